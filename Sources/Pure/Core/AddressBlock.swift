@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+/// A block of addresses of one family: an address and the number of leading bits that count.
+public struct AddressBlock: Sendable, Hashable, CustomStringConvertible {
+    /// The first address of the block; its host bits are zero.
+    public let base: IPAddress
+
+    /// The number of leading bits that count, 0 to the family's width.
+    public let prefixLength: Int
+
+    /// A block; nil where the length does not fit the family or the base has host bits.
+    public init?(base: IPAddress, prefixLength: Int) {
+        guard (0...base.family.width).contains(prefixLength) else { return nil }
+        guard Self.masked(base, prefixLength) == base.value else { return nil }
+        self.base = base
+        self.prefixLength = prefixLength
+    }
+
+    /// The block of one address.
+    public init(_ address: IPAddress) {
+        base = address
+        prefixLength = address.family.width
+    }
+
+    /// The block of a length that holds an address; nil where the length does not fit the family.
+    public init?(containing address: IPAddress, prefixLength: Int) {
+        guard (0...address.family.width).contains(prefixLength) else { return nil }
+        let value = Self.masked(address, prefixLength)
+        switch address.family {
+        case .v4:
+            base = IPAddress(v4: UInt32(truncatingIfNeeded: value))
+        case .v6:
+            let masked = IPAddress(v6: value)
+            // A masked IPv6 address that reads as v4-mapped is not a block of IPv6 addresses.
+            guard masked.family == .v6 else { return nil }
+            base = masked
+        }
+        self.prefixLength = prefixLength
+    }
+
+    /// Whether an address lies in the block; an IPv6 block holds no IPv4 address, not even ::/0.
+    public func contains(_ address: IPAddress) -> Bool {
+        address.family == base.family && Self.masked(address, prefixLength) == base.value
+    }
+
+    /// Whether every address of another block lies in this one.
+    public func contains(_ other: AddressBlock) -> Bool {
+        other.prefixLength >= prefixLength && contains(other.base)
+    }
+
+    private static func masked(_ address: IPAddress, _ length: Int) -> UInt128 {
+        let host = UInt128(address.family.width - length)
+        return host >= 128 ? 0 : (address.value >> host) << host
+    }
+
+    /// The address alone for a block of one, else `ADDRESS/LENGTH`.
+    public var description: String {
+        prefixLength == base.family.width ? base.description : "\(base)/\(prefixLength)"
+    }
+}

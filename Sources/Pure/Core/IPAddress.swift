@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+/// An IPv4 or IPv6 address, without name, scope or port.
+///
+/// A v4-mapped IPv6 address is held as the IPv4 address that it is, so that no rule is got round by the family of a
+/// listener.
+public struct IPAddress: Sendable, Hashable, Comparable, CustomStringConvertible {
+    /// The address family.
+    public enum Family: UInt8, Sendable, Hashable {
+        case v4 = 4
+        case v6 = 6
+
+        /// The number of bits in an address.
+        public var width: Int {
+            switch self {
+            case .v4: 32
+            case .v6: 128
+            }
+        }
+    }
+
+    /// The family.
+    public let family: Family
+
+    /// The address as a number; an IPv4 address has its upper 96 bits zero.
+    public let value: UInt128
+
+    /// An IPv4 address of its four bytes as a number.
+    public init(v4 value: UInt32) {
+        family = .v4
+        self.value = UInt128(value)
+    }
+
+    /// An IPv6 address; a v4-mapped one becomes the IPv4 address.
+    public init(v6 value: UInt128) {
+        if value >> 32 == 0xFFFF {
+            family = .v4
+            self.value = value & 0xFFFF_FFFF
+        } else {
+            family = .v6
+            self.value = value
+        }
+    }
+
+    /// Four or sixteen bytes in network order.
+    public init?(networkBytes bytes: some Collection<UInt8>) {
+        let value = bytes.prefix(16).reduce(UInt128(0)) { $0 << 8 | UInt128($1) }
+        switch bytes.count {
+        case 4: self.init(v4: UInt32(truncatingIfNeeded: value))
+        case 16: self.init(v6: value)
+        default: return nil
+        }
+    }
+
+    /// Four or sixteen bytes in network order.
+    public var networkBytes: [UInt8] {
+        let count = family.width / 8
+        return (0..<count).map { UInt8(truncatingIfNeeded: value >> UInt128((count - 1 - $0) * 8)) }
+    }
+
+    /// Whether this is a loopback address: 127.0.0.0/8 or ::1.
+    public var isLoopback: Bool {
+        switch family {
+        case .v4: value >> 24 == 127
+        case .v6: value == 1
+        }
+    }
+
+    /// Whether this is an IPv6 link-local address, fe80::/10.
+    public var isLinkLocal: Bool {
+        family == .v6 && value >> 118 == 0xFE80 >> 6
+    }
+
+    /// IPv4 before IPv6, then by value.
+    public static func < (left: Self, right: Self) -> Bool {
+        (left.family.rawValue, left.value) < (right.family.rawValue, right.value)
+    }
+}
+
+// MARK: - Text
+
+extension IPAddress {
+    /// The most bytes that the text of an address has.
+    public static let textLimit = 45
+
+    /// Reads a dotted quad in canonical form (no leading zeros, four parts) or an IPv6 address (RFC 4291, 2.2).
+    ///
+    /// A scope is not part of an address and is refused. Use `canonical(_:)` where RFC 5952 form is asked for.
+    public init?(_ text: some StringProtocol) {
+        self.init(ascii: Array(text.utf8))
+    }
+
+    /// Reads the bytes of an address's text.
+    public init?(ascii text: [UInt8]) {
+        guard !text.isEmpty, text.count <= Self.textLimit else { return nil }
+        if text.contains(UInt8(ascii: ":")) {
+            guard let value = Self.v6(text[...]) else { return nil }
+            self.init(v6: value)
+        } else {
+            guard let value = Self.v4(text[...]) else { return nil }
+            self.init(v4: value)
+        }
+    }
+
+    /// Reads an address only in the one form in which it is printed; a v4-mapped address has none.
+    public static func canonical(_ text: [UInt8]) -> IPAddress? {
+        guard let address = IPAddress(ascii: text), Array(address.description.utf8) == text else { return nil }
+        return address
+    }
+
+    private static func v4(_ text: ArraySlice<UInt8>) -> UInt32? {
+        let parts = text.split(separator: UInt8(ascii: "."), maxSplits: 4, omittingEmptySubsequences: false)
+        guard parts.count == 4 else { return nil }
+        var value: UInt32 = 0
+        for part in parts {
+            guard (1...3).contains(part.count) else { return nil }
+            guard part.count == 1 || part.first != UInt8(ascii: "0") else { return nil }
+            var number: UInt32 = 0
+            for byte in part {
+                guard (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) else { return nil }
+                // INVARIANT: at most three digits, so at most 999.
+                number = number * 10 + UInt32(byte - UInt8(ascii: "0"))
+            }
+            guard number <= 255 else { return nil }
+            value = value << 8 | number
+        }
+        return value
+    }
+
+    private static func v6(_ text: ArraySlice<UInt8>) -> UInt128? {
+        var head: [UInt16] = []
+        var tail: [UInt16] = []
+        var compressed = false
+        var rest = text
+        let colon = UInt8(ascii: ":")
+        if rest.starts(with: [colon, colon]) {
+            compressed = true
+            rest = rest.dropFirst(2)
+        }
+        while !rest.isEmpty {
+            guard head.count + tail.count < 8 else { return nil }
+            let piece = rest.prefix { $0 != colon }
+            rest = rest.dropFirst(piece.count)
+            if piece.contains(UInt8(ascii: ".")) {
+                // An embedded IPv4 address can only be the last 32 bits.
+                guard rest.isEmpty, let quad = v4(piece) else { return nil }
+                let groups = [UInt16(quad >> 16), UInt16(quad & 0xFFFF)]
+                if compressed { tail += groups } else { head += groups }
+                break
+            }
+            guard let group = group(piece) else { return nil }
+            if compressed { tail.append(group) } else { head.append(group) }
+            guard !rest.isEmpty else { break }
+            rest = rest.dropFirst()
+            guard let next = rest.first else { return nil }
+            if next == colon {
+                guard !compressed else { return nil }
+                compressed = true
+                rest = rest.dropFirst()
+            }
+        }
+        let given = head.count + tail.count
+        guard compressed ? given < 8 : given == 8 else { return nil }
+        let groups = head + Array(repeating: 0, count: 8 - given) + tail
+        return groups.reduce(UInt128(0)) { $0 << 16 | UInt128($1) }
+    }
+
+    private static func group(_ text: ArraySlice<UInt8>) -> UInt16? {
+        guard (1...4).contains(text.count) else { return nil }
+        var value: UInt16 = 0
+        for byte in text {
+            let digit: UInt8
+            switch byte {
+            case UInt8(ascii: "0")...UInt8(ascii: "9"): digit = byte - UInt8(ascii: "0")
+            case UInt8(ascii: "a")...UInt8(ascii: "f"): digit = byte - UInt8(ascii: "a") + 10
+            case UInt8(ascii: "A")...UInt8(ascii: "F"): digit = byte - UInt8(ascii: "A") + 10
+            default: return nil
+            }
+            value = value << 4 | UInt16(digit)
+        }
+        return value
+    }
+
+    /// The canonical text: a dotted quad, or RFC 5952 form.
+    public var description: String {
+        switch family {
+        case .v4:
+            return networkBytes.map { String($0) }.joined(separator: ".")
+        case .v6:
+            let groups = (0..<8).map { UInt16(truncatingIfNeeded: value >> UInt128((7 - $0) * 16)) }
+            let run = Self.longestZeroRun(groups)
+            let text = { (part: ArraySlice<UInt16>) in
+                part.map { String($0, radix: 16) }.joined(separator: ":")
+            }
+            guard let run else { return text(groups[...]) }
+            return text(groups[..<run.lowerBound]) + "::" + text(groups[run.upperBound...])
+        }
+    }
+
+    /// The first longest run of at least two zero groups (RFC 5952, 4.2).
+    private static func longestZeroRun(_ groups: [UInt16]) -> Range<Int>? {
+        var best: Range<Int>?
+        var start = 0
+        for index in 0...groups.count {
+            if index < groups.count, groups[index] == 0 { continue }
+            if index - start > (best?.count ?? 1) { best = start..<index }
+            start = index + 1
+        }
+        return best
+    }
+}

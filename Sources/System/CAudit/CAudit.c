@@ -1,0 +1,1 @@
+#include "CAudit.h"
