@@ -8,7 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 // Not in Swift's Glibc module.
+#include <shadow.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/types.h>
 
@@ -72,3 +74,63 @@ int portcullis_descriptor_duplicate(int descriptor, int least, int *_Nonnull dup
 
 /// A pipe, close-on-exec. In C because pipe2 needs _GNU_SOURCE, which Swift's importer does not define.
 int portcullis_pipe_make(int ends[_Nonnull 2]);
+
+/// An address as our sockets take and give it: four or sixteen bytes, in network order.
+struct portcullis_endpoint {
+    int is_v6;
+    uint8_t address[16];
+    uint16_t port;
+    uint32_t scope;
+};
+
+/// getpeername(2), getsockname(2). In C because a sockaddr is cast from family to family.
+int portcullis_socket_peer(int socket, struct portcullis_endpoint *_Nonnull endpoint);
+int portcullis_socket_local(int socket, struct portcullis_endpoint *_Nonnull endpoint);
+
+/// A TCP socket that listens, close-on-exec and non-blocking; IPv6 ones take no IPv4. In C because of the casts.
+int portcullis_socket_listen(const struct portcullis_endpoint *_Nonnull endpoint, int backlog, int *_Nonnull made);
+
+/// A TCP socket bound to an address with SO_REUSEADDR, close-on-exec and non-blocking. In C because of the casts.
+int portcullis_socket_bind(const struct portcullis_endpoint *_Nonnull endpoint, int *_Nonnull made);
+
+/// A TCP socket of a family, not bound, close-on-exec and non-blocking. In C because of the type's flags.
+int portcullis_socket_open(int is_v6, int *_Nonnull made);
+
+/// connect(2). In C because of the casts.
+int portcullis_socket_connect(int socket, const struct portcullis_endpoint *_Nonnull endpoint);
+
+/// accept4(2), close-on-exec and non-blocking. In C because it needs _GNU_SOURCE.
+int portcullis_socket_accept(int listener, int *_Nonnull made);
+
+/// The pending error of a socket, 0 for none, negative errno where it cannot be read. In C because of the macros.
+int portcullis_socket_error(int socket);
+
+/// Sets an integer option. In C because of the macros.
+int portcullis_socket_set(int socket, int level, int option, int value);
+
+/// Reads an integer option. In C because of the macros.
+int portcullis_socket_get(int socket, int level, int option, int *_Nonnull value);
+
+/// Sets or clears SO_LINGER. In C because of the macros.
+int portcullis_socket_linger(int socket, int on, int seconds);
+
+/// A listening SEQPACKET socket at a path. In C because of the casts.
+int portcullis_local_listen(const char *_Nonnull path, int *_Nonnull made);
+
+/// A SEQPACKET socket connected to a path. In C because of the casts.
+int portcullis_local_connect(const char *_Nonnull path, int *_Nonnull made);
+
+/// Sends a datagram to a path or, with a leading '@', to an abstract name (sd_notify). In C because of the casts.
+int portcullis_local_notify(const char *_Nonnull path, const char *_Nonnull text);
+
+/// A signalfd for the signals of a bit mask (bit n-1 for signal n), which are blocked. In C because sigset_t is opaque.
+int portcullis_signals_open(uint64_t mask, int *_Nonnull descriptor);
+
+/// Reads one signal from a signalfd; 0 for none. In C because of the structure's size.
+int portcullis_signals_read(int descriptor);
+
+/// Unblocks every signal and gives each its default action. In C because sigset_t and the handlers are macros.
+void portcullis_signals_reset(void);
+
+/// Ignores a signal. In C because SIG_IGN is a macro.
+void portcullis_signal_ignore(int signal);
