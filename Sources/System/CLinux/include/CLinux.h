@@ -1,3 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the Portcullis authors
 #pragma once
+
+#include "CLinuxSandbox.h"
