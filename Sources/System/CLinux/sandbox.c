@@ -88,7 +88,7 @@ int portcullis_filter_load(const void *instructions, uint16_t count, unsigned fl
     return result == 0 ? 0 : ESRCH;
 }
 
-int portcullis_process_control(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d, int *value) {
+int portcullis_thread_control(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d, int *value) {
     int result = prctl(option, a, b, c, d);
     if (result < 0)
         return errno;

@@ -67,7 +67,7 @@ public enum Confinement {
     ///   - filter: the compiled filter.
     public static func enter(
         uid: UInt32?, gid: UInt32?, keeping kept: Set<Capability> = [],
-        directories: [(descriptor: Int32, rights: LandlockRights)] = [],
+        directories: [(descriptor: Descriptor, rights: LandlockRights)] = [],
         paths: [(path: ByteText, rights: LandlockRights)] = [], filter: [UInt8]
     ) throws(ConfinementError) {
         let program = try SeccompProgram(bytes: filter)
@@ -230,7 +230,6 @@ public struct CommandConfinement: Sendable {
         let ruleset = try LandlockRuleset(
             network: network, required: Confinement.requiredLandlock(sandbox))
         let home = try SecureOpen.place(home)
-        defer { if case .open(let descriptor) = home { close(descriptor) } }
         for (paths, rights) in [
             (sandbox.read, LandlockRights.reading), (sandbox.write, .writing), (sandbox.execute, .executing),
         ] {

@@ -92,7 +92,7 @@ public enum Landlock {
 /// Files: every right. TCP: bind and connect (ABI 4), unless the network is open. Scopes (ABI 6): no abstract socket
 /// (unless the network is open)
 /// and no signal leaves the domain.
-public struct LandlockRuleset: ~Copyable {
+public struct LandlockRuleset: Sendable {
     /// How much of the network the ruleset leaves.
     public enum Network: Sendable, Hashable {
         /// Everything: TCP is not handled.
@@ -118,7 +118,7 @@ public struct LandlockRuleset: ~Copyable {
 
     /// The ABI in use.
     public let version: Int
-    let descriptor: Int32
+    let descriptor: Descriptor
     private let handled: LandlockRights
 
     /// Makes a ruleset for the running kernel.
@@ -149,35 +149,28 @@ public struct LandlockRuleset: ~Copyable {
         // SAFETY: `made` lives for the call.
         let code = unsafe portcullis_landlock_create(Int32(version), handled.rawValue, rights, scopes, &made)
         guard code == 0 else { throw ConfinementError(.landlock, code) }
+        descriptor = Descriptor(owning: made)
+        self.version = version
+        self.handled = handled
         if case .tcpConnect(let ports) = network {
             for port in ports {
                 let code = portcullis_landlock_allow_port(made, port, Self.connectTCP)
-                guard code == 0 else {
-                    close(made)
-                    throw ConfinementError(.landlock, code)
-                }
+                guard code == 0 else { throw ConfinementError(.landlock, code) }
             }
         }
-        self.version = version
-        self.handled = handled
-        descriptor = made
-    }
-
-    deinit {
-        close(descriptor)
     }
 
     /// Allows rights at and below an open file or directory.
     ///
     /// Rights that the object cannot have (a file), or that the ABI does not know, are left out.
-    public func allow(_ rights: LandlockRights, below parent: Int32) throws(ConfinementError) {
+    public func allow(_ rights: LandlockRights, below parent: Descriptor) throws(ConfinementError) {
         var status = stat()
         // SAFETY: `status` lives for the call.
-        guard unsafe fstat(parent, &status) == 0 else { throw ConfinementError(.landlock, errno) }
+        guard unsafe fstat(parent.number, &status) == 0 else { throw ConfinementError(.landlock, errno) }
         var wanted = rights.intersection(handled)
         if status.st_mode & S_IFMT != S_IFDIR { wanted.formIntersection(.ofFiles) }
         guard !wanted.isEmpty else { return }
-        let code = portcullis_landlock_allow_path(descriptor, parent, wanted.rawValue)
+        let code = portcullis_landlock_allow_path(descriptor.number, parent.number, wanted.rawValue)
         guard code == 0 else { throw ConfinementError(.landlock, code) }
     }
 
@@ -191,7 +184,7 @@ public struct LandlockRuleset: ~Copyable {
     /// The directory is the target's own, who can plant links there: one that leads elsewhere is left out, as a path
     /// that does not exist is.
     public func allow(
-        _ rights: LandlockRights, at path: ByteText, beneath directory: Int32
+        _ rights: LandlockRights, at path: ByteText, beneath directory: Descriptor
     ) throws(ConfinementError) -> Outcome {
         try allow(rights, opened: SecureOpen.place(path, beneath: directory))
     }
@@ -201,7 +194,6 @@ public struct LandlockRuleset: ~Copyable {
         case .missing(let code):
             return .missing(code)
         case .open(let place):
-            defer { close(place) }
             try allow(rights, below: place)
             return .added
         }
@@ -213,7 +205,7 @@ public struct LandlockRuleset: ~Copyable {
     /// Denials are logged after execve too, where the kernel can (ABI 7).
     public func restrict() throws(ConfinementError) {
         let flags = version >= Landlock.loggingVersion ? Self.logAfterExecve : 0
-        let code = portcullis_landlock_restrict(descriptor, flags)
+        let code = portcullis_landlock_restrict(descriptor.number, flags)
         guard code == 0 else { throw ConfinementError(.landlock, code) }
     }
 }

@@ -28,11 +28,11 @@ public struct Namespaces: OptionSet, Sendable, Hashable {
     public static let session: Namespaces = [.mounts, .ipc, .processes]
 
     /// Which of the two processes after a fork this is.
-    public enum Fork: Sendable, Hashable {
+    public enum Fork: Sendable {
         /// The new one; pid 1 where `processes` was asked for.
         case child
-        /// The old one, with the new one's pid and a pidfd that the caller owns (close-on-exec).
-        case parent(pid: Int32, pidfd: Int32)
+        /// The old one, with a handle on the new one.
+        case parent(ProcessHandle)
     }
 
     /// Forks, the child in namespaces of its own; with none it is a fork that also gives a pidfd (Linux 5.2).
@@ -44,7 +44,7 @@ public struct Namespaces: OptionSet, Sendable, Hashable {
         // SAFETY: both live for the call; the child has copies of its own.
         let code = unsafe portcullis_process_clone(rawValue, &child, &pidfd)
         guard code == 0 else { throw ConfinementError(.namespaces, code) }
-        return child == 0 ? .child : .parent(pid: child, pidfd: pidfd)
+        return child == 0 ? .child : .parent(ProcessHandle(pid: child, descriptor: Descriptor(owning: pidfd)))
     }
 
     /// Moves the calling process into new namespaces; for `processes` only what it starts is in them.

@@ -72,7 +72,7 @@ enum ProcessControl {
     static func set(
         _ option: Int32, _ a: UInt = 0, _ b: UInt = 0, step: ConfinementError.Step
     ) throws(ConfinementError) {
-        let code = portcullis_process_control(option, a, b, 0, 0, nil)
+        let code = portcullis_thread_control(option, a, b, 0, 0, nil)
         guard code == 0 else { throw ConfinementError(step, code) }
     }
 
@@ -82,7 +82,7 @@ enum ProcessControl {
     {
         var value: Int32 = 0
         // SAFETY: `value` lives for the call.
-        let code = unsafe portcullis_process_control(option, a, b, 0, 0, &value)
+        let code = unsafe portcullis_thread_control(option, a, b, 0, 0, &value)
         guard code == 0 else { throw ConfinementError(step, code) }
         return value
     }

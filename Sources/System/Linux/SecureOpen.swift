@@ -80,10 +80,10 @@ public enum SecureOpen {
         public var inode: UInt64
     }
 
-    /// Something that was opened and has passed its checks. Closes its descriptor when it goes.
-    public struct Opened: ~Copyable {
-        /// The descriptor; close-on-exec. It stays this value's: `take` hands it on.
-        public let descriptor: Int32
+    /// Something that was opened and has passed its checks.
+    public struct Opened: Sendable {
+        /// The descriptor.
+        public let descriptor: Descriptor
         /// The path, links resolved.
         public let path: ByteText
         /// Which object it is.
@@ -94,17 +94,6 @@ public enum SecureOpen {
         public let mode: UInt32
         /// Its size in bytes.
         public let size: UInt64
-
-        /// Hands the descriptor on; the caller closes it.
-        public consuming func take() -> Int32 {
-            let taken = descriptor
-            discard self
-            return taken
-        }
-
-        deinit {
-            close(descriptor)
-        }
     }
 
     /// The accounts whose files are trusted here: root; for a plain user's gateway that user too.
@@ -143,29 +132,21 @@ public enum SecureOpen {
     ///   - single: refuse a file with more than one name.
     ///   - limit: the most bytes.
     public static func file(
-        named name: ByteText, in directory: Int32, trusting owners: Set<UInt32>, single: Bool = false,
+        named name: ByteText, in directory: Descriptor, trusting owners: Set<UInt32>, single: Bool = false,
         limit: Int = .max
     ) throws(Refusal) -> Opened {
         guard isEntry(name.bytes[...]) else { throw Refusal(path: name, reason: .malformed) }
         let looked = try open(name.bytes[...], in: directory, flags: SecureOpen.openPath | O_NOFOLLOW, shown: name)
-        defer { close(looked) }
         // A fifo or a device is not even opened: that alone can block, or rewind a tape.
         guard isRegular(try status(of: looked, shown: name)) else { throw Refusal(path: name, reason: .notAFile) }
         let flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY
         let opened = try open(name.bytes[...], in: directory, flags: flags, shown: name)
-        do throws(Refusal) {
-            let status = try status(of: opened, shown: name)
-            try check(status, owners: owners, at: name)
-            if single, status.st_nlink != 1 {
-                throw Refusal(path: name, reason: .links(UInt64(status.st_nlink)))
-            }
-            let size = UInt64(clamping: status.st_size)
-            guard size <= UInt64(clamping: limit) else { throw Refusal(path: name, reason: .size(size)) }
-            return Self.opened(opened, path: name, status: status)
-        } catch {
-            close(opened)
-            throw error
-        }
+        let status = try status(of: opened, shown: name)
+        try check(status, owners: owners, at: name)
+        if single, status.st_nlink != 1 { throw Refusal(path: name, reason: .links(UInt64(status.st_nlink))) }
+        let size = UInt64(clamping: status.st_size)
+        guard size <= UInt64(clamping: limit) else { throw Refusal(path: name, reason: .size(size)) }
+        return Self.opened(opened, path: name, status: status)
     }
 
     /// Opens a home directory, O_PATH: the target's or root's, not writable by group or others, on a way of root's.
@@ -181,7 +162,7 @@ public enum SecureOpen {
 
     /// Opens a trust file of an account below its home's descriptor, as trust.md asks: the account's or root's,
     /// regular, not writable by group or others, one link, at most 64 KiB, no link in its place.
-    public static func trustFile(named name: ByteText, inHome home: Int32, of uid: UInt32) throws(Refusal) -> Opened {
+    public static func trustFile(named name: ByteText, inHome home: Descriptor, of uid: UInt32) throws(Refusal) -> Opened {
         try file(named: name, in: home, trusting: [0, uid], single: true, limit: trustFileLimit)
     }
 
@@ -254,7 +235,7 @@ public enum SecureOpen {
 
     /// A path that a sandbox opens, for a rule of Landlock.
     enum Place {
-        case open(Int32)
+        case open(Descriptor)
         case missing(Int32)
     }
 
@@ -263,11 +244,11 @@ public enum SecureOpen {
         guard path.bytes.first == UInt8(ascii: "/"), !path.bytes.contains(0) else {
             throw ConfinementError(.landlock, EINVAL)
         }
-        return try place(path, in: AT_FDCWD, resolve: 0)
+        return try place(path, in: nil, resolve: 0)
     }
 
     /// Opens a path below a directory, O_PATH; a link that leads out of it is as good as missing (openat2, Linux 5.6).
-    static func place(_ path: ByteText, beneath directory: Int32) throws(ConfinementError) -> Place {
+    static func place(_ path: ByteText, beneath directory: Descriptor) throws(ConfinementError) -> Place {
         guard !path.bytes.contains(0) else { throw ConfinementError(.landlock, EINVAL) }
         let relative = path.bytes.drop { $0 == UInt8(ascii: "/") }
         let name = relative.isEmpty ? [UInt8(ascii: ".")] : Array(relative)
@@ -276,14 +257,15 @@ public enum SecureOpen {
     }
 
     private static func place(
-        _ path: ByteText, in directory: Int32, resolve: UInt64
+        _ path: ByteText, in directory: Descriptor?, resolve: UInt64
     ) throws(ConfinementError) -> Place {
         var opened: Int32 = -1
         let name = terminated(path.bytes[...])
         // SAFETY: `name` ends in NUL and lives, with `opened`, for the call.
-        let code = unsafe portcullis_path_open(directory, name, UInt64(SecureOpen.openPath | O_CLOEXEC), resolve, &opened)
+        let code = unsafe portcullis_path_open(
+            directory?.number ?? AT_FDCWD, name, UInt64(SecureOpen.openPath | O_CLOEXEC), resolve, &opened)
         switch code {
-        case 0: return .open(opened)
+        case 0: return .open(Descriptor(owning: opened))
         case ENOENT, ENOTDIR, EACCES, ELOOP, EXDEV, ENAMETOOLONG: return .missing(code)
         default: throw ConfinementError(.landlock, code)
         }
@@ -307,10 +289,10 @@ public enum SecureOpen {
     // MARK: The walk
 
     /// A walk from the root, with a descriptor on where it is.
-    struct Walk: ~Copyable {
-        private var descriptor: Int32
+    struct Walk {
+        private var descriptor: Descriptor
         private var components: [[UInt8]] = []
-        private var parents: [Int32] = []
+        private var parents: [Descriptor] = []
         private let owners: Set<UInt32>?
         private let last: Set<UInt32>?
         private var linksLeft = SecureOpen.linkLimit
@@ -326,21 +308,11 @@ public enum SecureOpen {
             self.owners = owners
             self.last = last
             let root = ByteText("/")
-            let opened = try SecureOpen.open(root.bytes[...], in: AT_FDCWD, flags: SecureOpen.openPath | O_DIRECTORY, shown: root)
-            descriptor = opened
-            do throws(Refusal) {
-                status = try SecureOpen.status(of: opened, shown: root)
-                try Self.check(status, owners: owners, at: root)
-            } catch {
-                close(opened)
-                throw error
-            }
+            descriptor = try SecureOpen.open(
+                root.bytes[...], in: nil, flags: SecureOpen.openPath | O_DIRECTORY, shown: root)
+            status = try SecureOpen.status(of: descriptor, shown: root)
+            try Self.check(status, owners: owners, at: root)
             visited.insert(SecureOpen.identity(status))
-        }
-
-        deinit {
-            close(descriptor)
-            for parent in parents { close(parent) }
         }
 
         /// The path so far, links resolved.
@@ -382,37 +354,29 @@ public enum SecureOpen {
         private mutating func enter(_ name: [UInt8], isLast: Bool) throws(Refusal) -> [UInt8]? {
             let shown = ByteText(path.bytes + (components.isEmpty ? [] : [UInt8(ascii: "/")]) + name)
             let next = try SecureOpen.open(name[...], in: descriptor, flags: SecureOpen.openPath | O_NOFOLLOW, shown: shown)
-            do throws(Refusal) {
-                let found = try SecureOpen.status(of: next, shown: shown)
-                // TRUST: in a directory that others can write (a sticky one of root's) a name is whose its entry is.
-                if let owners, status.st_mode & 0o022 != 0, !owners.contains(found.st_uid) {
-                    throw Refusal(path: shown, reason: .owner(found.st_uid))
-                }
-                if found.st_mode & S_IFMT == S_IFLNK {
-                    guard linksLeft > 0 else { throw Refusal(path: shown, reason: .tooManyLinks) }
-                    linksLeft -= 1
-                    let target = try SecureOpen.target(of: next, shown: shown)
-                    close(next)
-                    return target
-                }
-                if found.st_mode & S_IFMT == S_IFDIR {
-                    try Self.check(found, owners: isLast ? last ?? owners : owners, at: shown)
-                    visited.insert(SecureOpen.identity(found))
-                }
-                parents.append(descriptor)
-                descriptor = next
-                components.append(name)
-                status = found
-                return nil
-            } catch {
-                close(next)
-                throw error
+            let found = try SecureOpen.status(of: next, shown: shown)
+            // TRUST: in a directory that others can write (a sticky one of root's) a name is whose its entry is.
+            if let owners, status.st_mode & 0o022 != 0, !owners.contains(found.st_uid) {
+                throw Refusal(path: shown, reason: .owner(found.st_uid))
             }
+            if found.st_mode & S_IFMT == S_IFLNK {
+                guard linksLeft > 0 else { throw Refusal(path: shown, reason: .tooManyLinks) }
+                linksLeft -= 1
+                return try SecureOpen.target(of: next, shown: shown)
+            }
+            if found.st_mode & S_IFMT == S_IFDIR {
+                try Self.check(found, owners: isLast ? last ?? owners : owners, at: shown)
+                visited.insert(SecureOpen.identity(found))
+            }
+            parents.append(descriptor)
+            descriptor = next
+            components.append(name)
+            status = found
+            return nil
         }
 
         private mutating func leave() throws(Refusal) {
             guard let parent = parents.popLast() else { return }
-            close(descriptor)
             descriptor = parent
             components.removeLast()
             status = try SecureOpen.status(of: parent, shown: path)
@@ -430,13 +394,8 @@ public enum SecureOpen {
         }
 
         /// Hands on where the walk is, O_PATH.
-        consuming func finish() -> Opened {
-            let path = path
-            let status = status
-            for parent in parents { close(parent) }
-            let taken = descriptor
-            discard self
-            return SecureOpen.opened(taken, path: path, status: status)
+        func finish() -> Opened {
+            SecureOpen.opened(descriptor, path: path, status: status)
         }
 
         /// Opens where the walk is for reading, and makes sure that it is the same object.
@@ -444,15 +403,10 @@ public enum SecureOpen {
             guard let name = components.last, let parent = parents.last else { throw refusal(.notAFile) }
             let flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY
             let opened = try SecureOpen.open(name[...], in: parent, flags: flags, shown: path)
-            do throws(Refusal) {
-                let now = try SecureOpen.status(of: opened, shown: path)
-                guard SecureOpen.identity(now) == SecureOpen.identity(status) else { throw refusal(.replaced) }
-                try SecureOpen.check(now, owners: owners ?? [], at: path)
-                return SecureOpen.opened(opened, path: path, status: now)
-            } catch {
-                close(opened)
-                throw error
-            }
+            let now = try SecureOpen.status(of: opened, shown: path)
+            guard SecureOpen.identity(now) == SecureOpen.identity(status) else { throw refusal(.replaced) }
+            try SecureOpen.check(now, owners: owners ?? [], at: path)
+            return SecureOpen.opened(opened, path: path, status: now)
         }
     }
 
@@ -480,7 +434,7 @@ public enum SecureOpen {
         Identity(device: UInt64(status.st_dev), inode: UInt64(status.st_ino))
     }
 
-    private static func opened(_ descriptor: Int32, path: ByteText, status: stat) -> Opened {
+    private static func opened(_ descriptor: Descriptor, path: ByteText, status: stat) -> Opened {
         Opened(
             descriptor: descriptor, path: path, identity: identity(status), owner: status.st_uid,
             mode: status.st_mode & 0o7777, size: UInt64(clamping: status.st_size))
@@ -491,27 +445,27 @@ public enum SecureOpen {
     }
 
     private static func open(
-        _ name: ArraySlice<UInt8>, in directory: Int32, flags: Int32, shown: ByteText
-    ) throws(Refusal) -> Int32 {
+        _ name: ArraySlice<UInt8>, in directory: Descriptor?, flags: Int32, shown: ByteText
+    ) throws(Refusal) -> Descriptor {
         var opened: Int32 = -1
         let text = terminated(name)
         // SAFETY: `text` ends in NUL and lives, with `opened`, for the call.
-        let code = unsafe portcullis_entry_open(directory, text, flags | O_CLOEXEC, &opened)
+        let code = unsafe portcullis_entry_open(directory?.number ?? AT_FDCWD, text, flags | O_CLOEXEC, &opened)
         guard code == 0 else { throw Refusal(path: shown, reason: .failed(code)) }
-        return opened
+        return Descriptor(owning: opened)
     }
 
-    private static func status(of descriptor: Int32, shown: ByteText) throws(Refusal) -> stat {
+    private static func status(of descriptor: Descriptor, shown: ByteText) throws(Refusal) -> stat {
         var status = stat()
         // SAFETY: `status` lives for the call.
-        guard unsafe fstat(descriptor, &status) == 0 else { throw Refusal(path: shown, reason: .failed(errno)) }
+        guard unsafe fstat(descriptor.number, &status) == 0 else { throw Refusal(path: shown, reason: .failed(errno)) }
         return status
     }
 
-    private static func target(of link: Int32, shown: ByteText) throws(Refusal) -> [UInt8] {
+    private static func target(of link: Descriptor, shown: ByteText) throws(Refusal) -> [UInt8] {
         var buffer = [CChar](repeating: 0, count: pathLimit + 1)
         // SAFETY: both arrays live for the call, and the kernel writes no more than `count` bytes.
-        let length = unsafe readlinkat(link, [0], &buffer, buffer.count)
+        let length = unsafe readlinkat(link.number, [0], &buffer, buffer.count)
         guard length >= 0 else { throw Refusal(path: shown, reason: .failed(errno)) }
         guard length > 0, length <= pathLimit else { throw Refusal(path: shown, reason: .malformed) }
         return buffer.prefix(length).map { UInt8(bitPattern: $0) }

@@ -33,7 +33,7 @@ int portcullis_landlock_restrict(int ruleset, uint32_t flags);
 int portcullis_filter_load(const void *instructions, uint16_t count, unsigned flags);
 
 /// prctl(2) with integers alone; in C because it is variadic. `value` may be NULL.
-int portcullis_process_control(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d, int *value);
+int portcullis_thread_control(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d, int *value);
 
 /// The capability sets of this thread: capget(2) and capset(2), in C because glibc has no wrapper.
 int portcullis_capabilities_read(uint64_t *effective, uint64_t *permitted, uint64_t *inheritable);
