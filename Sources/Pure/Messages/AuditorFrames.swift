@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+public import Audit
+public import Core
+
+/// What the monitor sends to the auditor.
+public enum AuditorOrder: Frame, Hashable {
+    /// How the trail is kept.
+    case configure(settings: AuditSettings)
+    /// The auditor's end of a session's channel comes with the frame.
+    case session(session: SessionID, pid: Int32)
+    /// The auditor's end of front's channel comes with the frame.
+    case front(pid: Int32)
+    /// A record of the monitor's own.
+    case record(number: UInt64, record: Record)
+    /// A session died: what it left was ended, and this is to be recorded.
+    case sessionLost(session: SessionID, reason: Reason)
+    /// Write what is left, and end.
+    case stop
+
+    /// Reads a whole frame.
+    public init(frame: [UInt8]) throws(FrameError) {
+        var reader = try FrameReader(frame)
+        switch reader.kind {
+        case 1:
+            self = .configure(settings: try reader.field())
+        case 2:
+            self = .session(session: try reader.field(), pid: try reader.integer())
+        case 3:
+            self = .front(pid: try reader.integer())
+        case 4:
+            self = .record(number: try reader.integer(), record: try reader.field())
+        case 5:
+            self = .sessionLost(session: try reader.field(), reason: try reader.field())
+        case 6:
+            self = .stop
+        default:
+            throw .kind(reader.kind)
+        }
+        try reader.finish()
+    }
+
+    /// Writes the frame.
+    public func encoded() -> [UInt8] {
+        var writer: FrameWriter
+        switch self {
+        case .configure(let settings):
+            writer = FrameWriter(kind: 1)
+            writer.field(settings)
+        case .session(let session, let pid):
+            writer = FrameWriter(kind: 2)
+            writer.field(session)
+            writer.integer(pid)
+        case .front(let pid):
+            writer = FrameWriter(kind: 3)
+            writer.integer(pid)
+        case .record(let number, let record):
+            writer = FrameWriter(kind: 4)
+            writer.integer(number)
+            writer.field(record)
+        case .sessionLost(let session, let reason):
+            writer = FrameWriter(kind: 5)
+            writer.field(session)
+            writer.field(reason)
+        case .stop:
+            writer = FrameWriter(kind: 6)
+        }
+        return writer.bytes
+    }
+}
+
+/// What the auditor sends to the monitor.
+public enum AuditorReport: Frame, Hashable {
+    /// The trail is open: the number of its last record, and what there is to say about it.
+    case ready(sequence: UInt64, notices: [String])
+    /// A record of the monitor's is on disk.
+    case durable(number: UInt64, sequence: UInt64)
+    /// A record of the monitor's could not be written.
+    case failed(number: UInt64)
+    /// The trail's state changed: whether it can be written, the last record, and why not.
+    case state(isDurable: Bool, sequence: UInt64, text: String)
+
+    /// Reads a whole frame.
+    public init(frame: [UInt8]) throws(FrameError) {
+        var reader = try FrameReader(frame)
+        switch reader.kind {
+        case 1:
+            self = .ready(
+                sequence: try reader.integer(),
+                notices: try reader.list { (reader) throws(FrameError) in try reader.text() })
+        case 2:
+            self = .durable(number: try reader.integer(), sequence: try reader.integer())
+        case 3:
+            self = .failed(number: try reader.integer())
+        case 4:
+            self = .state(
+                isDurable: try reader.flag(),
+                sequence: try reader.integer(),
+                text: try reader.text(limit: FrameFormat.textLimit))
+        default:
+            throw .kind(reader.kind)
+        }
+        try reader.finish()
+    }
+
+    /// Writes the frame.
+    public func encoded() -> [UInt8] {
+        var writer: FrameWriter
+        switch self {
+        case .ready(let sequence, let notices):
+            writer = FrameWriter(kind: 1)
+            writer.integer(sequence)
+            writer.list(notices) { $0.text($1) }
+        case .durable(let number, let sequence):
+            writer = FrameWriter(kind: 2)
+            writer.integer(number)
+            writer.integer(sequence)
+        case .failed(let number):
+            writer = FrameWriter(kind: 3)
+            writer.integer(number)
+        case .state(let isDurable, let sequence, let text):
+            writer = FrameWriter(kind: 4)
+            writer.flag(isDurable)
+            writer.integer(sequence)
+            writer.text(text)
+        }
+        return writer.bytes
+    }
+}
+
+/// What a session or front sends to the auditor.
+public enum RecordFrame: Frame, Hashable {
+    /// The login uid and audit session that the kernel gave the session.
+    case identity(auid: UInt32, ses: UInt32)
+    /// A record.
+    case record(number: UInt64, record: Record)
+
+    /// Reads a whole frame.
+    public init(frame: [UInt8]) throws(FrameError) {
+        var reader = try FrameReader(frame)
+        switch reader.kind {
+        case 1:
+            self = .identity(auid: try reader.integer(), ses: try reader.integer())
+        case 2:
+            self = .record(number: try reader.integer(), record: try reader.field())
+        default:
+            throw .kind(reader.kind)
+        }
+        try reader.finish()
+    }
+
+    /// Writes the frame.
+    public func encoded() -> [UInt8] {
+        var writer: FrameWriter
+        switch self {
+        case .identity(let auid, let ses):
+            writer = FrameWriter(kind: 1)
+            writer.integer(auid)
+            writer.integer(ses)
+        case .record(let number, let record):
+            writer = FrameWriter(kind: 2)
+            writer.integer(number)
+            writer.field(record)
+        }
+        return writer.bytes
+    }
+}
+
+/// What the auditor answers to a session.
+public enum RecordAnswer: Frame, Hashable {
+    /// The record, and all before it, are on disk (or, with `on-failure continue`, as good as can be).
+    case durable(number: UInt64)
+    /// The record could not be made durable.
+    case failed(number: UInt64)
+
+    /// Reads a whole frame.
+    public init(frame: [UInt8]) throws(FrameError) {
+        var reader = try FrameReader(frame)
+        switch reader.kind {
+        case 1:
+            self = .durable(number: try reader.integer())
+        case 2:
+            self = .failed(number: try reader.integer())
+        default:
+            throw .kind(reader.kind)
+        }
+        try reader.finish()
+    }
+
+    /// Writes the frame.
+    public func encoded() -> [UInt8] {
+        var writer: FrameWriter
+        switch self {
+        case .durable(let number):
+            writer = FrameWriter(kind: 1)
+            writer.integer(number)
+        case .failed(let number):
+            writer = FrameWriter(kind: 2)
+            writer.integer(number)
+        }
+        return writer.bytes
+    }
+}
