@@ -3,6 +3,7 @@
 
 import Core
 import Linux
+import Messages
 
 /// Who and what is asked for, as this host knows them.
 extension RequestSession {
