@@ -5,7 +5,7 @@ import Core
 import Testing
 
 /// The handshake is bounded in time, length and number, and makes the gateway connect nowhere that it should not.
-@Suite("Handshakes: deadline, limits and connect-back", .enabled(if: Host.isBuilt, "the release build is missing: make build"))
+@Suite("Handshakes: deadline, limits and connect-back", .needsBuild)
 struct HandshakeTests {
     private func refusal(of socket: Socket) -> [UInt8] {
         var bytes: [UInt8] = []

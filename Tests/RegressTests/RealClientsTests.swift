@@ -7,7 +7,7 @@ import Testing
 
 /// Clients that were written decades ago run permitted commands unmodified, with stderr apart where they ask for it,
 /// and show the refusal text where they are refused.
-@Suite("Real clients, unmodified", .enabled(if: Host.isBuilt, "the release build is missing: make build"))
+@Suite("Real clients, unmodified", .needsBuild)
 struct RealClientsTests {
     private let both = "echo out; echo err >&2"
 

@@ -5,7 +5,7 @@ import Core
 import Testing
 
 /// A refused client gets the same bytes after the same delay, whatever the reason; the trail alone tells reasons apart.
-@Suite("Refusals are alike to clients and apart in the trail", .enabled(if: Host.isBuilt, "the release build is missing: make build"))
+@Suite("Refusals are alike to clients and apart in the trail", .needsBuild)
 struct RefusalsTests {
     /// One refused request and its answer.
     private struct Refused {
@@ -23,7 +23,9 @@ struct RefusalsTests {
         }
         var recorded: [String] = []
         gate.wait {
-            recorded = gate.trail.filter { $0.type == "USER_LOGIN" && $0["res"] == "failed" }.compactMap { $0["reason"] }
+            recorded = gate.trail.filter { $0.type == "USER_LOGIN" && $0["res"] == "failed" }.compactMap {
+                $0["reason"]
+            }
             return recorded.count >= refused.count
         }
         #expect(recorded == refused.map(\.reason))
@@ -127,7 +129,8 @@ struct RefusalsTests {
 
     /// The refused and the permitted are told apart in records by the rule, its place and the revision.
     @Test func theTrailSaysWhichRuleDecided() throws {
-        let rules = "permit id: rexec from 127.0.0.0/8 as \(Gateway.target) run \"/usr/bin/id\"\nforbid no: any run \"/usr/bin/env\""
+        let rules =
+            "permit id: rexec from 127.0.0.0/8 as \(Gateway.target) run \"/usr/bin/id\"\nforbid no: any run \"/usr/bin/env\""
         try Gateway.with(rules) { gate in
             #expect(try Conversation.rexec(gate, as: Gateway.target, "id").answer().isAccepted)
             _ = try Conversation.rexec(gate, as: Gateway.target, "env").answer()

@@ -7,7 +7,7 @@ import Testing
 
 /// The client's socket is the command's stdin and stdout; stderr is apart where it was asked for; signals reach the
 /// command; and nothing of a command outlives its session.
-@Suite("Streams, signals and the end", .enabled(if: Host.isBuilt, "the release build is missing: make build"))
+@Suite("Streams, signals and the end", .needsBuild)
 struct StreamsTests {
     // MARK: - stdin
 

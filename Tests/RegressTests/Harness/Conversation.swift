@@ -43,7 +43,7 @@ struct Conversation {
         from source: IPAddress? = nil
     ) throws {
         let peer = gate.endpoint(service)
-        if service == .rsh, Host.isRoot {
+        if service == .rsh, gate.isRoot {
             primary = try Socket.connectReserved(to: peer, from: source)
         } else {
             primary = try Socket.connect(to: peer, from: source)

@@ -19,8 +19,12 @@ enum Files {
     static func set(_ path: String, mode: mode_t, owner: uid_t? = nil) {
         // SAFETY: as above.
         unsafe chmod(path, mode)
+        if let owner { setOwner(path, owner) }
+    }
+
+    static func setOwner(_ path: String, _ owner: uid_t) {
         // SAFETY: as above.
-        if let owner { unsafe chown(path, owner, owner) }
+        unsafe chown(path, owner, owner)
     }
 
     static func remove(_ path: String) {

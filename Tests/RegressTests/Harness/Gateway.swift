@@ -29,6 +29,10 @@ final class Gateway {
         var address: IPAddress?
         /// Accounts without a line in the credentials file.
         var withoutCredentials: Set<String> = []
+        /// Shell commands run in the gateway's mount namespace before it starts; `$DIR` is the test's directory.
+        var mounts = ":"
+        /// Runs it as nobody, although the tests run as root.
+        var asNobody = false
 
         init(_ rules: String) {
             self.rules = rules
@@ -84,7 +88,7 @@ final class Gateway {
         let own = IPAddress(v4: 0x7F4D_0000 | UInt32(getpid() % 250 + 1) << 8 | UInt32(number % 250 + 1))
         address = setup.address ?? own
         let high = UInt16(20_000 + Int(getpid()) % 150 * 250 + number % 250)
-        let usesRealPorts = Host.isRoot && setup.address == nil
+        let usesRealPorts = Host.isRoot && setup.address == nil && !setup.asNobody
         ports = usesRealPorts ? (512, 514) : (high, high + 40)
         // Not below /tmp as root: a sandbox with a /tmp of its own would not see the homes.
         let base = Host.isRoot ? "/run" : FileManager.default.temporaryDirectory.path
@@ -95,7 +99,16 @@ final class Gateway {
         if Host.isRoot { try makeAccounts() }
         try writePolicy()
         try writeCredentials()
+        guard setup.asNobody else { return }
+        for path in [directory, state, runtime, policyPath, state + "/credentials"] {
+            Files.setOwner(path, Self.nobody)
+        }
     }
+
+    private static let nobody: uid_t = 65_534
+
+    /// Whether this gateway has root's rights.
+    var isRoot: Bool { Host.isRoot && !setup.asNobody }
 
     private static let numbers = Counter()
 
@@ -111,7 +124,7 @@ final class Gateway {
         for (service, items) in [(Service.rexec, setup.rexec), (.rsh, setup.rsh)] {
             guard let items else { continue }
             text += "service \(service.name) {\n    enable\n    listen \(endpoint(service))\n    \(items)\n"
-            if service == .rsh, !Host.isRoot, !items.contains("source-port") { text += "    source-port any\n" }
+            if service == .rsh, !isRoot, !items.contains("source-port") { text += "    source-port any\n" }
             text += "}\n"
         }
         text += "refusal {\n    delay \(setup.refusalDelay)\n}\naudit {\n    \(setup.audit)\n}\n"
@@ -119,7 +132,7 @@ final class Gateway {
     }
 
     private func writeCredentials() throws {
-        let names = Host.isRoot ? Self.accounts + ["games"] : [NSUserName()]
+        let names = Host.isRoot ? Self.accounts + ["games", "nobody"] : [NSUserName()]
         let lines = names.filter { !setup.withoutCredentials.contains($0) }.map { "\($0):\(Self.hash)\n" }
         try Files.write(lines.joined(), to: state + "/credentials", mode: 0o600)
     }
@@ -171,7 +184,9 @@ final class Gateway {
     }
 
     /// For the shell that puts the test's /etc over the host's, in the gateway's own mount namespace.
-    private var mounts: String { "mount --bind '\(etc)' /etc && exec \"$@\"" }
+    private var mounts: String {
+        "DIR='\(directory)' && mount --bind '\(etc)' /etc && { \(setup.mounts); } && exec \"$@\""
+    }
 
     // MARK: - Its life
 
@@ -183,12 +198,18 @@ final class Gateway {
     func launch() throws {
         var program = Host.own("portcullisd")
         var arguments = daemonArguments
-        if Host.isRoot {
+        if setup.asNobody {
+            let ids = ["--reuid=\(Self.nobody)", "--regid=\(Self.nobody)", "--clear-groups", "--"]
+            arguments = ids + [program] + arguments
+            program = "/usr/bin/setpriv"
+            Files.makeDirectory(directory + "/tmp", mode: 0o700, owner: Self.nobody)
+        } else if Host.isRoot {
             arguments =
                 ["--mount", "--propagation", "private", "--", "/bin/sh", "-c", mounts, "sh", program] + arguments
             program = "/usr/bin/unshare"
         }
-        let off = ["SWIFT_BACKTRACE": "enable=no"]
+        var off = ["SWIFT_BACKTRACE": "enable=no"]
+        if setup.asNobody { off["TMPDIR"] = directory + "/tmp" }
         daemon = try Child(program, arguments, out: logPath, err: logPath, environment: off)
     }
 

@@ -39,6 +39,8 @@ enum Host {
 }
 
 extension Trait where Self == ConditionTrait {
+    static var needsBuild: Self { .enabled(if: Host.isBuilt, "the release build is missing: make build") }
+
     static var needsRoot: Self { .enabled(if: Host.isRoot, "needs root") }
 
     static func needs(_ program: String) -> Self {

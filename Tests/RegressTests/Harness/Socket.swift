@@ -79,7 +79,7 @@ final class Socket {
             let port = UInt16.random(in: 600...1023)
             do {
                 return try connect(to: peer, from: source, port: port)
-            } catch where errno == EADDRINUSE || errno == EADDRNOTAVAIL {
+            } catch  where errno == EADDRINUSE || errno == EADDRNOTAVAIL {
                 continue
             }
         }
@@ -92,7 +92,7 @@ final class Socket {
             let made = try make(address)
             do {
                 try made.bind(Endpoint(address: address, port: port ?? UInt16.random(in: 600...1023)))
-            } catch where port == nil {
+            } catch  where port == nil {
                 continue
             }
             guard Glibc.listen(made.descriptor, 8) == 0 else {
