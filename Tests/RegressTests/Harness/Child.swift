@@ -78,7 +78,7 @@ final class Child {
             unsafe inherited.map { unsafe strdup("\($0.key)=\($0.value)") } + [nil]
         defer {
             // SAFETY: each was made by strdup above, and is freed once.
-            for unsafeword in unsafe words + variables { unsafe free(word) }
+            unsafe (words + variables).forEach { unsafe free($0) }
         }
         var made = pid_t()
         // SAFETY: both arrays end in a null pointer and outlive the call.
