@@ -8,8 +8,10 @@ public import Core
 public enum AuditorOrder: Frame, Hashable {
     /// How the trail is kept.
     case configure(settings: AuditSettings)
-    /// The auditor's end of a session's channel comes with the frame.
-    case session(session: SessionID, pid: Int32)
+    /// The auditor's end of a session's channel comes with the frame; `hasStarted` where another auditor has its start.
+    case session(session: SessionID, pid: Int32, hasStarted: Bool)
+    /// Every session that runs has been named: record the others that started and never ended as lost.
+    case recover
     /// The auditor's end of front's channel comes with the frame.
     case front(pid: Int32)
     /// A record of the monitor's own.
@@ -26,14 +28,16 @@ public enum AuditorOrder: Frame, Hashable {
         case 1:
             self = .configure(settings: try reader.field())
         case 2:
-            self = .session(session: try reader.field(), pid: try reader.integer())
+            self = .session(session: try reader.field(), pid: try reader.integer(), hasStarted: try reader.flag())
         case 3:
-            self = .front(pid: try reader.integer())
+            self = .recover
         case 4:
-            self = .record(number: try reader.integer(), record: try reader.field())
+            self = .front(pid: try reader.integer())
         case 5:
-            self = .sessionLost(session: try reader.field(), reason: try reader.field())
+            self = .record(number: try reader.integer(), record: try reader.field())
         case 6:
+            self = .sessionLost(session: try reader.field(), reason: try reader.field())
+        case 7:
             self = .stop
         default:
             throw .kind(reader.kind)
@@ -48,23 +52,26 @@ public enum AuditorOrder: Frame, Hashable {
         case .configure(let settings):
             writer = FrameWriter(kind: 1)
             writer.field(settings)
-        case .session(let session, let pid):
+        case .session(let session, let pid, let hasStarted):
             writer = FrameWriter(kind: 2)
             writer.field(session)
             writer.integer(pid)
-        case .front(let pid):
+            writer.flag(hasStarted)
+        case .recover:
             writer = FrameWriter(kind: 3)
+        case .front(let pid):
+            writer = FrameWriter(kind: 4)
             writer.integer(pid)
         case .record(let number, let record):
-            writer = FrameWriter(kind: 4)
+            writer = FrameWriter(kind: 5)
             writer.integer(number)
             writer.field(record)
         case .sessionLost(let session, let reason):
-            writer = FrameWriter(kind: 5)
+            writer = FrameWriter(kind: 6)
             writer.field(session)
             writer.field(reason)
         case .stop:
-            writer = FrameWriter(kind: 6)
+            writer = FrameWriter(kind: 7)
         }
         return writer.bytes
     }

@@ -64,6 +64,8 @@ public enum SessionReport: Frame, Hashable {
 public enum SessionOrder: Frame, Hashable {
     /// End the command: HUP, then KILL.
     case terminate
+    /// Another auditor has taken over: the session's end of a fresh channel comes with the frame.
+    case auditor
 
     /// Reads a whole frame.
     public init(frame: [UInt8]) throws(FrameError) {
@@ -71,6 +73,8 @@ public enum SessionOrder: Frame, Hashable {
         switch reader.kind {
         case 1:
             self = .terminate
+        case 2:
+            self = .auditor
         default:
             throw .kind(reader.kind)
         }
@@ -83,6 +87,8 @@ public enum SessionOrder: Frame, Hashable {
         switch self {
         case .terminate:
             writer = FrameWriter(kind: 1)
+        case .auditor:
+            writer = FrameWriter(kind: 2)
         }
         return writer.bytes
     }

@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+internal import CLinux
+public import Core
+internal import Glibc
+
+/// What a file is, from its open descriptor.
+public struct FileStatus: Sendable, Hashable {
+    /// What kind of file.
+    public enum Kind: Sendable, Hashable {
+        case regular
+        case directory
+        case link
+        case other
+    }
+
+    /// The kind.
+    public var kind: Kind
+    /// The permission bits, 0 to 0o7777.
+    public var mode: UInt32
+    /// The owner.
+    public var uid: UInt32
+    /// The group.
+    public var gid: UInt32
+    /// The number of names.
+    public var links: UInt64
+    /// Bytes.
+    public var size: Int64
+    /// The device.
+    public var device: UInt64
+    /// The number on the device.
+    public var inode: UInt64
+
+    /// Whether group or others may write.
+    public var isWritableByOthers: Bool { mode & 0o022 != 0 }
+
+    init(_ raw: stat) {
+        switch raw.st_mode & S_IFMT {
+        case S_IFREG: kind = .regular
+        case S_IFDIR: kind = .directory
+        case S_IFLNK: kind = .link
+        default: kind = .other
+        }
+        mode = raw.st_mode & 0o7777
+        uid = raw.st_uid
+        gid = raw.st_gid
+        links = UInt64(raw.st_nlink)
+        size = Int64(raw.st_size)
+        device = UInt64(raw.st_dev)
+        inode = UInt64(raw.st_ino)
+    }
+}
+
+/// Opening files, and what is done by name.
+public enum File {
+    /// How a file is opened; always close-on-exec.
+    public struct Options: OptionSet, Sendable {
+        /// The open(2) flags.
+        public let rawValue: Int32
+
+        /// Takes open(2) flags.
+        public init(rawValue: Int32) {
+            self.rawValue = rawValue
+        }
+
+        /// Read alone.
+        public static let reading = Options([])
+        /// Write alone.
+        public static let writing = Options(rawValue: O_WRONLY)
+        /// Every write goes to the end.
+        public static let appending = Options(rawValue: O_APPEND)
+        /// Make it where it does not exist.
+        public static let creating = Options(rawValue: O_CREAT)
+        /// Fail where it exists.
+        public static let exclusive = Options(rawValue: O_EXCL)
+        /// Empty it.
+        public static let truncating = Options(rawValue: O_TRUNC)
+        /// Follow no link in the last component.
+        public static let noFollow = Options(rawValue: O_NOFOLLOW)
+        /// Do not wait for a FIFO's other side or the like.
+        public static let nonBlocking = Options(rawValue: O_NONBLOCK)
+        /// Only a directory.
+        public static let directory = Options(rawValue: O_DIRECTORY)
+    }
+
+    /// Opens a path, below a directory where one is given.
+    public static func open(
+        _ path: [UInt8], below directory: Descriptor? = nil, _ options: Options, mode: UInt32 = 0o600
+    ) throws(SystemError) -> Descriptor {
+        guard !path.isEmpty, !path.contains(0) else { throw SystemError(ENOENT, "open") }
+        var made: Int32 = -1
+        let name = path + [0]
+        // SAFETY: the string is NUL-terminated, and the shim writes one int.
+        let code = unsafe name.withUnsafeBufferPointer { buffer in
+            unsafe buffer.withMemoryRebound(to: CChar.self) { text in
+                guard let base = text.baseAddress else { return EFAULT }
+                return unsafe portcullis_file_open(
+                    directory?.number ?? AT_FDCWD, base, options.rawValue, mode_t(mode), &made)
+            }
+        }
+        try check(code, "open")
+        return Descriptor(owning: made)
+    }
+
+    /// Opens a path.
+    public static func open(
+        _ path: String, below directory: Descriptor? = nil, _ options: Options, mode: UInt32 = 0o600
+    ) throws(SystemError) -> Descriptor {
+        try open(Array(path.utf8), below: directory, options, mode: mode)
+    }
+
+    /// What an open file is.
+    public static func status(_ descriptor: Descriptor) throws(SystemError) -> FileStatus {
+        var raw = stat()
+        // SAFETY: fstat writes one structure.
+        guard unsafe fstat(descriptor.number, &raw) == 0 else { throw .last("fstat") }
+        return FileStatus(raw)
+    }
+
+    /// What a path names, links followed.
+    public static func status(_ path: String) throws(SystemError) -> FileStatus {
+        var raw = stat()
+        // SAFETY: the string is NUL-terminated for the call, and stat writes one structure.
+        guard unsafe stat(path, &raw) == 0 else { throw .last("stat") }
+        return FileStatus(raw)
+    }
+
+    /// What a path names, a last link not followed.
+    public static func linkStatus(_ path: String) throws(SystemError) -> FileStatus {
+        var raw = stat()
+        // SAFETY: the string is NUL-terminated for the call, and lstat writes one structure.
+        guard unsafe lstat(path, &raw) == 0 else { throw .last("lstat") }
+        return FileStatus(raw)
+    }
+
+    /// Whether an existing path can be executed by this process's effective ids.
+    public static func isExecutable(_ path: [UInt8]) -> Bool {
+        guard let text = ByteText(path).text else { return false }
+        // SAFETY: the string is NUL-terminated for the call.
+        return unsafe faccessat(AT_FDCWD, text, X_OK, AT_EACCESS) == 0
+    }
+
+    /// The path with every link resolved.
+    public static func resolved(_ path: [UInt8]) -> [UInt8]? {
+        guard !path.contains(0) else { return nil }
+        let name = path + [0]
+        // SAFETY: the string is NUL-terminated; realpath's result is copied and freed.
+        return unsafe name.withUnsafeBufferPointer { buffer in
+            unsafe buffer.withMemoryRebound(to: CChar.self) { text in
+                guard let base = text.baseAddress, let found = unsafe realpath(base, nil) else { return nil }
+                defer { unsafe free(found) }
+                return unsafe (0..<strlen(found)).map { unsafe UInt8(bitPattern: found[Int($0)]) }
+            }
+        }
+    }
+
+    /// A path from the root: a relative one from the working directory on.
+    public static func absolute(_ path: String) -> String {
+        guard !path.hasPrefix("/"), let here = resolved(Array(".".utf8)), let base = ByteText(here).text else {
+            return path
+        }
+        return base == "/" ? "/" + path : "\(base)/\(path)"
+    }
+
+    /// Makes a directory; true where it was not there.
+    @discardableResult
+    public static func makeDirectory(_ path: String, mode: UInt32) throws(SystemError) -> Bool {
+        // SAFETY: the string is NUL-terminated for the call.
+        if unsafe mkdir(path, mode_t(mode)) == 0 { return true }
+        guard errno == EEXIST else { throw .last("mkdir") }
+        return false
+    }
+
+    /// Gives an open file to an owner and group.
+    public static func setOwner(_ descriptor: Descriptor, uid: UInt32, gid: UInt32) throws(SystemError) {
+        guard fchown(descriptor.number, uid, gid) == 0 else { throw .last("fchown") }
+    }
+
+    /// Sets an open file's permission bits.
+    public static func setMode(_ descriptor: Descriptor, _ mode: UInt32) throws(SystemError) {
+        guard fchmod(descriptor.number, mode_t(mode)) == 0 else { throw .last("fchmod") }
+    }
+
+    /// Sets a path's permission bits.
+    public static func setMode(_ path: String, _ mode: UInt32) throws(SystemError) {
+        // SAFETY: the string is NUL-terminated for the call.
+        guard unsafe chmod(path, mode_t(mode)) == 0 else { throw .last("chmod") }
+    }
+
+    /// Removes a name; nothing where it is not there.
+    public static func remove(_ path: String) throws(SystemError) {
+        // SAFETY: the string is NUL-terminated for the call.
+        guard unsafe unlink(path) == 0 || errno == ENOENT else { throw .last("unlink") }
+    }
+
+    /// Gives a file another name, replacing what had it.
+    public static func rename(_ path: String, to other: String) throws(SystemError) {
+        // SAFETY: the strings are NUL-terminated for the call.
+        guard unsafe Glibc.rename(path, other) == 0 else { throw .last("rename") }
+    }
+
+    /// Gives a file below a directory another name below the same directory.
+    public static func rename(
+        _ name: String, to other: String, below directory: Descriptor
+    ) throws(SystemError) {
+        // SAFETY: the strings are NUL-terminated for the call.
+        guard unsafe renameat(directory.number, name, directory.number, other) == 0 else { throw .last("renameat") }
+    }
+
+    /// Locks a file for this open description; false where another has it.
+    public static func lock(_ descriptor: Descriptor) throws(SystemError) -> Bool {
+        if flock(descriptor.number, LOCK_EX | LOCK_NB) == 0 { return true }
+        guard errno == EWOULDBLOCK else { throw .last("flock") }
+        return false
+    }
+
+    /// Waits until an open file's bytes are on disk.
+    public static func synchronize(_ descriptor: Descriptor) throws(SystemError) {
+        guard fdatasync(descriptor.number) == 0 else { throw .last("fdatasync") }
+    }
+
+    /// Cuts an open file.
+    public static func truncate(_ descriptor: Descriptor, to size: Int64) throws(SystemError) {
+        guard ftruncate(descriptor.number, Int(size)) == 0 else { throw .last("ftruncate") }
+    }
+
+    /// Reads at most `limit` bytes at a place of an open file, whose own place does not move.
+    public static func read(
+        _ descriptor: Descriptor, at offset: Int64, limit: Int
+    ) throws(SystemError) -> [UInt8] {
+        var result = 0
+        // SAFETY: the buffer has room for `limit` bytes, and only what pread(2) wrote is counted.
+        let bytes = unsafe [UInt8](unsafeUninitializedCapacity: limit) { buffer, count in
+            repeat {
+                result = unsafe pread(descriptor.number, buffer.baseAddress, limit, Int(offset))
+            } while result < 0 && errno == EINTR
+            count = max(result, 0)
+        }
+        guard result >= 0 else { throw .last("pread") }
+        return bytes
+    }
+}
+
+/// Directories.
+public enum Directory {
+    /// The most names that are read.
+    public static let nameLimit = 100_000
+
+    /// The names in a directory, without `.` and `..`, in byte order.
+    public static func names(_ path: String) throws(SystemError) -> [ByteText] {
+        // SAFETY: the string is NUL-terminated for the call, and the directory is closed below.
+        guard let directory = unsafe opendir(path) else { throw .last("opendir") }
+        // SAFETY: it was opened above.
+        defer { unsafe closedir(directory) }
+        return unsafe names(directory)
+    }
+
+    /// The names in an open directory.
+    public static func names(_ descriptor: Descriptor) throws(SystemError) -> [ByteText] {
+        let copy = dup(descriptor.number)
+        guard copy >= 0 else { throw .last("dup") }
+        // SAFETY: the directory takes over the copy, and is closed below.
+        guard let directory = unsafe fdopendir(copy) else {
+            let failure = SystemError.last("fdopendir")
+            close(copy)
+            throw failure
+        }
+        // SAFETY: it was opened above.
+        defer { unsafe closedir(directory) }
+        // SAFETY: as above; another reader may have left its place elsewhere.
+        unsafe rewinddir(directory)
+        return unsafe names(directory)
+    }
+
+    /// Removes a directory and all below it, following no link; what cannot be removed stays.
+    public static func removeTree(_ path: String) {
+        guard let directory = try? File.open(path, [.directory, .noFollow]) else { return }
+        empty(directory, depth: 0)
+        // SAFETY: the string is NUL-terminated for the call.
+        _ = unsafe rmdir(path)
+    }
+
+    /// The deepest directory that is emptied; a deeper one stays.
+    private static let depthLimit = 128
+
+    private static func empty(_ directory: Descriptor, depth: Int) {
+        guard depth < depthLimit else { return }
+        for name in (try? names(directory)) ?? [] {
+            if let below = try? File.open(name.bytes, below: directory, [.directory, .noFollow]) {
+                empty(below, depth: depth + 1)
+                remove(name, below: directory, isDirectory: true)
+            } else {
+                remove(name, below: directory, isDirectory: false)
+            }
+        }
+    }
+
+    private static func remove(_ name: ByteText, below directory: Descriptor, isDirectory: Bool) {
+        let text = name.bytes.map { CChar(bitPattern: $0) } + [0]
+        // SAFETY: the string is NUL-terminated.
+        _ = unsafe unlinkat(directory.number, text, isDirectory ? AT_REMOVEDIR : 0)
+    }
+
+    private static func names(_ directory: OpaquePointer) -> [ByteText] {
+        var found: [ByteText] = []
+        // SAFETY: readdir's entry lives until the next call, and its name is copied before.
+        while found.count < nameLimit, let entry = unsafe readdir(directory) {
+            let bytes = unsafe withUnsafeBytes(of: entry.pointee.d_name) { unsafe Array($0.prefix { $0 != 0 }) }
+            if bytes != [46], bytes != [46, 46] { found.append(ByteText(bytes)) }
+        }
+        return found.sorted { $0.bytes.lexicographicallyPrecedes($1.bytes) }
+    }
+}

@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+internal import CLinux
+internal import Glibc
+
+/// This process, and the ones that it makes.
+public enum Process {
+    /// Which side of a fork this is.
+    public enum Side: Sendable {
+        /// The new process.
+        case child
+        /// The one that forked, with the new one's id.
+        case parent(Int32)
+    }
+
+    /// Forks. Sound only in a process with one thread: the child goes on in Swift.
+    ///
+    /// - Throws: where there is no new process; -1 never goes on as a process id.
+    public static func fork() throws(SystemError) -> Side {
+        let pid = Glibc.fork()
+        guard pid >= 0 else { throw .last("fork") }
+        return pid == 0 ? .child : .parent(pid)
+    }
+
+    /// Ends this process at once: no exit handlers, no flushing.
+    public static func exitNow(_ status: Int32) -> Never {
+        _exit(status)
+    }
+
+    /// Replaces this program; returns only on failure.
+    ///
+    /// - Parameters:
+    ///   - path: the program's absolute path.
+    ///   - arguments: the argument vector, argv[0] first.
+    ///   - environment: `NAME=VALUE` strings, all there is.
+    public static func execute(_ path: [UInt8], arguments: [[UInt8]], environment: [[UInt8]]) -> SystemError {
+        let flatten = { (strings: [[UInt8]]) in strings.map { $0 + [0] } }
+        let texts = flatten(arguments)
+        let variables = flatten(environment)
+        let program = path + [0]
+        // SAFETY: the strings are NUL-terminated and the lists nil-terminated, and all of them live until execve
+        // returns, which it does only to fail.
+        return unsafe withPointers(texts) { argv in
+            unsafe withPointers(variables) { envp in
+                unsafe program.withUnsafeBufferPointer { name in
+                    unsafe name.withMemoryRebound(to: CChar.self) { name in
+                        if let name = name.baseAddress { unsafe execve(name, argv, envp) }
+                        return SystemError.last("execve")
+                    }
+                }
+            }
+        }
+    }
+
+    private static func withPointers<Result>(
+        _ strings: [[UInt8]], _ body: (UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> Result
+    ) -> Result {
+        // SAFETY: strdup's copies are freed after the body, or replaced with the whole program by it.
+        var pointers: [UnsafeMutablePointer<CChar>?] = unsafe strings.map { string in
+            unsafe string.withUnsafeBufferPointer { buffer in
+                unsafe buffer.withMemoryRebound(to: CChar.self) { text in
+                    guard let base = text.baseAddress else { return nil }
+                    return unsafe strdup(base)
+                }
+            }
+        }
+        unsafe pointers.append(nil)
+        // SAFETY: as above; the list has at least its terminator, so its base is not nil.
+        defer { for unsafe pointer in unsafe pointers { unsafe free(pointer) } }
+        return unsafe pointers.withUnsafeMutableBufferPointer { list in
+            guard let base = list.baseAddress else { fatalError("an array of at least one has no storage") }
+            return unsafe body(base)
+        }
+    }
+
+    /// This process's id.
+    public static var id: Int32 { getpid() }
+
+    /// The id of the process that made this one, or of whoever took it over.
+    public static var parentID: Int32 { getppid() }
+
+    /// The real user id.
+    public static var userID: UInt32 { getuid() }
+
+    /// The real group id.
+    public static var groupID: UInt32 { getgid() }
+
+    /// Whether this process runs as root.
+    public static var isRoot: Bool { geteuid() == 0 }
+
+    /// What ps shows of this process; cut to the room that the kernel laid out at start.
+    public static func setTitle(_ title: String) {
+        // SAFETY: the string is NUL-terminated for the call.
+        unsafe portcullis_title_set(title)
+    }
+
+    /// Has the kernel kill this process when its parent dies; lost at each change of credentials.
+    public static func dieWithParent() throws(SystemError) {
+        try check(portcullis_process_control(PR_SET_PDEATHSIG, UInt(SIGKILL)), "prctl")
+    }
+
+    /// Makes orphans of this process's descendants its children.
+    public static func becomeSubreaper() throws(SystemError) {
+        try check(portcullis_process_control(PR_SET_CHILD_SUBREAPER, 1), "prctl")
+    }
+
+    /// Keeps other processes of the same uid, and core files, away from this process's memory.
+    public static func becomeUndumpable() throws(SystemError) {
+        try check(portcullis_process_control(PR_SET_DUMPABLE, 0), "prctl")
+    }
+
+    /// Starts a session and process group of its own.
+    public static func startSession() throws(SystemError) {
+        guard setsid() >= 0 else { throw .last("setsid") }
+    }
+
+    /// Sends a signal to a process group of ours.
+    ///
+    /// INVARIANT: the group is that of a child that was not yet waited for; 0, 1 and negative numbers go nowhere.
+    public static func signalGroup(_ group: Int32, _ signal: Int32) {
+        guard group > 1 else { return }
+        _ = killpg(group, signal)
+    }
+
+    /// Sends a signal to a child that was not yet waited for.
+    public static func signal(_ pid: Int32, _ signal: Int32) {
+        guard pid > 1 else { return }
+        _ = kill(pid, signal)
+    }
+
+    /// Sets the file mode creation mask.
+    public static func setUmask(_ mask: UInt32) {
+        umask(mode_t(mask))
+    }
+
+    /// Changes the working directory.
+    public static func changeDirectory(_ path: [UInt8]) throws(SystemError) {
+        let name = path + [0]
+        // SAFETY: the string is NUL-terminated.
+        let result = unsafe name.withUnsafeBufferPointer { buffer in
+            unsafe buffer.withMemoryRebound(to: CChar.self) { text in
+                guard let base = text.baseAddress else { return Int32(-1) }
+                return unsafe chdir(base)
+            }
+        }
+        guard result == 0 else { throw .last("chdir") }
+    }
+
+    /// The number of threads of this process; nil where /proc does not say.
+    public static func threadCount() -> Int? {
+        try? Directory.names("/proc/self/task").count
+    }
+
+    /// A variable of this process's environment.
+    public static func environmentVariable(_ name: String) -> String? {
+        // SAFETY: the result is copied at once.
+        guard let value = unsafe getenv(name) else { return nil }
+        // SAFETY: getenv's result is NUL-terminated.
+        return unsafe String(cString: value)
+    }
+
+    /// Sets or, with nil, removes a variable of this process's environment.
+    public static func setEnvironmentVariable(_ name: String, _ value: String?) {
+        if let value {
+            // SAFETY: the strings are NUL-terminated for the call, which copies them.
+            unsafe setenv(name, value, 1)
+        } else {
+            // SAFETY: as above.
+            unsafe unsetenv(name)
+        }
+    }
+}
+
+/// How a process ended.
+public enum ExitStatus: Sendable, Hashable {
+    /// With a status, 0 to 255.
+    case exited(UInt8)
+    /// By a signal.
+    case signalled(UInt8)
+
+    init?(code: Int32, status: Int32) {
+        switch code {
+        case 1: self = .exited(UInt8(truncatingIfNeeded: status))  // CLD_EXITED
+        case 2, 3: self = .signalled(UInt8(truncatingIfNeeded: status))  // CLD_KILLED, CLD_DUMPED
+        default: return nil
+        }
+    }
+}
+
+/// A process that cannot be mistaken for another one that got its number.
+public struct ProcessHandle: Sendable {
+    /// The process id.
+    public let pid: Int32
+    /// The pidfd, readable when the process has ended.
+    public let descriptor: Descriptor
+
+    /// Opens a handle for a child that was not yet waited for.
+    public init(pid: Int32) throws(SystemError) {
+        var made: Int32 = -1
+        // SAFETY: the shim writes one int.
+        try check(unsafe portcullis_pidfd_open(pid, &made), "pidfd_open")
+        self.pid = pid
+        descriptor = Descriptor(owning: made)
+    }
+
+    /// Takes a pidfd that came with the process.
+    public init(pid: Int32, descriptor: Descriptor) {
+        self.pid = pid
+        self.descriptor = descriptor
+    }
+
+    /// Sends a signal; one to a process that has ended goes nowhere.
+    public func signal(_ number: Int32) {
+        _ = portcullis_pidfd_signal(descriptor.number, number)
+    }
+
+    /// How the process ended; nil while it runs. After the first answer its number may be another's.
+    public func reap() -> ExitStatus? {
+        status(leaving: false)
+    }
+
+    /// How the process ended, leaving it to be waited for again.
+    public func peek() -> ExitStatus? {
+        status(leaving: true)
+    }
+
+    private func status(leaving: Bool) -> ExitStatus? {
+        var code: Int32 = 0
+        var status: Int32 = 0
+        // SAFETY: the shim writes two ints.
+        guard unsafe portcullis_pidfd_wait(descriptor.number, leaving ? 1 : 0, &code, &status) == 0 else { return nil }
+        return ExitStatus(code: code, status: status)
+    }
+}
+
+/// Waiting for any child: an init's or a subreaper's business.
+public enum Children {
+    /// A child that has ended.
+    public struct Ended: Sendable {
+        /// Its process id, free for others once it was waited for without `leaving`.
+        public var pid: Int32
+        /// How it ended.
+        public var status: ExitStatus
+    }
+
+    /// A child that has ended; nil where none has, or there is none.
+    public static func wait(leaving: Bool, blocking: Bool = false) -> Ended? {
+        var pid: pid_t = 0
+        var code: Int32 = 0
+        var status: Int32 = 0
+        // SAFETY: the shim writes three ints.
+        let failure = unsafe portcullis_child_wait(&pid, &code, &status, leaving ? 1 : 0, blocking ? 1 : 0)
+        guard failure == 0, pid > 0, let how = ExitStatus(code: code, status: status) else { return nil }
+        return Ended(pid: pid, status: how)
+    }
+
+    /// The children of this process, ended ones included; nil entries of /proc are passed over.
+    public static func ids() -> [Int32] {
+        guard let file = try? File.open("/proc/thread-self/children", [.reading]),
+            let bytes = try? file.readAll(limit: 1 << 20)
+        else { return [] }
+        return bytes.split(separator: UInt8(ascii: " ")).compactMap { Int32(String(decoding: $0, as: UTF8.self)) }
+    }
+
+    /// Takes a child's end if it has ended; false while it runs.
+    public static func reapNow(_ pid: Int32) -> Bool {
+        guard pid > 1 else { return false }
+        var status: Int32 = 0
+        // SAFETY: waitpid writes one int.
+        return unsafe waitpid(pid, &status, WNOHANG) == pid
+    }
+
+    /// Waits for a child that was killed, so that it is gone on return.
+    public static func reap(_ pid: Int32) {
+        guard pid > 1 else { return }
+        var status: Int32 = 0
+        // SAFETY: waitpid writes one int.
+        while unsafe waitpid(pid, &status, 0) < 0, errno == EINTR {}
+    }
+}
+
+/// Signals as something to read.
+public struct Signals: Sendable {
+    /// The signals of a session's and a monitor's life.
+    public enum Number {
+        /// Hang up.
+        public static let hangup = SIGHUP
+        /// Interrupt.
+        public static let interrupt = SIGINT
+        /// Quit.
+        public static let quit = SIGQUIT
+        /// Kill.
+        public static let kill = SIGKILL
+        /// Terminate.
+        public static let terminate = SIGTERM
+        /// A child ended.
+        public static let child = SIGCHLD
+        /// A write that nobody reads.
+        public static let pipe = SIGPIPE
+        /// A bad system call.
+        public static let systemCall = SIGSYS
+        /// CPU time is used up.
+        public static let cpu = SIGXCPU
+        /// A file grew over its limit.
+        public static let fileSize = SIGXFSZ
+        /// The first of the user's own.
+        public static let user1 = SIGUSR1
+    }
+
+    /// Readable when one of the signals has come.
+    public let descriptor: Descriptor
+
+    /// Blocks the signals and makes them readable.
+    public init(_ numbers: [Int32]) throws(SystemError) {
+        let mask = numbers.reduce(UInt64(0)) { $0 | 1 << UInt64($1 - 1) }
+        var made: Int32 = -1
+        // SAFETY: the shim writes one int.
+        try check(unsafe portcullis_signals_open(mask, &made), "signalfd")
+        descriptor = Descriptor(owning: made)
+    }
+
+    /// Takes a descriptor over that another value made.
+    public init(taking descriptor: Descriptor) {
+        self.descriptor = descriptor
+    }
+
+    /// The next signal; nil where none has come.
+    public func next() -> Int32? {
+        let number = portcullis_signals_read(descriptor.number)
+        return number == 0 ? nil : number
+    }
+
+    /// Ignores a signal in this process.
+    public static func ignore(_ number: Int32) {
+        portcullis_signal_ignore(number)
+    }
+
+    /// Gives every signal its default action and blocks none, as a command expects.
+    public static func reset() {
+        portcullis_signals_reset()
+    }
+}

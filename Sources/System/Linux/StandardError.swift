@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+
+import Core
+
+/// The log of the processes that use no logging library: lines on standard error.
+public struct StandardError: Sendable {
+    private let name: String
+
+    /// A log whose lines start with a name.
+    public init(_ name: String) {
+        self.name = name
+    }
+
+    /// Writes one line; bytes that are not printable come escaped.
+    public func say(_ text: String) {
+        let line = "\(name): \(ByteText(text).printable)\n"
+        var rest = Array(line.utf8)[...]
+        while !rest.isEmpty {
+            guard let count = try? StandardStreams.error.write(rest), count > 0 else { return }
+            rest = rest.dropFirst(count)
+        }
+    }
+}
+
+/// The three descriptors that every process is started with; they are never closed.
+public enum StandardStreams {
+    /// Standard input.
+    public static let input = Descriptor(owning: 0)
+    /// Standard output.
+    public static let output = Descriptor(owning: 1)
+    /// Standard error.
+    public static let error = Descriptor(owning: 2)
+}
