@@ -18,11 +18,11 @@ public final class Descriptor: Sendable {
         close(number)
     }
 
-    /// Another descriptor for the same open file, close-on-exec.
-    public func duplicate() throws(SystemError) -> Descriptor {
+    /// Another descriptor for the same open file, close-on-exec, at the lowest free number from `least`.
+    public func duplicate(from least: Int32 = 3) throws(SystemError) -> Descriptor {
         var made: Int32 = -1
         // SAFETY: the shim writes one int.
-        try check(unsafe portcullis_descriptor_duplicate(number, 3, &made), "fcntl")
+        try check(unsafe portcullis_descriptor_duplicate(number, least, &made), "fcntl")
         return Descriptor(owning: made)
     }
 
