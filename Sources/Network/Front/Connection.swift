@@ -44,6 +44,8 @@ final class Connection {
         case delaying
         /// The refusal was written; what the client still sends is read and thrown away.
         case draining
+        /// Nothing is left of the client; its session may not have ended.
+        case gone
     }
 
     /// Front's number of it.
@@ -64,9 +66,10 @@ final class Connection {
     /// The command's bytes.
     var command: [UInt8] = []
 
-    /// The channel while it has the socket, and the number of the socket there.
+    /// The channel while it has the socket, the number of the socket there, and the handler that tells of it.
     var channel: (any NIOCore.Channel)?
     var socketNumber: Int32 = -1
+    var handler: HandshakeHandler?
     /// The client's socket, where the channel does not have it alone.
     var primary: Descriptor?
     /// The connect-back's socket.

@@ -84,11 +84,9 @@ struct RefusalRecords {
     /// How many records wait.
     var count: Int { waiting.count }
 
-    /// The auditor is gone, or there is a new one.
-    mutating func replace(_ channel: Linux.Channel?) {
-        self.channel = channel
-        // Each auditor numbers a channel's records anew.
-        number = 0
+    /// The auditor is gone.
+    mutating func auditorIsGone() {
+        channel = nil
     }
 
     /// Sends a record, or keeps it.
