@@ -132,7 +132,7 @@ let package = Package(
         tests("Audit", ["Audit", "Core"]),
         tests("Messages", ["Audit", "Core", "Messages"]),
         tests("Linux", ["Core", "Linux", "Seccomp"]),
-        tests("Front", ["Core", "Front", "Linux", "Messages", "Wire"]),
+        tests("Front", ["Audit", "Core", "Front", "Linux", "Messages", "Wire", logging] + nio),
         tests("EngineService", ["Core", "EngineService", "Linux", "Messages", "Policy"]),
         tests("Session", ["Audit", "Core", "Linux", "Messages", "Session", "Trust"]),
         tests("AuditorService", ["Audit", "AuditorService", "Core", "Linux", "Messages"]),
