@@ -18,7 +18,8 @@ public struct HostsFile: Sendable, Hashable {
         var found: [ByteText: [IPAddress]] = [:]
         for line in bytes.split(separator: UInt8(ascii: "\n")) {
             let text = line.prefix { $0 != UInt8(ascii: "#") }
-            var fields = text.split { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\t") || $0 == UInt8(ascii: "\r") }[...]
+            var fields = text.split { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\t") || $0 == UInt8(ascii: "\r") }[
+                ...]
             // An address with a scope is no address of a host for us: it would be link-local.
             guard let first = fields.popFirst(), let address = IPAddress(ascii: Array(first)) else { continue }
             for name in fields {
