@@ -5,6 +5,10 @@
 // positive errno, and never a side channel.
 #pragma once
 
+#include "CLinuxResolver.h"
+#include "CLinuxSandbox.h"
+#include "CLinuxTerminal.h"
+
 #include <stddef.h>
 #include <stdint.h>
 // Not in Swift's Glibc module.
