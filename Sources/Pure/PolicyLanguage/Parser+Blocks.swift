@@ -28,15 +28,8 @@ extension Parser {
             sink.error(word.span, "a time of 0 is not allowed")
             return nil
         }
+        takenText = String(product.partialValue / unit) + word.value.dropFirst(digits.count)
         return product.partialValue
-    }
-
-    static func text(duration: Int) -> String {
-        for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)]
-        where duration.isMultiple(of: size) {
-            return String(duration / size) + unit
-        }
-        return String(duration) + "ms"
     }
 
     /// A size in bytes, more than 0: `512K 64M 2G`, or bytes alone.
@@ -58,14 +51,8 @@ extension Parser {
             sink.error(word.span, "a size of 0 is not allowed")
             return nil
         }
+        takenText = String(product.partialValue / unit) + word.value.dropFirst(digits.count)
         return product.partialValue
-    }
-
-    static func text(size: UInt64) -> String {
-        for (unit, size_) in [("G", UInt64(1) << 30), ("M", 1 << 20), ("K", 1 << 10)] where size.isMultiple(of: size_) {
-            return String(size / size_) + unit
-        }
-        return String(size)
     }
 
     mutating func takeNumber(_ what: String, _ range: ClosedRange<Int>) -> Int? {
@@ -338,11 +325,11 @@ extension Parser {
         case "handshake-timeout":
             guard let time = takeDuration() else { return nil }
             settings.handshakeTimeout = time
-            return Self.text(duration: time)
+            return takenText
         case "authentication-timeout":
             guard let time = takeDuration() else { return nil }
             settings.authenticationTimeout = time
-            return Self.text(duration: time)
+            return takenText
         case "command-length":
             guard let length = takeNumber("a number of bytes", 1...ServiceSettings.commandLengthLimit) else { return nil }
             settings.commandLength = length
@@ -420,7 +407,7 @@ extension Parser {
             case "delay":
                 guard let time = parser.takeDuration() else { return nil }
                 settings.delay = time
-                return "delay " + Self.text(duration: time)
+                return "delay " + parser.takenText
             default:
                 guard let text = parser.takeRefusalText() else { return nil }
                 if word.value == "rexec" { settings.rexecText = text } else { settings.rshText = text }
@@ -457,7 +444,7 @@ extension Parser {
             default:
                 guard let time = parser.takeDuration() else { return nil }
                 settings.checkpoint = time
-                return "checkpoint " + Self.text(duration: time)
+                return "checkpoint " + parser.takenText
             }
         }
         return items.map { (.audit(settings), .block(head: "audit", items: $0)) }
@@ -511,7 +498,7 @@ extension Parser {
         case "limit":
             return takeLimits()
         case "timeout":
-            return takeDuration().map { (.timeout($0), Self.text(duration: $0)) }
+            return takeDuration().map { (.timeout($0), takenText) }
         case "umask":
             guard let mask = takeWord("a umask such as 077") else { return nil }
             guard (1...4).contains(mask.value.utf8.count), let value = UInt32(mask.value, radix: 8),
@@ -684,7 +671,7 @@ extension Parser {
                 return nil
             }
             limits.cpu = UInt64(time / 1_000)
-            return Self.text(duration: time)
+            return takenText
         case "processes":
             guard let count = takeNumber("a number of processes", 1...4_194_304) else { return nil }
             limits.processes = UInt64(count)
@@ -701,7 +688,7 @@ extension Parser {
             case "file-size": limits.fileSize = size
             default: limits.output = size
             }
-            return Self.text(size: size)
+            return takenText
         }
     }
 

@@ -19,6 +19,8 @@ struct Parser: Sendable {
     var previousEnd = 0
     /// The item words of the block that is being read, at which a list of bare words ends.
     var itemWords: [String] = []
+    /// The duration or size that was read last, in the unit that it was written in.
+    var takenText = ""
 
     static let statementWords = [
         "policy", "include", "securetcpip", "service", "refusal", "audit", "search-path", "networks", "users",

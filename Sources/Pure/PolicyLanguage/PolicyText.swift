@@ -10,7 +10,7 @@ public protocol PolicyFiles {
     ///
     /// - Parameters:
     ///   - pattern: what stands in the `include`, a name or a glob.
-    ///   - from: the including file's number: 0 is the root, and each file that this gave counts on, in order.
+    ///   - from: the including file's `handle`.
     /// - Returns: the files, and why any could not be used. No file and no refusal: nothing matches.
     mutating func files(matching pattern: String, from: Int) -> IncludedFiles
 }
@@ -184,16 +184,16 @@ struct Reader<Files: PolicyFiles> {
         for statement in parsed.statements {
             statements.append(statement)
             guard case .include(let pattern) = statement.payload else { continue }
-            include(pattern, statement.span, number: parsed.number, ancestors: ancestors + [file.identity])
+            include(pattern, statement.span, handle: file.handle, ancestors: ancestors + [file.identity])
         }
     }
 
-    private mutating func include(_ pattern: String, _ span: Span, number: Int, ancestors: [String]) {
+    private mutating func include(_ pattern: String, _ span: Span, handle: Int, ancestors: [String]) {
         guard ancestors.count <= PolicyText.includeDepth else {
             sink.error(span, "includes are at most \(PolicyText.includeDepth) deep")
             return
         }
-        let found = files.files(matching: pattern, from: number)
+        let found = files.files(matching: pattern, from: handle)
         for refusal in found.refusals { sink.error(span, "\(refusal.name): \(refusal.text)") }
         if found.files.isEmpty, found.refusals.isEmpty {
             let isGlob = pattern.utf8.contains { "*?[".utf8.contains($0) }

@@ -12,13 +12,17 @@ public struct SourceFile: Sendable {
     /// What tells one file from another: a path, or device and inode. Two files of one identity are one file.
     public let identity: String
 
+    /// What the opener calls it: given back to it when the file includes others.
+    public let handle: Int
+
     /// The bytes, of any kind; the parser checks them.
     public let bytes: [UInt8]
 
     /// A file.
-    public init(name: String, identity: String? = nil, bytes: [UInt8]) {
+    public init(name: String, identity: String? = nil, handle: Int = 0, bytes: [UInt8]) {
         self.name = name
         self.identity = identity ?? name
+        self.handle = handle
         self.bytes = bytes
     }
 
