@@ -51,7 +51,7 @@ public enum EngineProgram {
         do {
             let filter = try SystemCallFilter.helper(allowing: systemCalls)
             // ORDER: nothing here needs a file; the confinement comes before the first byte of either channel.
-            try Confinement.enter(uid: options.uid, gid: options.gid, filter: filter)
+            try Confinement.enter(uid: options.identity.uid, gid: options.identity.gid, filter: filter)
             return try serve(monitor, loader: Channel(second), options.directories, log)
         } catch {
             log.critical("\(error)")
@@ -102,29 +102,26 @@ public enum EngineProgram {
 
 /// What the monitor says on the command line.
 struct EngineOptions: Sendable {
-    var uid: UInt32?
-    var gid: UInt32?
+    /// Whom to drop to.
+    var identity: HelperIdentity
+    /// What no sandbox may open; the defaults of portcullisd where it does not say.
     var directories = GuardedDirectories(state: "/var/lib/portcullis", runtime: "/run/portcullis")
 
     /// Reads the role and what follows; nil where that is nothing that the monitor gives.
     init?(_ arguments: some Collection<String>) {
         guard arguments.first == "[policy]" else { return nil }
-        var rest = arguments.dropFirst()
+        var rest = Array(arguments.dropFirst())[...]
+        var others: [String] = []
         while let option = rest.popFirst() {
             guard let value = rest.popFirst() else { return nil }
             switch option {
-            case "--uid" where uid == nil: uid = UInt32(value)
-            case "--gid" where gid == nil: gid = UInt32(value)
             case "--state-directory" where value.hasPrefix("/"): directories.state = ByteText(value)
             case "--runtime-directory" where value.hasPrefix("/"): directories.runtime = ByteText(value)
             case "--policy-directory" where value.hasPrefix("/"): directories.policy = ByteText(value)
-            default: return nil
-            }
-            // A number that is none, or root, or the one that changes nothing, is no drop.
-            if option == "--uid" || option == "--gid" {
-                guard let number = option == "--uid" ? uid : gid, number != 0, number != .max else { return nil }
+            default: others += [option, value]
             }
         }
-        guard (uid == nil) == (gid == nil) else { return nil }
+        guard let identity = HelperIdentity(others) else { return nil }
+        self.identity = identity
     }
 }
