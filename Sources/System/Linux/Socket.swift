@@ -33,7 +33,7 @@ public enum Socket {
         return raw.is_v6 != 0
     }
 
-    private static func endpoint(_ raw: portcullis_endpoint) -> Endpoint {
+    static func endpoint(_ raw: portcullis_endpoint) -> Endpoint {
         // SAFETY: the tuple is sixteen bytes, which are copied.
         let bytes = unsafe withUnsafeBytes(of: raw.address) { unsafe Array($0) }
         let address: IPAddress
