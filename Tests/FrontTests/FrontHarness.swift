@@ -28,7 +28,7 @@ final class FrontHarness {
     var settings: Settings
 
     /// Starts a front and configures it with a listener for each service.
-    init(bounds: Front.Bounds = Front.Bounds(), _ change: (inout Settings) -> Void = { _ in }) throws {
+    init(bounds: Front.Bounds = .brief, _ change: (inout Settings) -> Void = { _ in }) throws {
         var settings = Settings()
         settings.refusal.delay = 20
         settings.rsh.requiresReservedSourcePort = false
@@ -280,5 +280,14 @@ final class Client {
             guard !part.isEmpty else { return bytes }
             bytes += part
         }
+    }
+}
+
+extension Front.Bounds {
+    /// The contract's bounds, but that a refused client which does not close is not waited for.
+    static var brief: Front.Bounds {
+        var bounds = Front.Bounds()
+        bounds.drainTime = .milliseconds(300)
+        return bounds
     }
 }

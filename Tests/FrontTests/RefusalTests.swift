@@ -201,7 +201,7 @@ import Testing
     }
 
     @Test func aRefusedClientThatGoesOnSendingIsCutOff() throws {
-        var bounds = Front.Bounds()
+        var bounds = Front.Bounds.brief
         bounds.drainTime = .milliseconds(100)
         let harness = try FrontHarness(bounds: bounds)
         let client = try harness.client(.rexec)
@@ -290,7 +290,7 @@ import Testing
     }
 
     @Test func handshakesOfOneSourceHaveALimitAndTheNextIsRefusedAtOnce() throws {
-        var bounds = Front.Bounds()
+        var bounds = Front.Bounds.brief
         bounds.handshakesPerSource = 3
         let harness = try FrontHarness(bounds: bounds) { $0.refusal.delay = 86_400_000 }
         let idle = try (0..<3).map { _ in try harness.client(.rexec) }
@@ -303,7 +303,7 @@ import Testing
     }
 
     @Test func delayedRefusalsKeepTheirPlace() throws {
-        var bounds = Front.Bounds()
+        var bounds = Front.Bounds.brief
         bounds.handshakes = 2
         let harness = try FrontHarness(bounds: bounds) { $0.refusal.delay = 86_400_000 }
         let refused = try (0..<2).map { _ in try harness.client(.rexec) }
