@@ -3,7 +3,6 @@
 
 import Audit
 import Core
-@testable import Front
 import Linux
 import Logging
 import Messages
@@ -11,6 +10,8 @@ import NIOCore
 import NIOPosix
 import Synchronization
 import Testing
+
+@testable import Front
 
 /// A front in this process, with its listeners on loopback, and the test as its monitor and auditor.
 final class FrontHarness {
@@ -131,7 +132,11 @@ final class FrontHarness {
 
     /// Whether nothing waits on the monitor's channel.
     func isQuiet() throws -> Bool {
-        if case .nothing = try monitor.receive(limit: 65_536, descriptorLimit: 3, waiting: false) { true } else { false }
+        if case .nothing = try monitor.receive(limit: 65_536, descriptorLimit: 3, waiting: false) {
+            true
+        } else {
+            false
+        }
     }
 
     static func next(_ channel: Linux.Channel, descriptors: Int) throws -> Linux.Channel.Message? {

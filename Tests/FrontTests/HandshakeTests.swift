@@ -3,10 +3,11 @@
 
 import Audit
 import Core
-@testable import Front
 import Linux
 import Messages
 import Testing
+
+@testable import Front
 
 /// What front reads from clients, and what it leaves on the socket.
 @Suite struct HandshakeTests {

@@ -3,10 +3,11 @@
 
 import Audit
 import Core
-@testable import Front
 import Linux
 import Messages
 import Testing
+
+@testable import Front
 
 @Suite struct PlacesTests {
     private let here = IPAddress(v4: 0x0A00_0001)
@@ -44,10 +45,11 @@ import Testing
         #expect(turns.isEmpty)
     }
 
-    @Test(arguments: [
-        (0, 0, 100, 100), (0, 1, 100, 100), (0, 100, 100, 100), (0, 101, 100, 200), (0, 250, 100, 300),
-        (50, 60, 100, 150), (50, 20, 100, 150), (0, 5, 0, 5),
-    ] as [(Int64, Int64, Int64, Int64)])
+    @Test(
+        arguments: [
+            (0, 0, 100, 100), (0, 1, 100, 100), (0, 100, 100, 100), (0, 101, 100, 200), (0, 250, 100, 300),
+            (50, 60, 100, 150), (50, 20, 100, 150), (0, 5, 0, 5),
+        ] as [(Int64, Int64, Int64, Int64)])
     func aRefusalIsDueAtAWholeMultipleOfTheDelay(_ origin: Int64, _ decided: Int64, _ delay: Int64, _ due: Int64) {
         #expect(RefusalTime.due(origin: origin, decided: decided, delay: delay) == due)
     }

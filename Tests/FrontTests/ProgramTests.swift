@@ -71,7 +71,7 @@ import Testing
         var words = ["portcullis-front", "[net]"]
         if let identity { words += ["--uid", "\(identity)", "--gid", "\(identity)"] }
         var arguments: [UnsafeMutablePointer<CChar>?] = unsafe words.map { unsafe strdup($0) } + [nil]
-        defer { for unsafe word in unsafe arguments { unsafe free(word) } }
+        defer { for unsafeword in unsafe arguments { unsafe free(word) } }
         var pid: pid_t = 0
         let path = try #require(Self.program)
         let code = unsafe posix_spawn(&pid, path, &actions, nil, &arguments, environ)

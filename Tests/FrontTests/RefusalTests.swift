@@ -3,11 +3,12 @@
 
 import Audit
 import Core
-@testable import Front
 import Linux
 import Messages
 import NIOCore
 import Testing
+
+@testable import Front
 
 /// How front refuses: the bytes, their order, their time, and the record.
 @Suite struct RefusalTests {
