@@ -26,7 +26,7 @@ let zones = [
     Zone(name: "System", modules: ["Core", "Glibc"]),
     Zone(
         name: "Network",
-        modules: ["Core", "Linux", "Logging", "Messages", "NIOCore", "NIOPosix", "Seccomp", "Wire"]),
+        modules: ["Audit", "Core", "Linux", "Logging", "Messages", "NIOCore", "NIOPosix", "Seccomp", "Wire"]),
     Zone(
         name: "Decision",
         modules: ["Core", "Crypto", "Linux", "Logging", "Messages", "Policy", "PolicyLanguage", "Seccomp"]),
