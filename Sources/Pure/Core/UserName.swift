@@ -14,8 +14,8 @@ public struct UserName: Sendable, Hashable, CustomStringConvertible {
 
     /// Checks the grammar.
     public init?(bytes: [UInt8]) {
-        guard bytes.count <= Self.limit, let first = bytes.first, Self.starts(first) else { return nil }
-        guard bytes.dropFirst().allSatisfy(Self.continues) else { return nil }
+        guard bytes.count <= Self.limit, let first = bytes.first, Self.canStart(with: first) else { return nil }
+        guard bytes.dropFirst().allSatisfy(Self.canContinue(with:)) else { return nil }
         self.bytes = bytes
     }
 
@@ -36,7 +36,8 @@ public struct UserName: Sendable, Hashable, CustomStringConvertible {
         String(decoding: bytes, as: UTF8.self)
     }
 
-    private static func starts(_ byte: UInt8) -> Bool {
+    /// Whether a name may begin with a byte: a letter, a digit or `_`.
+    public static func canStart(with byte: UInt8) -> Bool {
         switch byte {
         case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
             UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"):
@@ -46,10 +47,11 @@ public struct UserName: Sendable, Hashable, CustomStringConvertible {
         }
     }
 
-    private static func continues(_ byte: UInt8) -> Bool {
+    /// Whether a byte may stand in a name after the first: what it may begin with, and `. - $ @`.
+    public static func canContinue(with byte: UInt8) -> Bool {
         switch byte {
         case UInt8(ascii: "."), UInt8(ascii: "-"), UInt8(ascii: "$"), UInt8(ascii: "@"): true
-        default: starts(byte)
+        default: canStart(with: byte)
         }
     }
 }

@@ -43,6 +43,9 @@ public struct SystemError: Error, Sendable, Hashable, CustomStringConvertible {
     /// Whether an address was already in use.
     public var isAddressInUse: Bool { code == EADDRINUSE }
 
+    /// Whether an address, or a pair of addresses and ports, cannot be had.
+    public var isAddressNotAvailable: Bool { code == EADDRNOTAVAIL }
+
     /// Whether a connection is under way.
     public var isInProgress: Bool { code == EINPROGRESS }
 

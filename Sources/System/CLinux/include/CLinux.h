@@ -5,6 +5,8 @@
 // positive errno, and never a side channel.
 #pragma once
 
+#include "CLinuxSandbox.h"
+
 #include <stddef.h>
 #include <stdint.h>
 // Not in Swift's Glibc module.

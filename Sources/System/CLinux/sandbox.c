@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+#include "CLinuxSandbox.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/openat2.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/fsuid.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+// The same numbers on every architecture that has Landlock.
+enum {
+    NUMBER_LANDLOCK_CREATE = 444,
+    NUMBER_LANDLOCK_ADD = 445,
+    NUMBER_LANDLOCK_RESTRICT = 446,
+    LANDLOCK_VERSION = 1,  // flag of create: return the ABI
+    LANDLOCK_PATH = 1,     // rule types
+    LANDLOCK_PORT = 2,
+};
+
+// linux/landlock.h of Linux 6.12: the size passed says which ABI the caller means.
+struct ruleset_attributes {
+    uint64_t files;    // ABI 1
+    uint64_t network;  // ABI 4
+    uint64_t scopes;   // ABI 6
+};
+
+struct path_attributes {
+    uint64_t rights;
+    int32_t parent;
+} __attribute__((packed));
+
+struct port_attributes {
+    uint64_t rights;
+    uint64_t port;
+};
+
+int portcullis_landlock_version(void) {
+    long version = syscall(NUMBER_LANDLOCK_CREATE, NULL, (size_t)0, LANDLOCK_VERSION);
+    return version < 0 ? 0 : (int)version;
+}
+
+int portcullis_landlock_create(int version, uint64_t files, uint64_t network, uint64_t scopes, int *ruleset) {
+    struct ruleset_attributes attributes = {.files = files, .network = network, .scopes = scopes};
+    size_t size = version >= 6   ? sizeof attributes
+                  : version >= 4 ? offsetof(struct ruleset_attributes, scopes)
+                                 : offsetof(struct ruleset_attributes, network);
+    if ((version < 6 && scopes != 0) || (version < 4 && network != 0))
+        return EOPNOTSUPP;
+    long made = syscall(NUMBER_LANDLOCK_CREATE, &attributes, size, 0);
+    if (made < 0)
+        return errno;
+    *ruleset = (int)made;
+    return 0;
+}
+
+int portcullis_landlock_allow_path(int ruleset, int parent, uint64_t rights) {
+    struct path_attributes attributes = {.rights = rights, .parent = parent};
+    return syscall(NUMBER_LANDLOCK_ADD, ruleset, LANDLOCK_PATH, &attributes, 0) < 0 ? errno : 0;
+}
+
+int portcullis_landlock_allow_port(int ruleset, uint16_t port, uint64_t rights) {
+    struct port_attributes attributes = {.rights = rights, .port = port};
+    return syscall(NUMBER_LANDLOCK_ADD, ruleset, LANDLOCK_PORT, &attributes, 0) < 0 ? errno : 0;
+}
+
+int portcullis_landlock_restrict(int ruleset, uint32_t flags) {
+    return syscall(NUMBER_LANDLOCK_RESTRICT, ruleset, flags) < 0 ? errno : 0;
+}
+
+int portcullis_filter_load(const void *instructions, uint16_t count, unsigned flags) {
+    struct sock_fprog program = {.len = count, .filter = (struct sock_filter *)instructions};
+    long result = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+    if (result < 0)
+        return errno;
+    // With TSYNC a positive result is the thread that could not follow.
+    return result == 0 ? 0 : ESRCH;
+}
+
+int portcullis_thread_control(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d, int *value) {
+    int result = prctl(option, a, b, c, d);
+    if (result < 0)
+        return errno;
+    if (value != NULL)
+        *value = result;
+    return 0;
+}
+
+int portcullis_capabilities_read(uint64_t *effective, uint64_t *permitted, uint64_t *inheritable) {
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    struct __user_cap_data_struct data[2] = {{0, 0, 0}, {0, 0, 0}};
+    if (syscall(SYS_capget, &header, data) < 0)
+        return errno;
+    *effective = data[0].effective | (uint64_t)data[1].effective << 32;
+    *permitted = data[0].permitted | (uint64_t)data[1].permitted << 32;
+    *inheritable = data[0].inheritable | (uint64_t)data[1].inheritable << 32;
+    return 0;
+}
+
+int portcullis_capabilities_write(uint64_t effective, uint64_t permitted, uint64_t inheritable) {
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    struct __user_cap_data_struct data[2] = {
+        {(uint32_t)effective, (uint32_t)permitted, (uint32_t)inheritable},
+        {(uint32_t)(effective >> 32), (uint32_t)(permitted >> 32), (uint32_t)(inheritable >> 32)},
+    };
+    return syscall(SYS_capset, &header, data) < 0 ? errno : 0;
+}
+
+int portcullis_users_set(uid_t real, uid_t effective, uid_t saved) {
+    return setresuid(real, effective, saved) < 0 ? errno : 0;
+}
+
+int portcullis_groups_set(gid_t real, gid_t effective, gid_t saved) {
+    return setresgid(real, effective, saved) < 0 ? errno : 0;
+}
+
+int portcullis_users_read(uid_t users[4]) {
+    if (getresuid(&users[0], &users[1], &users[2]) < 0)
+        return errno;
+    users[3] = (uid_t)setfsuid((uid_t)-1);
+    return 0;
+}
+
+int portcullis_groups_read(gid_t groups[4]) {
+    if (getresgid(&groups[0], &groups[1], &groups[2]) < 0)
+        return errno;
+    groups[3] = (gid_t)setfsgid((gid_t)-1);
+    return 0;
+}
+
+void portcullis_fsuser_try(uid_t user) {
+    (void)setfsuid(user);
+}
+
+void portcullis_fsgroup_try(gid_t group) {
+    (void)setfsgid(group);
+}
+
+int portcullis_namespaces_unshare(int flags) {
+    return unshare(flags) < 0 ? errno : 0;
+}
+
+int portcullis_process_clone(uint64_t namespaces, pid_t *child, int *pidfd) {
+    int descriptor = -1;
+    unsigned long flags = (unsigned long)namespaces | CLONE_PIDFD | SIGCHLD;
+#if defined(__x86_64__) || defined(__aarch64__)
+    // flags, stack (0: the parent's, copied), parent's tid or pidfd, then two that differ in order and are 0.
+    long result = syscall(SYS_clone, flags, 0L, &descriptor, 0L, 0L);
+#else
+#error "the order of clone's arguments is not known here"
+#endif
+    if (result < 0)
+        return errno;
+    *child = (pid_t)result;
+    *pidfd = result == 0 ? -1 : descriptor;
+    return 0;
+}
+
+int portcullis_path_open(int directory, const char *path, uint64_t flags, uint64_t resolve, int *descriptor) {
+    struct open_how how = {.flags = flags, .mode = 0, .resolve = resolve};
+    long result = syscall(SYS_openat2, directory, path, &how, sizeof how);
+    if (result < 0)
+        return errno;
+    *descriptor = (int)result;
+    return 0;
+}
+
+int portcullis_entry_open(int directory, const char *name, int flags, int *descriptor) {
+    int result = openat(directory, name, flags);
+    if (result < 0)
+        return errno;
+    *descriptor = result;
+    return 0;
+}
+
+#if defined(__x86_64__)
+static int64_t enter_int80(int64_t number, const uint64_t arguments[6]) {
+    int64_t result;
+    // The kernel clobbers r8 to r11 on this entry (zeroed before 4.4 alone, but nobody promises).
+    __asm__ volatile("int $0x80"
+                     : "=a"(result)
+                     : "a"(number), "b"(arguments[0]), "c"(arguments[1]), "d"(arguments[2]), "S"(arguments[3]),
+                       "D"(arguments[4])
+                     : "memory", "r8", "r9", "r10", "r11");
+    return result;
+}
+#endif
+
+int portcullis_trial_run(
+    int ruleset, const void *instructions, uint16_t count, int64_t uid, int entry, int64_t number,
+    const uint64_t arguments[6], struct portcullis_trial *outcome) {
+    int ends[2];
+    struct portcullis_trial report = {0, 0, 0};
+    *outcome = report;
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return errno;
+    pid_t child = fork();
+    if (child < 0) {
+        int code = errno;
+        close(ends[0]);
+        close(ends[1]);
+        return code;
+    }
+    if (child == 0) {
+        long result = 0;
+        const struct rlimit none = {0, 0};
+        setrlimit(RLIMIT_CORE, &none);
+        // A test runner's own handlers must not turn SIGSYS into something else.
+        signal(SIGSYS, SIG_DFL);
+        if (uid >= 0
+            && (setgroups(0, NULL) < 0 || setresgid((gid_t)uid, (gid_t)uid, (gid_t)uid) < 0
+                || setresuid((uid_t)uid, (uid_t)uid, (uid_t)uid) < 0)) {
+            report.step = 2;
+            result = -errno;
+        } else if ((ruleset >= 0 || count > 0) && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
+            report.step = 3;
+            result = -errno;
+        } else if (ruleset >= 0 && (result = -portcullis_landlock_restrict(ruleset, 0)) != 0) {
+            report.step = 4;
+        } else if (count > 0 && (result = -portcullis_filter_load(instructions, count, 0)) != 0) {
+            report.step = 5;
+        } else if (entry == PORTCULLIS_ENTRY_INT80) {
+#if defined(__x86_64__)
+            result = enter_int80(number, arguments);
+#else
+            result = -ENOSYS;
+#endif
+        } else {
+            result = syscall(
+                number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]);
+            if (result < 0)
+                result = -errno;
+        }
+        report.result = result;
+        // A grandchild (a permitted clone) reports nothing: its parent does.
+        if (write(ends[1], &report, sizeof report) != (ssize_t)sizeof report)
+            _exit(99);
+        _exit(0);
+    }
+    close(ends[1]);
+    struct portcullis_trial heard;
+    ssize_t length = read(ends[0], &heard, sizeof heard);
+    close(ends[0]);
+    int status = 0;
+    while (waitpid(child, &status, 0) < 0)
+        if (errno != EINTR)
+            return errno;
+    if (length == (ssize_t)sizeof heard)
+        *outcome = heard;
+    else if (WIFSIGNALED(status))
+        outcome->signal = WTERMSIG(status);
+    else
+        return EPROTO;
+    return 0;
+}

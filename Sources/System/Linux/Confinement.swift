@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+public import Core
+internal import Glibc
+
+/// A step of confinement that failed: what was to run does not.
+public struct ConfinementError: Error, Sendable, Hashable, CustomStringConvertible {
+    /// What was being done; the raw values go through a pipe from a child to its session.
+    public enum Step: UInt8, Sendable, Hashable {
+        /// Namespaces.
+        case namespaces = 1
+        /// Mounts in them.
+        case mounts = 2
+        /// Resource limits.
+        case limits = 3
+        /// Capabilities.
+        case capabilities = 4
+        /// User, group and groups.
+        case credentials = 5
+        /// Reading back what was dropped, and trying to undo it.
+        case verification = 6
+        /// no_new_privs.
+        case noNewPrivileges = 7
+        /// Landlock.
+        case landlock = 8
+        /// The system-call filter.
+        case filter = 9
+    }
+
+    /// The step.
+    public var step: Step
+    /// The errno.
+    public var code: Int32
+
+    /// A failed step.
+    public init(_ step: Step, _ code: Int32) {
+        self.step = step
+        self.code = code
+    }
+
+    /// For logs: the step and the system's words.
+    public var description: String { "\(step): \(Self.text(of: code))" }
+
+    /// The system's words for an errno.
+    static func text(of code: Int32) -> String {
+        // SAFETY: strerror gives a C string, valid until its next call; confinement runs in one thread.
+        unsafe String(cString: strerror(code))
+    }
+}
+
+/// Confining a helper, or the child that becomes the command.
+public enum Confinement {
+    /// Confines a helper before it reads its first byte.
+    ///
+    /// Trusted on entry: one thread; `filter` from `SystemCallFilter.helper`, compiled by this process. On return the
+    /// process has the ids asked for and no way back, no capability but those kept, no core file, no tracer of its own
+    /// uid, no file but what it has open or was given here, no TCP bind or connect, and no system call but the
+    /// filter's. On a throw it is in between, and must end.
+    ///
+    /// - Parameters:
+    ///   - uid: the user to drop to; nil, as a plain user, keeps the ids.
+    ///   - gid: the group to drop to; nil with `uid`.
+    ///   - kept: capabilities that stay, of those that are there.
+    ///   - directories: open directories with what may be done below them.
+    ///   - paths: paths with what may be done at and below them; those that do not exist are left out.
+    ///   - filter: the compiled filter.
+    public static func enter(
+        uid: UInt32?, gid: UInt32?, keeping kept: Set<Capability> = [],
+        directories: [(descriptor: Descriptor, rights: LandlockRights)] = [],
+        paths: [(path: ByteText, rights: LandlockRights)] = [], filter: [UInt8]
+    ) throws(ConfinementError) {
+        let program = try SeccompProgram(bytes: filter)
+        // ORDER: the bounding set while CAP_SETPCAP is there; ids; the other sets; then what needs no_new_privs;
+        // the filter last, because it forbids all of this.
+        try Capabilities.dropBounding(keeping: kept)
+        if let uid {
+            guard let gid else { throw ConfinementError(.credentials, EINVAL) }
+            let credentials = Credentials(uid: uid, gid: gid, groups: [])
+            try credentials.drop(keepingCapabilities: !kept.isEmpty)
+            try Capabilities.drop(keeping: kept)
+            if uid != 0 { try credentials.verifyDropped() }
+        } else {
+            try Capabilities.drop(keeping: kept)
+        }
+        try ProcessControl.set(4 /* PR_SET_DUMPABLE */, 0, step: .noNewPrivileges)
+        try ResourceLimits.apply(Sandbox.Limits())
+        try NoNewPrivileges.promise()
+        let ruleset = try LandlockRuleset(network: .tcpConnect([]))
+        for (descriptor, rights) in directories { try ruleset.allow(rights, below: descriptor) }
+        for (path, rights) in paths { _ = try ruleset.allow(rights, at: path) }
+        try ruleset.restrict()
+        try program.load(allThreads: true)
+    }
+
+    // MARK: Before a launch
+
+    /// Whether the running kernel can apply a sandbox; where it cannot, a session is refused, never run with less.
+    public static func canApply(_ sandbox: Sandbox) -> Bool {
+        Landlock.version() >= requiredLandlock(sandbox)
+    }
+
+    /// The least ABI that a sandbox needs: 0 for an unconfined one that asks for none.
+    static func requiredLandlock(_ sandbox: Sandbox) -> Int {
+        var least = max(sandbox.requiredLandlock, 0)
+        guard sandbox.isConfined else { return least }
+        least = max(least, 1)
+        if case .tcpConnect = sandbox.network { least = max(least, Landlock.networkVersion) }
+        return least
+    }
+
+    /// Whether what a sandbox can write is the target's home, or holds it, or is the home's own `.rhosts`: what
+    /// self-trust is about.
+    ///
+    /// Paths are compared as objects of file systems, links resolved, so that no other spelling gets by. A home that
+    /// does not exist is covered by what could make it.
+    public static func canWriteHome(_ sandbox: Sandbox, home: ByteText) -> Bool {
+        guard sandbox.isConfined else { return true }
+        let way = SecureOpen.way(to: home)
+        let trust = SecureOpen.way(to: ByteText(home.bytes + Array("/.rhosts".utf8))).last
+        return sandbox.write.contains { path in
+            guard let place = SecureOpen.way(to: resolve(path, home: home)).last else { return false }
+            return way.identities.contains(place) || place == trust
+        }
+    }
+
+    /// Whether what a sandbox can write is a directory, holds it, or lies in it.
+    public static func canWrite(_ sandbox: Sandbox, home: ByteText, to directory: ByteText) -> Bool {
+        !sandbox.isConfined || touches(sandbox.write, home: home, directory: directory)
+    }
+
+    /// Whether what a sandbox can read (or write, or execute) is a directory, holds it, or lies in it.
+    public static func canRead(_ sandbox: Sandbox, home: ByteText, from directory: ByteText) -> Bool {
+        !sandbox.isConfined
+            || touches(sandbox.read + sandbox.write + sandbox.execute, home: home, directory: directory)
+    }
+
+    private static func touches(_ paths: [Sandbox.Path], home: ByteText, directory: ByteText) -> Bool {
+        let way = SecureOpen.way(to: directory)
+        return paths.contains { path in
+            let place = SecureOpen.way(to: resolve(path, home: home))
+            if let last = place.last, way.identities.contains(last) { return true }
+            return way.last.map(place.identities.contains) ?? false
+        }
+    }
+
+    static func resolve(_ path: Sandbox.Path, home: ByteText) -> ByteText {
+        switch path {
+        case .absolute(let path): path
+        case .home(let rest): ByteText(home.bytes + rest.bytes)
+        }
+    }
+}
+
+/// What the child of a session does to itself before it becomes the command, a step at a time, so that the session
+/// learns which one failed.
+///
+/// Between the steps the child does what the session wants at that point (descriptors, directory, umask). After
+/// `filter` it may call read, write, close, execve, exit and exit_group, and nothing else for certain.
+public struct CommandConfinement: Sendable {
+    private let sandbox: Sandbox
+    private let filter: SeccompProgram
+    private let credentials: Credentials
+    private let home: ByteText
+
+    /// A confinement, checked as far as can be before anything is forked.
+    ///
+    /// - Parameters:
+    ///   - compiled: the sandbox and its filter, as the engine sent them and the monitor froze them.
+    ///   - credentials: the target's ids.
+    ///   - home: the target's home directory.
+    /// - Throws: step `landlock` where the kernel has less than the sandbox needs, step `filter` where the filter is
+    ///   none: both are `sandbox-unavailable`.
+    public init(_ compiled: CompiledSandbox, credentials: Credentials, home: ByteText) throws(ConfinementError) {
+        guard Confinement.canApply(compiled.sandbox) else { throw ConfinementError(.landlock, EOPNOTSUPP) }
+        sandbox = compiled.sandbox
+        filter = try SeccompProgram(bytes: compiled.filter)
+        self.credentials = credentials
+        self.home = home
+    }
+
+    /// All steps in their order, for a child that has nothing to do between them.
+    ///
+    /// - Returns: limits that could not be had.
+    public func apply() throws(ConfinementError) -> [ResourceLimits.Shortfall] {
+        let shortfalls = try limit()
+        try drop()
+        try restrict()
+        try load()
+        return shortfalls
+    }
+
+    /// First: the sandbox's limits and no core files.
+    public func limit() throws(ConfinementError) -> [ResourceLimits.Shortfall] {
+        try ResourceLimits.apply(sandbox.limits)
+    }
+
+    /// Second: becomes the target, without any capability (outside `unconfined`, uid 0 too), and verifies it.
+    ///
+    /// As a plain user the ids must be that user's already.
+    public func drop() throws(ConfinementError) {
+        // ORDER: the bounding set while CAP_SETPCAP is there; setgroups, setresgid, setresuid; the other sets.
+        if sandbox.isConfined { try Capabilities.dropBounding() }
+        if geteuid() == 0 {
+            try credentials.drop()
+        } else {
+            let now = try Credentials.current()
+            guard now.uid == credentials.uid, now.gid == credentials.gid, getuid() == credentials.uid else {
+                throw ConfinementError(.credentials, EPERM)
+            }
+        }
+        guard sandbox.isConfined || credentials.uid != 0 else { return }
+        try Capabilities.drop()
+        if credentials.uid != 0 { try credentials.verifyDropped() }
+    }
+
+    /// Third: no_new_privs, and Landlock over the sandbox's paths and ports.
+    ///
+    /// Comes after the drop, so that paths are opened with the target's rights: one that the target cannot reach is
+    /// left out. What lies below the home is not followed out of it.
+    public func restrict() throws(ConfinementError) {
+        try NoNewPrivileges.promise()
+        guard sandbox.isConfined else { return }
+        let network: LandlockRuleset.Network =
+            switch sandbox.network {
+            case .off: .tcpConnect([])
+            case .tcpConnect(let ports): .tcpConnect(ports)
+            case .on: .open
+            }
+        let ruleset = try LandlockRuleset(
+            network: network, required: Confinement.requiredLandlock(sandbox))
+        let home = try SecureOpen.place(home)
+        for (paths, rights) in [
+            (sandbox.read, LandlockRights.reading), (sandbox.write, .writing), (sandbox.execute, .executing),
+        ] {
+            for path in paths {
+                switch (path, home) {
+                case (.absolute(let path), _): _ = try ruleset.allow(rights, at: path)
+                case (.home(let rest), .open(let home)): _ = try ruleset.allow(rights, at: rest, beneath: home)
+                case (.home, .missing): break
+                }
+            }
+        }
+        try ruleset.restrict()
+    }
+
+    /// Last: the system-call filter.
+    public func load() throws(ConfinementError) {
+        try filter.load()
+    }
+}

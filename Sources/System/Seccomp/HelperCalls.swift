@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+/// System calls that our own helpers need, in groups that each puts together.
+public enum HelperCalls {
+    /// Memory, signals to oneself, clocks and the end: what the C library and Swift's runtime call in any program.
+    public static let runtime: [String] = [
+        "brk", "clock_getres", "clock_gettime", "clock_nanosleep", "exit", "exit_group", "futex", "getegid", "geteuid",
+        "getgid", "getpid", "getppid", "getrandom", "gettid", "gettimeofday", "getuid", "madvise", "mmap", "mprotect",
+        "mremap", "munmap", "nanosleep", "prlimit64", "getrlimit", "restart_syscall", "rseq", "rt_sigaction",
+        "rt_sigprocmask", "rt_sigreturn", "sched_getaffinity", "sched_yield", "set_robust_list", "sigaltstack",
+        "sysinfo", "tgkill", "time", "uname",
+    ]
+
+    /// Making threads; `SystemCallFilter.helper(threads: true)` adds them.
+    public static let threads: [String] = [
+        "clone", "clone3", "get_robust_list", "membarrier", "prctl", "sched_getparam", "sched_getscheduler",
+        "sched_setaffinity", "set_tid_address",
+    ]
+
+    /// Reading, writing, waiting on and closing what is open: channels, the log, pipes.
+    public static let channels: [String] = [
+        "close", "close_range", "dup", "dup2", "dup3", "epoll_create", "epoll_create1", "epoll_ctl", "epoll_pwait",
+        "epoll_pwait2", "epoll_wait", "eventfd", "eventfd2", "fcntl", "fstat", "getsockopt", "ioctl", "lseek",
+        "newfstatat", "pipe2", "poll", "ppoll", "read", "readv", "recvfrom", "recvmsg", "sendmsg", "sendto",
+        "setsockopt", "shutdown", "signalfd4", "socketpair", "statx", "timerfd_create", "timerfd_gettime",
+        "timerfd_settime", "write", "writev",
+    ]
+
+    /// Using connections that others have opened, and accepting on listeners that others have bound.
+    public static let connections: [String] = [
+        "accept", "accept4", "getpeername", "getsockname", "pread64", "recvmmsg", "sendmmsg",
+    ]
+
+    /// Compiling filters: libseccomp writes them to memory that has a descriptor.
+    public static let compiling: [String] = ["ftruncate", "memfd_create", "pread64", "prctl", "seccomp"]
+
+    /// Files below a directory: the trail.
+    public static let files: [String] = [
+        "access", "faccessat", "faccessat2", "fadvise64", "fallocate", "fchmod", "fdatasync", "flock", "fsync",
+        "ftruncate", "getcwd", "getdents64", "linkat", "lstat", "mkdirat", "open", "openat", "pread64", "pwrite64",
+        "pwritev", "readlink", "readlinkat", "rename", "renameat", "renameat2", "stat", "statfs", "fstatfs",
+        "unlink", "unlinkat",
+    ]
+}

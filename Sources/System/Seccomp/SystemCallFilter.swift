@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+public import Core
+internal import CSeccomp
+
+/// A filter that could not be compiled.
+public enum SystemCallFilterError: Error, Sendable, Hashable, CustomStringConvertible {
+    /// libseccomp failed, with its errno.
+    case failed(Int32)
+    /// The filter has more instructions than the kernel takes.
+    case tooLong
+
+    /// For logs.
+    public var description: String {
+        switch self {
+        case .failed(let code): "system-call filter: libseccomp: errno \(code)"
+        case .tooLong: "system-call filter: more than 4096 instructions"
+        }
+    }
+}
+
+/// Compiles system-call filters with libseccomp: names in, a classic BPF program for seccomp(2) out.
+///
+/// Every filter ends the process at a call of a foreign architecture or of x32, and answers ENOSYS to clone3 (its
+/// flags lie in memory, where no filter looks; the C library falls back to clone) and to every number newer than what
+/// this build knows (a program falls back, and nothing unknown is permitted).
+public enum SystemCallFilter {
+    // MARK: Commands
+
+    /// What no sandbox ever allows: each gets round the filter or Landlock, reaches into other processes, or changes
+    /// what the whole machine sees. `unconfined` refuses these too.
+    public static let never: [String] = [
+        // Get round the filter: their requests come through memory that no filter sees.
+        "io_uring_setup", "io_uring_enter", "io_uring_register",
+        // Programs, events and faults in the kernel's hands.
+        "bpf", "perf_event_open", "userfaultfd", "fanotify_init", "lookup_dcookie",
+        // Other processes.
+        "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "pidfd_getfd", "kcmp",
+        // Keyrings outlive the session.
+        "add_key", "keyctl", "request_key",
+        // Mounts and namespaces.
+        "mount", "umount", "umount2", "move_mount", "open_tree", "fsopen", "fsconfig", "fsmount", "fspick",
+        "mount_setattr", "pivot_root", "setns", "unshare",
+        // Files by handle: no path, and so no rule of Landlock.
+        "open_by_handle_at",
+        // The kernel itself.
+        "kexec_load", "kexec_file_load", "init_module", "finit_module", "delete_module", "create_module",
+        "query_module", "get_kernel_syms", "iopl", "ioperm", "modify_ldt", "vm86", "vm86old", "nfsservctl", "uselib",
+        "_sysctl", "sysfs", "ustat",
+    ]
+
+    /// What no confined sandbox allows besides: the host's clock, name, swap, accounting and root.
+    public static let neverConfined: [String] = [
+        "acct", "adjtimex", "chroot", "clock_adjtime", "clock_settime", "quotactl", "quotactl_fd", "reboot",
+        "setdomainname", "sethostname", "settimeofday", "stime", "swapoff", "swapon", "syslog", "vhangup",
+    ]
+
+    /// What every filter for a command allows, so that it can start, be told that it may not, and end.
+    public static let floor: [String] = [
+        "close", "execve", "exit", "exit_group", "read", "restart_syscall", "rt_sigreturn", "write",
+    ]
+
+    /// Calls that only the network item of a sandbox gives or takes.
+    private static let opening = ["socket", "connect", "bind", "listen", "accept", "accept4"]
+    /// Calls that use a socket, whoever opened it.
+    private static let using = [
+        "getpeername", "getsockname", "getsockopt", "recvfrom", "recvmmsg", "recvmsg", "sendmmsg", "sendmsg", "sendto",
+        "setsockopt", "shutdown", "socketpair",
+    ]
+
+    /// Compiles a sandbox's filter.
+    ///
+    /// Confined: the names of `systemCalls` that this architecture has, and `floor`, without `never` and
+    /// `neverConfined`; everything else is answered with EPERM or ends the process, as `onViolation` says. The
+    /// network item alone decides on socket, connect, bind, listen and accept. Unconfined: everything but `never`.
+    ///
+    /// - Returns: the program, at most `CompiledSandbox.filterLimit` bytes.
+    public static func compile(_ sandbox: Sandbox) throws(SystemCallFilterError) -> [UInt8] {
+        let refusal: FilterGuard.Action = sandbox.onViolation == .kill ? .killProcess : .refuse
+        let denied = Set(deniedNames(sandbox))
+        var list: [String]
+        if sandbox.isConfined {
+            list = sandbox.systemCalls + floor
+            switch sandbox.network {
+            case .off: break
+            case .tcpConnect: list += ["socket", "connect"] + using
+            case .on: list += opening + using
+            }
+            list.removeAll(where: denied.contains)
+        } else {
+            list = Array(denied)
+        }
+        var guarding = makeGuard()
+        hold(sandbox, &guarding, refusal: refusal)
+        let body = try program(
+            otherwise: sandbox.isConfined ? refusal : .allow, action: sandbox.isConfined ? .allow : refusal,
+            numbers: numbers(list))
+        return try joined(guarding, body)
+    }
+
+    /// The names that a sandbox's filter allows beyond doubt, sorted: for documents and diagnostics. Empty for
+    /// `unconfined`, which allows all but `never`.
+    public static func allowedNames(_ sandbox: Sandbox) -> [String] {
+        guard sandbox.isConfined else { return [] }
+        var names = Set(sandbox.systemCalls + floor)
+        switch sandbox.network {
+        case .off: break
+        case .tcpConnect: names.formUnion(["socket", "connect"] + using)
+        case .on: names.formUnion(opening + using)
+        }
+        names.subtract(deniedNames(sandbox))
+        return names.filter { number(of: $0) != nil }.sorted()
+    }
+
+    private static func deniedNames(_ sandbox: Sandbox) -> [String] {
+        let network: [String] =
+            switch sandbox.network {
+            case .off: opening
+            case .tcpConnect: ["bind", "listen", "accept", "accept4"]
+            case .on: []
+            }
+        return never + network + (sandbox.isConfined ? neverConfined : [])
+    }
+
+    /// CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET.
+    private static let cloneNamespaces: UInt32 = 0x7E02_0000
+    /// CLONE_PARENT: a child that the session would have to wait for.
+    private static let cloneParent: UInt32 = 0x8000
+    /// MSG_FASTOPEN: connects without connect(2), past Landlock's TCP rules.
+    private static let fastOpen: UInt32 = 0x2000_0000
+
+    /// What the guard holds a command to.
+    private static func hold(_ sandbox: Sandbox, _ guarding: inout FilterGuard, refusal: FilterGuard.Action) {
+        func hold(_ name: String, _ checks: FilterGuard.Check...) {
+            guarding.hold(number(of: name), to: checks, else: refusal)
+        }
+        hold("clone", .without(0, bits: cloneNamespaces | cloneParent))
+        // TIOCSTI types into a terminal, TIOCLINUX pastes into a console: both speak for somebody else.
+        var requests: [UInt32] = [0x5412, 0x541C]
+        if sandbox.isConfined, !sandbox.systemCalls.contains("fsetxattr") {
+            // FS_IOC_SETFLAGS, FS_IOC_SETVERSION (64 and 32 bits) and FS_IOC_FSSETXATTR change attributes: chattr(1).
+            requests += [0x4008_6602, 0x4004_6602, 0x4008_7602, 0x4004_7602, 0x401C_5820]
+        }
+        hold("ioctl", .noneOf(1, requests))
+        if sandbox.isConfined {
+            // PER_LINUX, PER_LINUX32, each with UNAME26, and the question. Others weaken the process's own defences.
+            hold("personality", .oneOf(0, mask: .max, [0, 8, 0x2_0000, 0x2_0008, .max]))
+        }
+        guard sandbox.network != .on else { return }
+        // A datagram socket of AF_UNIX can send to any path without connect; stream and seqpacket ones cannot.
+        hold("socketpair", .oneOf(0, mask: .max, [1]), .oneOf(1, mask: 0xF, [1, 5]))
+        hold("sendto", .without(3, bits: fastOpen), .zero(4))
+        hold("sendmsg", .without(2, bits: fastOpen))
+        hold("sendmmsg", .without(3, bits: fastOpen))
+        if case .tcpConnect = sandbox.network {
+            // AF_INET and AF_INET6, SOCK_STREAM, TCP: Landlock's rules know no MPTCP, SCTP or SMC.
+            hold("socket", .oneOf(0, mask: .max, [2, 10]), .oneOf(1, mask: 0xF, [1]), .oneOf(2, mask: .max, [0, 6]))
+        }
+    }
+
+    // MARK: Helpers
+
+    /// Compiles the filter of a helper: the names listed and nothing else.
+    ///
+    /// With `threads`, clone makes threads and never a process. Memory never becomes executable, a socket pair is
+    /// AF_UNIX, nothing connects by MSG_FASTOPEN, and ioctl is for blocking, close-on-exec and counting alone: these
+    /// are answered with EPERM always.
+    ///
+    /// - Parameters:
+    ///   - names: system calls; those that this architecture lacks are left out.
+    ///   - threads: allows what making threads takes.
+    ///   - onViolation: what any other call does.
+    public static func helper(
+        allowing names: [String], threads: Bool = false, onViolation: Sandbox.OnViolation = .kill
+    ) throws(SystemCallFilterError) -> [UInt8] {
+        let refusal: FilterGuard.Action = onViolation == .kill ? .killProcess : .refuse
+        var list = names
+        if threads { list += HelperCalls.threads }
+        let denied = Set(never + neverConfined + ["execve", "execveat", "fork", "vfork"])
+        list.removeAll(where: denied.contains)
+        var guarding = makeGuard()
+        func hold(_ name: String, _ checks: FilterGuard.Check...) {
+            guarding.hold(number(of: name), to: checks, else: .refuse)
+        }
+        // CLONE_VM, CLONE_SIGHAND and CLONE_THREAD.
+        hold("clone", .with(0, bits: 0x1_0900), .without(0, bits: cloneNamespaces))
+        hold("mmap", .without(2, bits: 4))  // PROT_EXEC
+        hold("mprotect", .without(2, bits: 4))
+        hold("pkey_mprotect", .without(2, bits: 4))
+        hold("socketpair", .oneOf(0, mask: .max, [1]))
+        hold("sendto", .without(3, bits: fastOpen))
+        hold("sendmsg", .without(2, bits: fastOpen))
+        hold("sendmmsg", .without(3, bits: fastOpen))
+        // TCGETS (isatty), FIONREAD, FIONBIO, FIONCLEX and FIOCLEX.
+        hold("ioctl", .oneOf(1, mask: .max, [0x5401, 0x541B, 0x5421, 0x5450, 0x5451]))
+        let body = try program(otherwise: refusal, action: .allow, numbers: numbers(list))
+        return try joined(guarding, body)
+    }
+
+    // MARK: Numbers and bytes
+
+    /// The number of a system call on this architecture, or nil.
+    public static func number(of name: String) -> UInt32? {
+        guard !name.utf8.contains(0) else { return nil }
+        // SAFETY: the C string lives for the call.
+        let number = unsafe portcullis_call_number(name)
+        return UInt32(exactly: number)
+    }
+
+    private static func numbers(_ names: [String]) -> [Int32] {
+        Set(names.compactMap(number)).sorted().compactMap(Int32.init(exactly:))
+    }
+
+    /// No architecture here has a call above this.
+    private static let highestNumber = 1_023
+
+    private static func makeGuard() -> FilterGuard {
+        var unknown: [ClosedRange<UInt32>] = []
+        var start: UInt32?
+        for number in 0...highestNumber {
+            let known = portcullis_call_is_known(Int32(number)) != 0
+            if known, let first = start {
+                unknown.append(first...UInt32(number - 1))
+                start = nil
+            } else if !known, start == nil {
+                start = UInt32(number)
+            }
+        }
+        unknown.append((start ?? UInt32(highestNumber + 1))...UInt32.max)
+        var made = FilterGuard(
+            architecture: portcullis_filter_architecture(), hasX32: portcullis_filter_has_x32() != 0, unknown: unknown)
+        made.answer(number(of: "clone3"), .unknown)
+        return made
+    }
+
+    private static func program(
+        otherwise: FilterGuard.Action, action: FilterGuard.Action, numbers: [Int32]
+    ) throws(SystemCallFilterError) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: CompiledSandbox.filterLimit)
+        var length = 0
+        // SAFETY: both arrays live for the call, with the lengths that are passed.
+        let code = unsafe portcullis_filter_compile(
+            otherwise.value, action.value, numbers, numbers.count, &bytes, bytes.count, &length)
+        guard code == 0 else { throw code == 105 /* ENOBUFS */ ? .tooLong : .failed(code) }
+        bytes.removeSubrange(length...)
+        return bytes
+    }
+
+    private static func joined(_ guarding: FilterGuard, _ body: [UInt8]) throws(SystemCallFilterError) -> [UInt8] {
+        let bytes = guarding.assembled() + body
+        guard bytes.count <= CompiledSandbox.filterLimit else { throw .tooLong }
+        return bytes
+    }
+}
