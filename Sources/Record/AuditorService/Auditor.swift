@@ -263,9 +263,9 @@ final class Auditor {
         case .recover:
             guard descriptors.isEmpty else { return false }
             recover()
-        case .front(let pid):
+        case .front:
             guard let channel = Self.channel(descriptors) else { return false }
-            openFront(pid: pid, channel)
+            openFront(channel)
         case .record(let number, let record):
             guard descriptors.isEmpty, RecordRight.monitorMaySend(record) else { return false }
             add(.record(record), session: nil, sender: gateway, asker: .monitor(number: number))
@@ -290,10 +290,8 @@ final class Auditor {
 
     // MARK: Front
 
-    private func openFront(pid: Int32, _ channel: Channel) {
+    private func openFront(_ channel: Channel) {
         closeFront()
-        var sender = gateway
-        sender.pid = pid
         do throws(SystemError) {
             try epoll.add(channel.descriptor, token: Self.frontToken)
         } catch {

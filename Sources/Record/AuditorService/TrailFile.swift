@@ -69,11 +69,13 @@ public final class TrailFile {
     public static func open(
         in directory: Descriptor, expecting expected: ChainPosition? = nil, digest: @escaping Digest
     ) throws(TrailFileError) -> (TrailFile, Opening) {
+        let result: Result<(TrailFile, Opening), TrailFileError>
         do throws(SystemError) {
-            return try openTrail(in: directory, expecting: expected, digest: digest).get()
+            result = try openTrail(in: directory, expecting: expected, digest: digest)
         } catch {
             throw .system(error)
         }
+        return try result.get()
     }
 
     private static func openTrail(
