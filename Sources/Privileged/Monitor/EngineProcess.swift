@@ -28,8 +28,10 @@ struct EngineProcess {
 
     var helper: Helper
     var state = State.loading(nil, [])
-    /// The loader that opens its files.
-    let loader: Int32
+
+    init(helper: Helper) {
+        self.helper = helper
+    }
 
     /// What a report of an engine that loads comes to.
     enum Progress {

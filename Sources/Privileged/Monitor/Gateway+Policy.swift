@@ -19,7 +19,8 @@ extension Gateway {
             let loader = try Loader.start(policy: options.policy)
             let helper = try Helper.start(
                 .engine, in: helpersDirectory, second: loader.engine, identity: identities.identities[.engine])
-            loading = EngineProcess(helper: helper, loader: loader.pid)
+            loaders.insert(loader.pid)
+            loading = EngineProcess(helper: helper)
             try epoll.add(helper.outbox.channel.descriptor, token: Token.loading.with(0))
             try epoll.add(helper.process.descriptor, token: Token.loadingExit.with(0))
         } catch {

@@ -136,7 +136,9 @@ extension Gateway {
         lost += 1
         let reason = entry.killed ?? .unavailable
         if entry.killed == nil { log.say("session \(entry.session) died (\(status.words))") }
-        // The command's namespace or process tree ended with the session's init, which dies with its session.
+        // The command's namespace ended with the session's init, which dies with its session; without namespaces what
+        // is left has come to us.
+        if !Process.isRoot { endStrays() }
         if auditor?.outbox.send(AuditorOrder.sessionLost(session: entry.session, reason: reason)) == false {
             log.say("the auditor does not read its channel")
             auditor?.process.signal(Signals.Number.kill)

@@ -49,6 +49,8 @@ public final class Gateway {
     var lost: UInt64 = 0
     /// Reloads that were asked for while one was under way.
     var wantsReload = false
+    /// Loaders that run; each ends with its engine's load.
+    var loaders: Set<Int32> = []
     /// What a forked session must not let go of; see `startSession`.
     var keptInChild: [Descriptor] = []
 
@@ -66,6 +68,11 @@ public final class Gateway {
 
     /// Prepares directories, ids and signals; nothing is served yet.
     public init(_ options: Options) throws {
+        var options = options
+        // Every directory on the way is checked, so the way starts at the root.
+        options.policy = File.absolute(options.policy)
+        options.stateDirectory = File.absolute(options.stateDirectory)
+        options.runtimeDirectory = File.absolute(options.runtimeDirectory)
         self.options = options
         Signals.ignore(Signals.Number.pipe)
         epoll = try Epoll()
@@ -150,17 +157,28 @@ public final class Gateway {
         }
     }
 
-    /// Reaps children that have no handle: loaders, retired engines, and what came to us as a subreaper.
-    private func reapStrangers() {
+    /// Ends what came to us as a subreaper from a session that died; where there are namespaces, they have done so.
+    func endStrays() {
+        let known = knownChildren.union(loaders).union(retired.map(\.pid))
+        for pid in Children.ids() where !known.contains(pid) { Process.signal(pid, Signals.Number.kill) }
+    }
+
+    private var knownChildren: Set<Int32> {
         var known = Set(sessions.entries.values.map(\.process.pid))
         for helper in [front, auditor, engine?.helper, loading?.helper] {
             if let helper { known.insert(helper.process.pid) }
         }
+        return known
+    }
+
+    /// Reaps children that have no handle: loaders, retired engines, and what came to us as a subreaper.
+    private func reapStrangers() {
+        let known = knownChildren
         // INVARIANT: a process with a handle is left for it; the others have nobody else to reap them.
-        for pid in Process.children() where !known.contains(pid) {
-            _ = Children.reapNow(pid)
+        for pid in Children.ids() where !known.contains(pid) && Children.reapNow(pid) {
+            retired.removeAll { $0.pid == pid }
+            loaders.remove(pid)
         }
-        retired.removeAll { $0.peek() != nil || $0.reap() != nil }
     }
 
     /// How long epoll may wait.

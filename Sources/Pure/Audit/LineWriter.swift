@@ -114,10 +114,15 @@ struct LineWriter {
         line.append(contentsOf: " ses=".utf8)
         FieldText.append(stamp.sender.ses, to: &line)
         line.append(contentsOf: " msg='".utf8)
-        line.append(contentsOf: common)
-        if let command { append(command, part: part, to: &line) }
+        appendMessage(part: part, to: &line)
         line.append(contentsOf: "' seq=".utf8)
         FieldText.append(sequence, to: &line)
+    }
+
+    /// Appends what stands between the quotes of `msg='…'`: the whole text of a message to the kernel.
+    func appendMessage(part: Int, to line: inout [UInt8]) {
+        line.append(contentsOf: common)
+        if let command { append(command, part: part, to: &line) }
     }
 
     private func append(_ command: CommandText, part: Int, to line: inout [UInt8]) {
