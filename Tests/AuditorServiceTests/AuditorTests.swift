@@ -2,12 +2,13 @@
 // Copyright the Portcullis authors
 
 import Audit
-@testable import AuditorService
 import Core
 import Foundation
 import Linux
 import Messages
 import Testing
+
+@testable import AuditorService
 
 /// Who may say what, and what the auditor makes of it.
 @Suite struct AuditorTests {

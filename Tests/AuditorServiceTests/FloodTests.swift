@@ -2,11 +2,12 @@
 // Copyright the Portcullis authors
 
 import Audit
-@testable import AuditorService
 import Core
 import Linux
 import Messages
 import Testing
+
+@testable import AuditorService
 
 /// Beyond ten refusals a second from one source, one record a second stands for the further ones of a reason.
 @Suite struct FloodTests {
@@ -26,7 +27,8 @@ import Testing
             let reason: Reason = number < 20 ? .sourcePort : .limit
             try front.send(RecordFrame.record(number: 1, record: refused(reason)).encoded(), waiting: false)
         }
-        try front.send(RecordFrame.record(number: 1, record: refused(.limit, from: "10.9.9.9")).encoded(), waiting: false)
+        try front.send(
+            RecordFrame.record(number: 1, record: refused(.limit, from: "10.9.9.9")).encoded(), waiting: false)
         try gateway.turn()
         #expect(try counts(gateway).map(\.count) == Array(repeating: 1, count: 11))
         try gateway.turn(after: 1_000)

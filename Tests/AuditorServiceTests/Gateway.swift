@@ -2,13 +2,14 @@
 // Copyright the Portcullis authors
 
 import Audit
-@testable import AuditorService
 import Core
 import Foundation
 import Linux
 import Logging
 import Messages
 import Testing
+
+@testable import AuditorService
 
 /// A directory that is removed with its last owner.
 final class TemporaryDirectory {
@@ -174,7 +175,8 @@ let rule = RuleReference(name: "uptime", place: FilePlace(file: "portcullis.poli
 let checked = Record.authentication(
     Record.Authentication(origin: origin, account: "alice", grantors: "rhosts", failure: nil, detail: nil))
 let permitted = Record.login(
-    Record.Login(origin: origin, account: "alice", remoteUser: "bob", refusal: nil, rule: rule, revision: Revision.none))
+    Record.Login(origin: origin, account: "alice", remoteUser: "bob", refusal: nil, rule: rule, revision: Revision.none)
+)
 let started = Record.command(
     Record.Command(
         origin: origin, account: "alice", commandLine: "uptime", program: "/usr/bin/uptime", argumentCount: 1,

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the Portcullis authors
 
-@testable import AuditorService
 import Testing
+
+@testable import AuditorService
 
 /// How the monitor says whom a helper drops to.
 @Suite struct HelperIdentityTests {

@@ -2,12 +2,13 @@
 // Copyright the Portcullis authors
 
 import Audit
-@testable import AuditorService
 import Core
 import Foundation
 import Linux
 import Messages
 import Testing
+
+@testable import AuditorService
 
 /// What the auditor finds at start, and what it does when the disk fails.
 @Suite struct TrailTests {

@@ -102,7 +102,9 @@ final class Trail {
         if now - inspectedAt >= Self.inspectionInterval {
             inspectedAt = now
             // A trail that somebody else changes is no trail: what was written goes aside, and a new segment begins.
-            if (try? file.isUntouched()) != true { fail("the file was changed, moved or removed", now: now, reopening: true) }
+            if (try? file.isUntouched()) != true {
+                fail("the file was changed, moved or removed", now: now, reopening: true)
+            }
         }
     }
 
@@ -151,7 +153,9 @@ final class Trail {
             let part = Array(waiting.prefix(Self.writingLimit))
             guard write(part, now: now) else {
                 // The notes are made anew at the next attempt.
-                waiting.removeAll { if case .note(let note) = $0.entry { note.subject == .writableAgain } else { false } }
+                waiting.removeAll {
+                    if case .note(let note) = $0.entry { note.subject == .writableAgain } else { false }
+                }
                 recount()
                 return false
             }
