@@ -111,7 +111,7 @@ let package = Package(
 
         // Record: the one writer of the trail.
         library(.record, "AuditorService", ["Audit", "Core", "Linux", "Messages", "Seccomp", crypto, logging]),
-        program(.record, "portcullis-auditor", ["AuditorService"]),
+        program(.record, "portcullis-auditor", ["AuditorService", "Linux"]),
 
         // Admin: what an administrator types.
         library(
@@ -138,7 +138,7 @@ let package = Package(
         tests("Front", ["Audit", "Core", "Front", "Linux", "Messages", "Wire", logging] + nio),
         tests("EngineService", ["Core", "EngineService", "Linux", "Messages", "Policy"]),
         tests("Session", ["Audit", "Core", "Linux", "Messages", "Session", "Trust"]),
-        tests("AuditorService", ["Audit", "AuditorService", "Core", "Linux", "Messages"]),
+        tests("AuditorService", ["Audit", "AuditorService", "Core", "Linux", "Messages", logging]),
         tests("CLI", ["CLI", "Core"]),
         tests("RemoteCommand", ["Core", "Linux", "RemoteCommand", "Wire"]),
         tests("Regress", ["Core"], exclude: ["Clients"]),
