@@ -135,7 +135,7 @@ let package = Package(
         tests("PAM", ["Core", "Linux", "PAM"]),
         tests("KernelAudit", ["Core", "KernelAudit", "Linux"]),
         tests("PasswordHash", ["Core", "Linux", "PasswordHash"]),
-        tests("Front", ["Core", "Front", "Linux", "Messages", "Wire"]),
+        tests("Front", ["Audit", "Core", "Front", "Linux", "Messages", "Wire", logging] + nio),
         tests("EngineService", ["Core", "EngineService", "Linux", "Messages", "Policy"]),
         tests("Session", ["Audit", "Core", "Linux", "Messages", "Session", "Trust"]),
         tests("AuditorService", ["Audit", "AuditorService", "Core", "Linux", "Messages"]),
