@@ -37,7 +37,7 @@ let zones = [
     Zone(
         name: "Admin",
         modules: pureModules.union(["ArgumentParser", "Crypto", "Linux", "PasswordHash", "Seccomp"])),
-    Zone(name: "Client", modules: ["ArgumentParser", "Core", "Linux", "Wire"]),
+    Zone(name: "Client", modules: ["ArgumentParser", "Core", "Linux", "Trust", "Wire"]),
 ]
 
 /// What a program's whole closure must be without, and why.
