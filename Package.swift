@@ -120,7 +120,7 @@ let package = Package(
         program(.admin, "portcullis", ["CLI"]),
 
         // Client: the rcmd family.
-        library(.client, "RemoteCommand", ["Core", "Linux", "Wire"]),
+        library(.client, "RemoteCommand", ["Core", "Linux", "Trust", "Wire"]),
         program(.client, "rexec", ["Core", "Linux", "RemoteCommand", argumentParser]),
         program(.client, "rsh", ["Core", "Linux", "RemoteCommand", argumentParser]),
 
@@ -132,12 +132,15 @@ let package = Package(
         tests("Audit", ["Audit", "Core"]),
         tests("Messages", ["Audit", "Core", "Messages"]),
         tests("Linux", ["Core", "Linux", "Seccomp"]),
-        tests("Front", ["Core", "Front", "Linux", "Messages", "Wire"]),
+        tests("PAM", ["Core", "Linux", "PAM"]),
+        tests("KernelAudit", ["Core", "KernelAudit", "Linux"]),
+        tests("PasswordHash", ["Core", "Linux", "PasswordHash"]),
+        tests("Front", ["Audit", "Core", "Front", "Linux", "Messages", "Wire", logging] + nio),
         tests("EngineService", ["Core", "EngineService", "Linux", "Messages", "Policy"]),
         tests("Session", ["Audit", "Core", "Linux", "Messages", "Session", "Trust"]),
         tests("AuditorService", ["Audit", "AuditorService", "Core", "Linux", "Messages"]),
         tests("CLI", ["CLI", "Core"]),
-        tests("RemoteCommand", ["Core", "RemoteCommand"]),
+        tests("RemoteCommand", ["Core", "Linux", "RemoteCommand", "Wire"]),
         tests("Regress", ["Core"], exclude: ["Clients"]),
     ]
 )

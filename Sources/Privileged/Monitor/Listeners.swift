@@ -68,9 +68,8 @@ struct Listeners {
                     next.append(
                         Bound(listener: FrontSettings.Listener(service: service, endpoint: actual), socket: socket))
                 } catch {
-                    let failure = error as? SystemError
-                    var text = "cannot bind \(endpoint): \(failure?.text.lowercased() ?? "\(error)")"
-                    if failure?.isPermission == true, endpoint.port < 1_024 {
+                    var text = "cannot bind \(endpoint): \(error.text.lowercased())"
+                    if error.isPermission, endpoint.port < 1_024 {
                         text += " (ports below 1024 need root; try listen \(Self.unprivileged(endpoint)))"
                     }
                     throw StartError(text)

@@ -91,7 +91,7 @@ struct Loader {
         guard directories.count < Self.fileLimit else { return try refuse(path, "too many files") }
         let file: Descriptor
         do {
-            file = Descriptor(owning: try SecureOpen.file(ByteText(path)).take())
+            file = try SecureOpen.file(ByteText(path)).descriptor
         } catch {
             return try refuse(path, "\(error)")
         }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the Portcullis authors
 
-public import Core
+import Core
 
 /// What portcullisd was asked to do on its command line.
 public struct Options: Sendable, Hashable {

@@ -3,6 +3,7 @@
 
 import Core
 import Linux
+import Messages
 
 /// Who and what is asked for, as this host knows them.
 extension RequestSession {
@@ -90,11 +91,8 @@ extension RequestSession {
             program = found.path
             arguments = words
         }
-        guard let target = claims?.target, let groups = Accounts.groups(of: target, primary: entry.gid) else {
-            refuse(.unavailable, "the account has too many groups")
-        }
-        let credentials = Credentials(
-            uid: entry.uid, gid: entry.gid, groups: Process.isRoot ? Array(Set(groups)).sorted() : [])
+        guard let target = claims?.target else { refuse(.unavailable) }
+        let credentials = credentials(of: entry, named: target)
         checkSandbox(compiled.sandbox, terms: terms, home: entry.home)
         do {
             let confinement = try CommandConfinement(
@@ -105,6 +103,15 @@ extension RequestSession {
         } catch {
             refuse(.sandboxUnavailable, "\(error)")
         }
+    }
+
+    /// The ids that the command, and whoever reads the target's own files, has.
+    func credentials(of entry: AccountEntry, named name: UserName) -> Credentials {
+        guard let groups = Accounts.groups(of: name, primary: entry.gid) else {
+            refuse(.unavailable, "the account has too many groups")
+        }
+        // As a plain user groups can only be kept.
+        return Credentials(uid: entry.uid, gid: entry.gid, groups: Process.isRoot ? Array(Set(groups)).sorted() : [])
     }
 
     /// Without namespaces /tmp is a fresh directory of this session's own.

@@ -35,14 +35,15 @@ extension RequestSession {
     /// account may be used now.
     func authenticate(
         _ service: Service, entry: AccountEntry, peer: Endpoint, remoteUser: UserName?, terms: Terms,
-        password: consuming Secret?
+        password: Secret?
     ) -> EstablishedIdentity {
         guard let claims else { refuse(.unavailable) }
         let identity: EstablishedIdentity
         switch service {
         case .rexec:
-            guard let secret = password.take() else { refuse(.badCredentials, "no password came") }
-            identity = verifyPassword(secret, entry: entry, peer: peer, target: claims.target)
+            guard let password else { refuse(.badCredentials, "no password came") }
+            identity = verifyPassword(password, entry: entry, peer: peer, target: claims.target)
+            password.erase()
         case .rsh:
             guard let remoteUser else { refuse(.protocolError) }
             establishTrust(entry: entry, peer: peer, remoteUser: remoteUser, target: claims.target, terms: terms)
@@ -78,19 +79,16 @@ extension RequestSession {
     // MARK: REXEC
 
     private func verifyPassword(
-        _ password: borrowing Secret, entry: AccountEntry, peer: Endpoint, target: UserName
+        _ password: Secret, entry: AccountEntry, peer: Endpoint, target: UserName
     ) -> EstablishedIdentity {
         switch settings.rexec.authentication {
         case .file(let name):
-            let file = CredentialsFile(path: name, stateDirectory: input.stateDirectory)
-            do {
-                guard try file.verify(target, password) else {
-                    recordAuthentication("credentials-file", failure: .badCredentials, nil)
-                    refuse(.badCredentials)
-                }
-            } catch {
-                recordAuthentication("credentials-file", failure: .badCredentials, "\(error)")
-                refuse(.badCredentials, "\(error)")
+            switch CredentialsFile(path: name.resolved(in: input.stateDirectory)).verify(user: target, password: password) {
+            case .verified:
+                break
+            case .refused(let text), .unusable(let text):
+                recordAuthentication("credentials-file", failure: .badCredentials, text)
+                refuse(.badCredentials, text)
             }
             recordAuthentication("credentials-file", failure: nil, nil)
             checkAccount(target)
@@ -144,11 +142,14 @@ extension RequestSession {
                 recordAuthentication(grantor, failure: .untrusted, "securetcpip keeps trust files from being read")
                 refuse(.untrusted, "securetcpip keeps trust files from being read")
             }
-            verdict = TrustFiles(settings.rsh).verdict(claim, account: entry)
+            verdict = TrustFiles(names: settings.rsh.names).verdict(
+                claim, home: entry.home, credentials: credentials(of: entry, named: target))
+            // Every change of credentials clears it (prctl(2), PR_SET_PDEATHSIG).
+            try? Process.dieWithParent()
         case .file(let name):
             grantor = "trust-file"
-            verdict = TrustFiles(settings.rsh).verdict(
-                claim, central: name, policyDirectory: input.policyDirectory)
+            verdict = TrustFiles(names: settings.rsh.names).verdict(
+                claim, central: name.resolved(in: input.policyDirectory))
         }
         guard verdict.isTrusted else {
             recordAuthentication(grantor, failure: .untrusted, verdict.detail)
@@ -172,5 +173,12 @@ extension RequestSession {
     private func takeLoginIdentity(_ entry: AccountEntry) {
         let identity = (try? LoginIdentity.set(auid: entry.uid)) ?? LoginIdentity.current()
         trail.identify(auid: identity.auid, ses: identity.ses)
+    }
+}
+
+extension ByteText {
+    /// A path: a relative one from a directory on.
+    func resolved(in directory: String) -> ByteText {
+        bytes.first == UInt8(ascii: "/") ? self : ByteText(Array(directory.utf8) + [UInt8(ascii: "/")] + bytes)
     }
 }

@@ -125,9 +125,9 @@ extension RequestSession {
         case .child:
             runSupervisor(
                 plan, environment, session: supervisors, report: report.write, gate: gate.read, errors: errors?.write)
-        case .parent(let pid, let pidfd):
+        case .parent(let process):
             return Launched(
-                supervisor: ProcessHandle(pid: pid, descriptor: Descriptor(owning: pidfd)), control: control,
+                supervisor: process, control: control,
                 report: report.read, gate: gate.write, errors: errors?.read)
         }
     }
@@ -194,7 +194,7 @@ extension RequestSession {
             try high.gate.place(at: 4)
             Descriptor.closeAll(from: 5)
         } catch {
-            say(report, [ChildReport.failed, 0, UInt8(truncatingIfNeeded: (error as? SystemError)?.code ?? 0)])
+            say(report, [ChildReport.failed, 0, UInt8(truncatingIfNeeded: error.code)])
             Process.exitNow(125)
         }
         guard let report = Descriptor.inherited(3), let gate = Descriptor.inherited(4) else { Process.exitNow(125) }

@@ -121,7 +121,7 @@ final class RequestSession {
         guard claims.hasPassword else { return nil }
         // Straight into memory that is zeroed; no copy stays in a frame.
         do {
-            var secret = try Secret()
+            let secret = try Secret()
             guard try secret.receive(from: front) == .complete else { return nil }
             return secret
         } catch {

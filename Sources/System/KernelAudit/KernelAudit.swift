@@ -57,6 +57,7 @@ public struct KernelAudit: Sendable {
         // SAFETY: the pointer is valid for the call, and the shim reads no more than the count.
         let code = unsafe bytes.withUnsafeBufferPointer { buffer in
             guard let base = buffer.baseAddress else { return EINVAL }
+            // SAFETY: as above.
             return unsafe portcullis_audit_send(
                 descriptor.number, Int32(type), base, buffer.count, Int32(Self.acknowledgementLimit))
         }

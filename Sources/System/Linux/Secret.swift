@@ -6,10 +6,9 @@ internal import Glibc
 /// A password or the like in memory of its own, which is overwritten before it is given back.
 ///
 /// The memory is one page that nothing else lies in: locked where the limits permit, left out of core files, and read
-/// as zeros in a process that was forked meanwhile (MADV_WIPEONFORK, Linux 4.14). There is one owner and no copy; it
-/// has no text form, so that it reaches no log by accident.
-@safe
-public struct Secret: ~Copyable {
+/// as zeros in a process that was forked meanwhile (MADV_WIPEONFORK, Linux 4.14). It has no
+/// text form, so that it reaches no log by accident.
+@safe public final class Secret {
     /// The most bytes; the wire permits 128, crypt(3) takes 511.
     public static let limit = 1_023
 
@@ -27,7 +26,9 @@ public struct Secret: ~Copyable {
         let made = unsafe mmap(
             nil, Self.pageSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | Int32(MAP_ANONYMOUS), -1, 0)
         // MAP_FAILED is all ones.
+        // SAFETY: the pointer's own bits are looked at.
         guard let made = unsafe made, Int(bitPattern: made) != -1 else { throw .last("mmap") }
+        // SAFETY: the mapping is this object's from here on.
         unsafe page = made
         // SAFETY: the range is the mapping made above. Each of the three is best effort: an account without
         // RLIMIT_MEMLOCK, or an older kernel, still overwrites what it held.
@@ -38,9 +39,18 @@ public struct Secret: ~Copyable {
         unsafe madvise(page, Self.pageSize, 18 /* MADV_WIPEONFORK */)
     }
 
+    /// Receives one message of a channel as the whole secret; see `receive(from:)`.
+    ///
+    /// - Throws: `EMSGSIZE` for a message that is none.
+    public convenience init(receivedOn descriptor: Descriptor) throws(SystemError) {
+        try self.init()
+        guard case .complete = try receive(from: Channel(descriptor)) else { throw SystemError(EMSGSIZE, "recv") }
+    }
+
     deinit {
-        // SAFETY: the mapping is this value's, and nobody holds a pointer into it outside of a borrow.
+        // SAFETY: the mapping is this object's, and nobody holds a pointer into it outside of a call.
         unsafe explicit_bzero(page, Self.pageSize)
+        // SAFETY: as above; nothing reads it after this.
         unsafe munmap(page, Self.pageSize)
     }
 
@@ -48,14 +58,15 @@ public struct Secret: ~Copyable {
     public var isEmpty: Bool { count == 0 }
 
     /// Overwrites all bytes with zeros; the secret is empty then.
-    public mutating func erase() {
-        // SAFETY: the mapping is this value's.
+    public func erase() {
+        // SAFETY: the mapping is this object's.
         unsafe explicit_bzero(page, Self.pageSize)
         count = 0
     }
 
     /// Puts a byte at the end; false where there is no room.
-    public mutating func append(_ byte: UInt8) -> Bool {
+    @discardableResult
+    public func append(_ byte: UInt8) -> Bool {
         guard count < Self.limit else { return false }
         // SAFETY: count is below the limit, which is below the page's size.
         unsafe page.storeBytes(of: byte, toByteOffset: count, as: UInt8.self)
@@ -64,9 +75,9 @@ public struct Secret: ~Copyable {
     }
 
     /// Puts bytes at the end; false, and nothing put, where there is no room. The caller's copy stays the caller's.
-    public mutating func append(_ bytes: some Collection<UInt8>) -> Bool {
+    public func append(_ bytes: some Collection<UInt8>) -> Bool {
         guard bytes.count <= Self.limit - count else { return false }
-        for byte in bytes { _ = append(byte) }
+        for byte in bytes { append(byte) }
         return true
     }
 
@@ -77,10 +88,10 @@ public struct Secret: ~Copyable {
     }
 
     /// Calls `body` with the bytes and the NUL that follows them; the pointer does not outlive the call.
-    package func withCString<Result>(_ body: (UnsafePointer<CChar>) throws -> Result) rethrows -> Result {
+    package func withCString<Result>(_ body: (UnsafePointer<CChar>) -> Result) -> Result {
         // SAFETY: the byte after the last is zero: the mapping starts as zeros, erasing writes zeros, and bytes are
         // only ever put at the end.
-        try unsafe body(UnsafePointer(page.assumingMemoryBound(to: CChar.self)))
+        unsafe body(UnsafePointer(page.assumingMemoryBound(to: CChar.self)))
     }
 
     // MARK: Reading
@@ -99,7 +110,7 @@ public struct Secret: ~Copyable {
     ///
     /// One NUL at the message's end is not part of the secret. An empty message is an empty secret: SEQPACKET shows
     /// the other side's close alike, and an empty password opens nothing.
-    public mutating func receive(from channel: Channel) throws(SystemError) -> Reading {
+    public func receive(from channel: Channel) throws(SystemError) -> Reading {
         erase()
         var got = 0
         repeat {
@@ -128,7 +139,7 @@ public struct Secret: ~Copyable {
     }
 
     /// Reads a line, byte by byte so that not one byte after it is taken; the newline is not part of it.
-    public mutating func readLine(from descriptor: Descriptor) throws(SystemError) -> Reading {
+    public func readLine(from descriptor: Descriptor) throws(SystemError) -> Reading {
         erase()
         while true {
             // SAFETY: count is at most the limit, and the page has room for one byte more.
@@ -140,6 +151,7 @@ public struct Secret: ~Copyable {
             // SAFETY: the byte just read.
             let byte = unsafe page.load(fromByteOffset: count, as: UInt8.self)
             if byte == UInt8(ascii: "\n") {
+                // SAFETY: the place of the byte just read.
                 unsafe page.storeBytes(of: 0, toByteOffset: count, as: UInt8.self)
                 return .complete
             }

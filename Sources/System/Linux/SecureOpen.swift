@@ -54,6 +54,12 @@ public enum SecureOpen {
         /// Why.
         public var reason: Reason
 
+        /// A refusal.
+        public init(path: ByteText, reason: Reason) {
+            self.path = path
+            self.reason = reason
+        }
+
         /// A sentence for logs and diagnostics; safe on a terminal.
         public var description: String {
             switch reason {

@@ -33,7 +33,7 @@ public enum Socket {
         return raw.is_v6 != 0
     }
 
-    private static func endpoint(_ raw: portcullis_endpoint) -> Endpoint {
+    static func endpoint(_ raw: portcullis_endpoint) -> Endpoint {
         // SAFETY: the tuple is sixteen bytes, which are copied.
         let bytes = unsafe withUnsafeBytes(of: raw.address) { unsafe Array($0) }
         let address: IPAddress
@@ -120,6 +120,17 @@ public enum Socket {
     /// Sends small segments at once.
     public static func setNoDelay(_ socket: Descriptor) throws(SystemError) {
         try set(socket, Int32(IPPROTO_TCP), TCP_NODELAY, 1)
+    }
+
+    /// How many connections wait at a listener until they are accepted.
+    public static func setBacklog(_ listener: Descriptor, _ backlog: Int32) {
+        // listen(2) on a socket that listens already changes its backlog, and fails for nothing else.
+        _ = Glibc.listen(listener.number, backlog)
+    }
+
+    /// Makes room for bytes that are sent and not yet received; the kernel bounds it (net.core.wmem_max).
+    public static func setSendRoom(_ socket: Descriptor, _ bytes: Int) throws(SystemError) {
+        try set(socket, SOL_SOCKET, SO_SNDBUF, Int32(clamping: bytes))
     }
 
     /// Close neither waits nor resets.

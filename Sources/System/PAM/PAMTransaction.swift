@@ -55,6 +55,7 @@ public final class PAMTransaction {
             code = unsafe portcullis_pam_start(
                 service, user.description, remoteHost.description, nil, terminal.name, &made)
         }
+        // SAFETY: the shim leaves a handle exactly where it says success.
         guard code == PAM_SUCCESS, let made = unsafe made else {
             throw PAMError(.start, .code(code), text: Self.text(code))
         }
@@ -101,7 +102,7 @@ public final class PAMTransaction {
     /// Has the stack verify the password.
     ///
     /// One prompt without echo that asks for a password is answered, once; any other prompt fails.
-    public func authenticate(_ password: borrowing Secret) throws(PAMError) {
+    public func authenticate(_ password: Secret) throws(PAMError) {
         let before = refusedPrompts
         // SAFETY: the handle is ours, and the shim forgets the password's pointer before it returns.
         let code = unsafe password.withCString { unsafe portcullis_pam_authenticate(handle, $0) }

@@ -29,7 +29,7 @@ public struct PasswordHash: Sendable, Hashable {
     /// Hashes a password with yescrypt at its default cost and a salt of the kernel's.
     ///
     /// - Throws: `EINVAL` for an empty password: it would open to everybody who sends none.
-    public init(hashing password: borrowing Secret) throws(SystemError) {
+    public init(hashing password: Secret) throws(SystemError) {
         guard !password.isEmpty else { throw SystemError(EINVAL, "crypt") }
         var setting = [CChar](repeating: 0, count: Int(PORTCULLIS_HASH_SIZE))
         // SAFETY: the array has more room than crypt_gensalt_rn is told.
@@ -41,7 +41,7 @@ public struct PasswordHash: Sendable, Hashable {
     /// Whether a password has this hash. Costs one hash, whatever the answer.
     ///
     /// - Throws: where crypt(3) fails, which is not an answer.
-    public func matches(_ password: borrowing Secret) throws(SystemError) -> Bool {
+    public func matches(_ password: Secret) throws(SystemError) -> Bool {
         let made = try Self.hash(password, setting: Self.terminated(text))
         // The comparison's time tells nothing of the place of the first difference.
         guard made.count == text.count else { return false }
@@ -53,7 +53,7 @@ public struct PasswordHash: Sendable, Hashable {
     /// Spends what `matches` would spend, for an account that has no hash.
     ///
     /// - Parameter like: a hash of the same table, so that the cost is the one that a real account would cause.
-    public static func spend(on password: borrowing Secret, like hash: PasswordHash?) {
+    public static func spend(on password: Secret, like hash: PasswordHash?) {
         let setting = hash?.text ?? dummy
         _ = try? Self.hash(password, setting: terminated(setting))
     }
@@ -61,7 +61,7 @@ public struct PasswordHash: Sendable, Hashable {
     /// A setting that no password was hashed with, of yescrypt's default cost in Debian 12.
     private static let dummy: ByteText = "$y$j9T$PortcullisNoAccount00.$"
 
-    private static func hash(_ password: borrowing Secret, setting: [CChar]) throws(SystemError) -> [UInt8] {
+    private static func hash(_ password: Secret, setting: [CChar]) throws(SystemError) -> [UInt8] {
         var hash = [CChar](repeating: 0, count: Int(PORTCULLIS_HASH_SIZE))
         // SAFETY: password and setting end in a NUL, and the array has the room that the shim fills at most.
         let code = unsafe password.withCString { unsafe portcullis_hash_make($0, setting, &hash) }
