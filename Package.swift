@@ -93,7 +93,7 @@ let package = Package(
         library(.system, "PasswordHash", ["CCrypt", "Core", "Linux"]),
 
         // Network: reads strangers' bytes; knows no rules.
-        library(.network, "Front", ["Core", "Linux", "Messages", "Seccomp", "Wire", logging] + nio),
+        library(.network, "Front", ["Audit", "Core", "Linux", "Messages", "Seccomp", "Wire", logging] + nio),
         program(.network, "portcullis-front", ["Front"]),
 
         // Decision: holds the compiled policy; touches nothing.

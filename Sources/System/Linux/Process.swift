@@ -83,6 +83,9 @@ public enum Process {
     /// The real user id.
     public static var userID: UInt32 { getuid() }
 
+    /// The effective user id, which differs from the real one in a program with a set-uid bit.
+    public static var effectiveUserID: UInt32 { geteuid() }
+
     /// The real group id.
     public static var groupID: UInt32 { getgid() }
 
