@@ -92,7 +92,11 @@ final class FrontHarness {
 
     /// Opens a fresh listener of a service.
     func listen(_ service: Service) throws {
-        let descriptor = try Socket.listen(Endpoint(address: IPAddress(v4: 0x7F00_0001), port: 0))
+        try listen(service, on: Socket.listen(Endpoint(address: IPAddress(v4: 0x7F00_0001), port: 0)))
+    }
+
+    /// Serves a service on a listener.
+    func listen(_ service: Service, on descriptor: Descriptor) throws {
         listeners[service] = (descriptor, try Socket.local(descriptor))
     }
 
