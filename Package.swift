@@ -117,7 +117,7 @@ let package = Package(
         library(
             .admin, "CLI",
             ["Audit", "Core", "Linux", "Messages", "PasswordHash", "Policy", "PolicyLanguage", argumentParser, crypto]),
-        program(.admin, "portcullis", ["CLI"]),
+        program(.admin, "portcullis", ["CLI", argumentParser]),
 
         // Client: the rcmd family.
         library(.client, "RemoteCommand", ["Core", "Linux", "Trust", "Wire"]),
