@@ -216,14 +216,10 @@ struct Handover {
         return request
     }
 
-    /// The password's message, without its NUL.
+    /// The password, as the session receives it.
     func password() throws -> [UInt8] {
-        let memory = SecretBytes(count: 129)
         try FrontHarness.wait(channel.descriptor)
-        guard let size = try memory.receive(on: channel), memory[size - 1] == 0 else {
-            throw FrontHarness.HarnessError.nothingCame
-        }
-        return memory.copy(0..<(size - 1))
+        return try Secret(receivedOn: channel.descriptor).copyOfBytes()
     }
 
     func answer(_ answer: RequestAnswer) throws {

@@ -86,7 +86,7 @@ public final class Front {
     /// The sources of the connect-backs that the monitor was asked for and has not answered.
     private var callingBack: [UInt64: IPAddress] = [:]
     /// Room to look at a command's bytes, shared by all handshakes.
-    private let scratch = SecretBytes(count: 16_384)
+    private let scratch = WipedBytes(count: 16_384)
     private var nextComplaint = NIODeadline.uptimeNanoseconds(0)
     private var hasEnded = false
 
