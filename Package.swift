@@ -93,7 +93,7 @@ let package = Package(
         library(.system, "PasswordHash", ["CCrypt", "Core", "Linux"]),
 
         // Network: reads strangers' bytes; knows no rules.
-        library(.network, "Front", ["Core", "Linux", "Messages", "Seccomp", "Wire", logging] + nio),
+        library(.network, "Front", ["Audit", "Core", "Linux", "Messages", "Seccomp", "Wire", logging] + nio),
         program(.network, "portcullis-front", ["Front"]),
 
         // Decision: holds the compiled policy; touches nothing.
@@ -111,13 +111,13 @@ let package = Package(
 
         // Record: the one writer of the trail.
         library(.record, "AuditorService", ["Audit", "Core", "Linux", "Messages", "Seccomp", crypto, logging]),
-        program(.record, "portcullis-auditor", ["AuditorService"]),
+        program(.record, "portcullis-auditor", ["AuditorService", "Linux"]),
 
         // Admin: what an administrator types.
         library(
             .admin, "CLI",
             ["Audit", "Core", "Linux", "Messages", "PasswordHash", "Policy", "PolicyLanguage", argumentParser, crypto]),
-        program(.admin, "portcullis", ["CLI"]),
+        program(.admin, "portcullis", ["CLI", argumentParser]),
 
         // Client: the rcmd family.
         library(.client, "RemoteCommand", ["Core", "Linux", "Trust", "Wire"]),
@@ -138,7 +138,7 @@ let package = Package(
         tests("Front", ["Audit", "Core", "Front", "Linux", "Messages", "Wire", logging] + nio),
         tests("EngineService", ["Core", "EngineService", "Linux", "Messages", "Policy"]),
         tests("Session", ["Audit", "Core", "Linux", "Messages", "Session", "Trust"]),
-        tests("AuditorService", ["Audit", "AuditorService", "Core", "Linux", "Messages"]),
+        tests("AuditorService", ["Audit", "AuditorService", "Core", "Linux", "Messages", logging]),
         tests("CLI", ["CLI", "Core"]),
         tests("RemoteCommand", ["Core", "Linux", "RemoteCommand", "Wire"]),
         tests("Regress", ["Core"], exclude: ["Clients"]),

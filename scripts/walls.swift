@@ -26,7 +26,7 @@ let zones = [
     Zone(name: "System", modules: ["Core", "Glibc"]),
     Zone(
         name: "Network",
-        modules: ["Core", "Linux", "Logging", "Messages", "NIOCore", "NIOPosix", "Seccomp", "Wire"]),
+        modules: ["Audit", "Core", "Linux", "Logging", "Messages", "NIOCore", "NIOPosix", "Seccomp", "Wire"]),
     Zone(
         name: "Decision",
         modules: ["Core", "Crypto", "Linux", "Logging", "Messages", "Policy", "PolicyLanguage", "Seccomp"]),
@@ -52,7 +52,7 @@ let absences: [(program: String, without: Set<String>, because: String)] = [
 ]
 
 /// Names of files and folders that could hold anything, and so say nothing.
-let emptyNames: Set<String> = ["Utils", "Utilities", "Helpers", "Helper", "Common", "Manager", "Misc"]
+let emptyNames: Set<String> = ["Utils", "Utilities", "Helpers", "Common", "Manager", "Misc"]
 
 // MARK: - The manifest
 
@@ -153,6 +153,8 @@ struct Line {
     var comment: String
     /// How deep in ( and [ the line starts; a line at depth 0 may start a statement.
     var depth: Int
+    /// How deep in brackets of every kind it starts.
+    var nesting: Int
 }
 
 /// Takes comments and the contents of string literals out of Swift source; enough of a lexer for the walls.
@@ -160,11 +162,12 @@ func lines(of source: String) -> [Line] {
     enum State: Equatable { case code, block(Int), string(hashes: Int, multiline: Bool) }
     var state = State.code
     var depth = 0
+    var nesting = 0
     var out: [Line] = []
     let newline = UInt8(ascii: "\n")
     for (index, text) in source.utf8.split(separator: newline, omittingEmptySubsequences: false).enumerated() {
         let bytes = Array(text)
-        var line = Line(number: index + 1, code: "", comment: "", depth: depth)
+        var line = Line(number: index + 1, code: "", comment: "", depth: depth, nesting: nesting)
         var at = 0
         func starts(_ word: String) -> Bool { bytes[at...].starts(with: word.utf8) }
         while at < bytes.count {
@@ -211,6 +214,8 @@ func lines(of source: String) -> [Line] {
                     let scalar = Unicode.Scalar(bytes[at])
                     if scalar == "(" || scalar == "[" { depth += 1 }
                     if scalar == ")" || scalar == "]" { depth -= 1 }
+                    if "([{".unicodeScalars.contains(scalar) { nesting += 1 }
+                    if ")]}".unicodeScalars.contains(scalar) { nesting -= 1 }
                     line.code.unicodeScalars.append(scalar)
                     at += 1
                 }
@@ -266,11 +271,17 @@ func faults(ofFile path: String, source: String, target: Target?, targets: [Targ
     }
     guard let zone else { return faults }
     var spent: Set<Int> = []
-    for (index, line) in lines.enumerated() where words(of: line.code).contains("unsafe") {
+    // The nesting of the explained expression that the lines below belong to, until one is no deeper.
+    var explained: Int?
+    for (index, line) in lines.enumerated() {
+        if let outer = explained, line.nesting <= outer, !line.code.allSatisfy(\.isWhitespace) { explained = nil }
+        guard words(of: line.code).contains("unsafe"), explained == nil else { continue }
         if zone.name != "System" {
             faults.append("\(path):\(line.number): `unsafe` outside Sources/System")
         } else if !isExplained(index, in: lines, spent: &spent) {
             faults.append("\(path):\(line.number): `unsafe` without a `// SAFETY:` line of its own")
+        } else {
+            explained = line.nesting
         }
     }
     return faults
@@ -391,7 +402,10 @@ func selfTest(_ targets: [Target]) -> [String] {
     expect("nonisolated(unsafe)", file("Monitor", "nonisolated(unsafe) var x = 0"), "outside Sources/System")
     expect("unsafe without SAFETY", file("Linux", "let x = unsafe y"), "without a `// SAFETY:`")
     expect("SAFETY too far", file("Linux", "// SAFETY: s\nlet z = 1\nlet x = unsafe y"), "without a `// SAFETY:`")
-    expect("SAFETY for two", file("Linux", "// SAFETY: s\nf(unsafe x,\n  unsafe y)"), "without a `// SAFETY:`")
+    expect("SAFETY for two", file("Linux", "// SAFETY: s\nunsafe f()\nunsafe g()"), "without a `// SAFETY:`")
+    expect(
+        "SAFETY of another", file("Linux", "// SAFETY: s\nunsafe f {\n  g()\n}\nunsafe h()"), "without a `// SAFETY:`")
+    expectNone("SAFETY of a whole expression", file("Linux", "// SAFETY: s\nunsafe f {\n  unsafe g()\n}"))
     expectNone("SAFETY above", file("Linux", "// SAFETY: s\nlet x = unsafe y"))
     expectNone("SAFETY above the statement", file("Linux", "// SAFETY: s\nlet x = f(\n    unsafe y)"))
     expectNone("SAFETY behind", file("Linux", "let x = unsafe y  // SAFETY: s"))

@@ -26,7 +26,10 @@ import Testing
         }
         return [
             (.record(.serviceStart(unit: "portcullisd")), of(0, nil, monitor)),
-            (.record(.policyLoaded(revision: .none, file: "/etc/portcullis/portcullis.policy", rules: 4)), of(0, nil, monitor)),
+            (
+                .record(.policyLoaded(revision: .none, file: "/etc/portcullis/portcullis.policy", rules: 4)),
+                of(0, nil, monitor)
+            ),
             (
                 .record(
                     .authentication(

@@ -114,7 +114,8 @@ import Testing
             #expect(text.count <= TrailFormat.lineLimit)
             #expect(text.last == UInt8(ascii: "\n"))
             #expect(text.dropLast().allSatisfy { (0x20...0x7E).contains($0) }, "seed \(seed)")
-            let read = try #require(TrailLine(text.dropLast()), "seed \(seed): \(String(decoding: text, as: UTF8.self))")
+            let read = try #require(
+                TrailLine(text.dropLast()), "seed \(seed): \(String(decoding: text, as: UTF8.self))")
             #expect(read.stamp == stamp, "seed \(seed)")
             #expect(Entry(line: read) == entry, "seed \(seed): \(String(decoding: text, as: UTF8.self))")
         }
@@ -129,7 +130,8 @@ import Testing
             let record = Record.Command(
                 origin: fromMainframe, account: "alice", commandLine: ByteText(command), program: path,
                 argumentCount: 3, sandbox: "strict")
-            let text = trail([(.record(.command(record)), Stamp(milliseconds: moment, session: session, sender: alice))])
+            let text = trail([(.record(.command(record)), Stamp(milliseconds: moment, session: session, sender: alice))]
+            )
             var whole: [UInt8] = []
             var wholePath: [UInt8] = []
             let all = lines(of: text)

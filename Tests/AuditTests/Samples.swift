@@ -68,7 +68,8 @@ struct Seeded: RandomNumberGenerator {
             milliseconds: UInt64.random(in: 0...4_000_000_000_000, using: &self),
             session: chance() ? SessionID(bytes: (0..<16).map { _ in UInt8.random(in: 0...255, using: &self) }) : nil,
             sender: Sender(
-                pid: Int32.random(in: 0...Int32.max, using: &self), uid: UInt32.random(in: 0...UInt32.max, using: &self),
+                pid: Int32.random(in: 0...Int32.max, using: &self),
+                uid: UInt32.random(in: 0...UInt32.max, using: &self),
                 auid: chance() ? .max : 1_000, ses: chance() ? .max : 7, executable: bytes(1...60)))
     }
 
@@ -135,7 +136,8 @@ struct Seeded: RandomNumberGenerator {
             if chance() { return .lostRequest(Reason.allCases.randomElement(using: &self) ?? .unavailable) }
             return .note(
                 Entry.Note(
-                    subject: Entry.Subject.allCases.randomElement(using: &self) ?? .tornLine, detail: bytes(0...length)))
+                    subject: Entry.Subject.allCases.randomElement(using: &self) ?? .tornLine, detail: bytes(0...length))
+            )
         }
     }
 }
@@ -167,7 +169,8 @@ func lines(of text: [UInt8]) -> [ArraySlice<UInt8>] {
 }
 
 /// A trail of entries, as its bytes.
-func trail(_ entries: [(Entry, Stamp)], after position: ChainPosition = .start, startsSegment: Bool = false) -> [UInt8] {
+func trail(_ entries: [(Entry, Stamp)], after position: ChainPosition = .start, startsSegment: Bool = false) -> [UInt8]
+{
     var chain = Chain(after: position, startsSegment: startsSegment, digest: testDigest)
     var text: [UInt8] = []
     for (entry, stamp) in entries { chain.append(entry, stamp, to: &text) }

@@ -19,7 +19,7 @@ struct AccountsTests {
         "permit all: any from 127.0.0.0/8 by any as { alice, bob, expired, stale } run any sandbox strict"
 
     @Test func pamChecksThePassword() throws {
-        try Gateway.with(pam(rules)) { gate in
+        try Gateway.with(pam(rules)) { gate throws in
             #expect(try Conversation.rexec(gate, as: "alice", "/usr/bin/id -un").answer().output == "alice\n")
             #expect(try Conversation.rexec(gate, as: "alice", password: "wrong", "id").answer().status == 1)
             #expect(try gate.lastReason() == "bad-credentials")
@@ -29,7 +29,7 @@ struct AccountsTests {
 
     @Test(arguments: ["expired", "stale"])
     func anExpiredAccountOrPasswordIsRefused(account: String) throws {
-        try Gateway.with(pam(rules)) { gate in
+        try Gateway.with(pam(rules)) { gate throws in
             #expect(try Conversation.rexec(gate, as: account, "id").answer().status == 1)
             #expect(try gate.lastReason() == "account-refused")
             #expect(try Conversation.rsh(gate, as: account, "id").answer().status == 1)
@@ -38,7 +38,7 @@ struct AccountsTests {
     }
 
     @Test func nologinRefusesWithoutPAMToo() throws {
-        try Gateway.with(Gateway.Setup(rules)) { gate in
+        try Gateway.with(Gateway.Setup(rules)) { gate throws in
             #expect(try Conversation.rexec(gate, as: "alice", "id").answer().isAccepted)
             try gate.writeEtc("nologin", "maintenance\n")
             #expect(try Conversation.rexec(gate, as: "alice", "id").answer().status == 1)
@@ -53,7 +53,7 @@ struct AccountsTests {
     @Test func aHangingPAMModuleIsEndedByTheDeadline() throws {
         var setup = pam(rules)
         setup.rexec = "authenticate pam \"portcullis-rexec\"\n    authentication-timeout 2s"
-        try Gateway.with(setup, start: false) { gate in
+        try Gateway.with(setup, start: false) { gate throws in
             let text = "auth required pam_exec.so quiet /bin/sleep 600\naccount required pam_permit.so\n"
             try gate.writeEtc("pam.d/portcullis-rexec", text)
             try gate.start()
@@ -67,7 +67,7 @@ struct AccountsTests {
     /// getpwnam(3) of "4100", "Alice" or "alice@domain" can answer with alice on some hosts.
     @Test(arguments: ["4100", "Alice", "ALICE", "alice@example"])
     func aNameThatIsNotTheAccountsOwnIsUnknown(name: String) throws {
-        try Gateway.with(Gateway.Setup(rules)) { gate in
+        try Gateway.with(Gateway.Setup(rules)) { gate throws in
             #expect(try Conversation.rexec(gate, as: name, "id").answer().status == 1)
             #expect(try gate.lastReason() == "unknown-user")
         }
@@ -75,7 +75,7 @@ struct AccountsTests {
 
     @Test func setsAndGroupsNeverMeanRootOrASystemAccount() throws {
         let rules = "permit any: rexec from 127.0.0.0/8 as any run any"
-        try Gateway.with(rules) { gate in
+        try Gateway.with(rules) { gate throws in
             #expect(try Conversation.rexec(gate, as: "alice", "id").answer().isAccepted)
             #expect(try Conversation.rexec(gate, as: "games", "id").answer().status == 1)
             #expect(try gate.lastReason() == "no-rule")
@@ -84,7 +84,7 @@ struct AccountsTests {
     }
 
     @Test func theCredentialsFileMustBeRootsAlone() throws {
-        try Gateway.with(Gateway.Setup(rules), start: false) { gate in
+        try Gateway.with(Gateway.Setup(rules), start: false) { gate throws in
             Files.set(gate.state + "/credentials", mode: 0o644)
             try gate.launch()
             let decided = gate.wait { gate.log.contains("ready:") || gate.daemon?.wait(within: 0) != .stillRunning }
@@ -95,7 +95,7 @@ struct AccountsTests {
     }
 
     @Test func aPasswordThatTheCommandLineSetIsTaken() throws {
-        try Gateway.with(Gateway.Setup(rules)) { gate in
+        try Gateway.with(Gateway.Setup(rules)) { gate throws in
             let stdin = gate.directory + "/password"
             try Files.write("another one\n", to: stdin, mode: 0o600)
             let arguments = ["credentials", "set", "bob", "--state-directory", gate.state]

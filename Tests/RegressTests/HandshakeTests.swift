@@ -21,7 +21,7 @@ struct HandshakeTests {
     @Test func aByteNowAndThenDoesNotExtendTheDeadline() throws {
         var setup = Gateway.Setup(Rules.words)
         setup.rexec = "authenticate file \"credentials\"\n    handshake-timeout 1500ms"
-        try Gateway.with(setup) { gate in
+        try Gateway.with(setup) { gate throws in
             let socket = try Socket.connect(to: gate.endpoint(.rexec))
             socket.send([0])
             var sent = 0
@@ -38,7 +38,7 @@ struct HandshakeTests {
     @Test func aSilentClientIsRefusedAtTheDeadline() throws {
         var setup = Gateway.Setup(Rules.words)
         setup.rexec = "authenticate file \"credentials\"\n    handshake-timeout 500ms"
-        try Gateway.with(setup) { gate in
+        try Gateway.with(setup) { gate throws in
             let socket = try Socket.connect(to: gate.endpoint(.rexec))
             #expect(refusal(of: socket) == text)
             #expect(try gate.lastReason() == "protocol")
@@ -52,7 +52,7 @@ struct HandshakeTests {
             "66559", "65536", "+514", "-1", " 22", "0x202", "000000514", "99999999999999999999", "1a", "\u{1}",
         ])
     func aPortFieldThatIsNoPortIsAProtocolError(port: String) throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             let socket = try Socket.connect(to: gate.endpoint(.rexec))
             socket.send("\(port)\0\(Gateway.target)\0\(Gateway.password)\0id\0")
             #expect(refusal(of: socket) == text)
@@ -63,7 +63,7 @@ struct HandshakeTests {
 
     @Test(arguments: ["", "0", "00000"])
     func aPortFieldThatMeansNoneAsksForNoConnection(port: String) throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             let socket = try Socket.connect(to: gate.endpoint(.rexec))
             socket.send("\(port)\0\(Gateway.target)\0\(Gateway.password)\0/bin/echo x\0")
             #expect(socket.receive(count: 3) == [0, 0x78, 0x0A])
@@ -76,7 +76,7 @@ struct HandshakeTests {
             String(repeating: "a", count: 33), String(repeating: "a", count: 100_000),
         ])
     func aNameThatIsNoNameIsAProtocolError(name: String) throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             let client = try Conversation.rexec(gate, as: name, "id")
             #expect(client.answer().primary == text)
             #expect(try gate.lastReason() == "protocol")
@@ -86,7 +86,7 @@ struct HandshakeTests {
     @Test func aCommandOfTheLimitRunsAndOneByteMoreDoesNot() throws {
         var setup = Gateway.Setup(Rules.words)
         setup.rexec = "authenticate file \"credentials\"\n    command-length 131071"
-        try Gateway.with(setup) { gate in
+        try Gateway.with(setup) { gate throws in
             let longest = "/bin/echo " + String(repeating: "x", count: 131_071 - 10)
             let answer = try Conversation.rexec(gate, as: Gateway.target, longest).answer()
             #expect(answer.output.utf8.count == 131_071 - 10 + 1)
@@ -97,7 +97,7 @@ struct HandshakeTests {
     }
 
     @Test func bytesOtherThanNULPassAsTheyAre() throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             let odd = Array((1...255).map { UInt8($0) }).filter { ![0x27, 0x0A].contains($0) }
             let command = Array("/usr/bin/printf %s '".utf8) + odd + Array("'".utf8)
             let fields = [Array(Gateway.target.utf8), Array(Gateway.password.utf8), command]
@@ -109,7 +109,7 @@ struct HandshakeTests {
     // MARK: - Connect-back
 
     @Test(.needsRoot) func rshConnectsBackFromAReservedPortThatIsNotForbidden() throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             let socket = try Socket.connectReserved(to: gate.endpoint(.rsh))
             let listener = try Socket.listen(on: socket.local.address, port: nil)
             socket.send("\(try listener.local.port)\0")
@@ -129,7 +129,7 @@ struct HandshakeTests {
     /// Trust reflection: our reserved port and stderr bytes of a client's choice would make a valid rsh request elsewhere.
     @Test(.needsRoot, arguments: [UInt16(513), 515, 543, 544, 873, 1024, 511, 25])
     func rshNeverConnectsBackToAForbiddenPort(port: UInt16) throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             let source = IPAddress(v4: 0x7F4D_FE00 | UInt32.random(in: 1...250))
             let listener = try Socket.listen(on: source, port: port)
             let socket = try Socket.connectReserved(to: gate.endpoint(.rsh), from: source)
@@ -142,7 +142,7 @@ struct HandshakeTests {
 
     @Test(.needsRoot, arguments: [UInt16(22), 514, 1023])
     func rexecNeverConnectsBackToAPortBelow1024(port: UInt16) throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             let source = IPAddress(v4: 0x7F4D_FF00 | UInt32.random(in: 1...250))
             let listener = try Socket.listen(on: source, port: port)
             let socket = try Socket.connect(to: gate.endpoint(.rexec), from: source)
@@ -154,7 +154,7 @@ struct HandshakeTests {
     }
 
     @Test func aFailedConnectBackIsARefusal() throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             let socket = try Socket.connect(to: gate.endpoint(.rexec))
             // A port on which nobody listens: it was ours a moment ago.
             let port = try Socket.listen(on: socket.local.address).local.port
@@ -168,7 +168,7 @@ struct HandshakeTests {
 
     @Test(.needsRoot, arguments: [UInt16(20), 511, 1024, 40_000])
     func rshFromAPortThatIsNotReservedIsRefusedBeforeAByteIsRead(port: UInt16) throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             let source = IPAddress(v4: 0x7F4D_FD00 | UInt32.random(in: 1...250))
             let socket = try Socket.connect(to: gate.endpoint(.rsh), from: source, port: port)
             #expect(refusal(of: socket) == Array("\u{1}Permission denied.\n".utf8))
@@ -178,7 +178,7 @@ struct HandshakeTests {
 
     @Test(.needsRoot, arguments: [UInt16(512), 1023])
     func theOutermostReservedPortsAreReserved(port: UInt16) throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             let source = IPAddress(v4: 0x7F4D_FC00 | UInt32.random(in: 1...250))
             let socket = try Socket.connect(to: gate.endpoint(.rsh), from: source, port: port)
             socket.send("\0alice\0alice\0/bin/echo x\0")
@@ -189,7 +189,7 @@ struct HandshakeTests {
     @Test func moreSessionsThanASourceMayHaveAreRefused() throws {
         var setup = Gateway.Setup(Rules.words)
         setup.rexec = "authenticate file \"credentials\"\n    sessions 5 per-source 1"
-        try Gateway.with(setup) { gate in
+        try Gateway.with(setup) { gate throws in
             let first = try Conversation.rexec(gate, as: Gateway.target, "/bin/sleep 60")
             #expect(first.primary.receive(count: 1) == [0])
             #expect(try Conversation.rexec(gate, as: Gateway.target, "id").answer().primary == text)
@@ -207,7 +207,7 @@ struct HandshakeTests {
     @Test func aHundredClientsAtOnceAllGetTheirAnswers() throws {
         var setup = Gateway.Setup(Rules.words)
         setup.rexec = "authenticate file \"credentials\"\n    sessions 200 per-source 200"
-        try Gateway.with(setup) { gate in
+        try Gateway.with(setup) { gate throws in
             let clients = try (0..<100).map {
                 try Conversation.rexec(gate, as: Gateway.target, "/bin/echo \($0)")
             }

@@ -9,7 +9,7 @@ import Testing
 @Suite("Helpers and the monitor", .needsBuild)
 struct HelpersTests {
     @Test func psShowsEachProcessWithItsRole() throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             let client = try Conversation.rexec(gate, as: Gateway.target, "/bin/sleep 60")
             #expect(client.primary.receive(count: 1) == [0])
             let titles = gate.members.map(\.arguments)
@@ -24,7 +24,7 @@ struct HelpersTests {
     }
 
     @Test(.needsRoot) func eachHelperHasAUidOfItsOwnAndNoCapability() throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             let helpers = ["front", "engine", "auditor"].compactMap { gate.helper($0) }
             #expect(helpers.count == 3)
             #expect(Set(helpers.map(\.uid)).count == 3)
@@ -44,7 +44,7 @@ struct HelpersTests {
 
     @Test(arguments: ["front", "engine", "auditor"])
     func aHelperThatIsKilledIsReplaced(name: String) throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             let first = try #require(gate.helper(name))
             kill(first.pid, SIGKILL)
             #expect(gate.wait { gate.helper(name).map { $0.pid != first.pid } ?? false }, "not replaced")
@@ -74,7 +74,7 @@ struct HelpersTests {
         var setup = Gateway.Setup(
             "permit x: rexec from 127.0.0.0/8 as \(Gateway.target) run \"/usr/bin/echo permitted\"")
         setup.refusalDelay = "50ms"
-        try Gateway.with(setup) { gate in
+        try Gateway.with(setup) { gate throws in
             var accepted = 0
             for round in 0..<40 {
                 let isPermitted = round % 2 == 0
@@ -100,7 +100,7 @@ struct HelpersTests {
     }
 
     @Test func theMonitorsDeathEndsEverythingAndTheNextStartRecordsIt() throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             let client = try Conversation.rexec(gate, as: Gateway.target, "/bin/sleep 60")
             #expect(client.primary.receive(count: 1) == [0])
             let members = gate.members
@@ -119,7 +119,7 @@ struct HelpersTests {
     // MARK: - Reload and drain
 
     @Test func hangUpReloadsThePolicy() throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             try gate.writePolicy(rules: "")
             gate.daemon?.send(SIGHUP)
             let refused = gate.wait {
@@ -132,7 +132,7 @@ struct HelpersTests {
     }
 
     @Test func aPolicyWithAnErrorChangesNothing() throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             try gate.writePolicy(rules: "permit oops: rexec from everywhere as alice run any")
             gate.daemon?.send(SIGHUP)
             _ = try gate.record("USYS_CONFIG") { $0["res"] == "failed" }
@@ -142,7 +142,7 @@ struct HelpersTests {
     }
 
     @Test func aPolicyWithAnErrorAtStartIsExitOne() throws {
-        try Gateway.with(Gateway.Setup("permit oops: rexec from everywhere as alice run any"), start: false) { gate in
+        try Gateway.with(Gateway.Setup("permit oops: rexec from everywhere as alice run any"), start: false) { gate throws in
             try gate.launch()
             #expect(gate.daemon?.wait(within: 15_000) == .status(1))
             #expect(gate.log.contains("test.policy:"), "no place: \(gate.log)")
@@ -152,7 +152,7 @@ struct HelpersTests {
     }
 
     @Test func noRequestIsLostToAReload() throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             for round in 0..<20 {
                 if round % 4 == 0 { gate.daemon?.send(SIGHUP) }
                 #expect(try Conversation.rexec(gate, as: Gateway.target, "id").answer().isAccepted, "round \(round)")
@@ -161,7 +161,7 @@ struct HelpersTests {
     }
 
     @Test func termLetsSessionsEnd() throws {
-        try Gateway.with(Rules.shell()) { gate in
+        try Gateway.with(Rules.shell()) { gate throws in
             let client = try Conversation.rexec(gate, as: Gateway.target, "sleep 2; echo finished")
             #expect(client.primary.receive(count: 1) == [0])
             gate.daemon?.send(SIGTERM)
@@ -175,7 +175,7 @@ struct HelpersTests {
     }
 
     @Test func statusTellsWhatIsServed() throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             let arguments = ["status", "--runtime-directory", gate.runtime]
             let status = try Child.run(Host.own("portcullis"), arguments)
             #expect(status.outcome == .status(0), "\(status)")
@@ -189,7 +189,7 @@ struct HelpersTests {
     @Test func anAddressThatCannotBeBoundIsSaidWithWhatToDo() throws {
         var setup = Gateway.Setup(Rules.words)
         setup.rexec = "authenticate file \"credentials\""
-        try Gateway.with(setup, start: false) { gate in
+        try Gateway.with(setup, start: false) { gate throws in
             let other = try Socket.listen(on: gate.address, port: gate.endpoint(.rexec).port)
             try gate.launch()
             #expect(gate.daemon?.wait(within: 15_000) == .status(1))

@@ -19,7 +19,7 @@ struct HostTrustTests {
     }
 
     @Test func aLineOfRhostsTrustsItsUserAtItsAddress() throws {
-        try Gateway.with(setup()) { gate in
+        try Gateway.with(setup()) { gate throws in
             #expect(try !isTrusted(gate))
             try gate.writeRhosts(of: "alice", "127.0.0.1\n127.0.0.1 carol\n127.0.0.3 dave")
             #expect(try isTrusted(gate))
@@ -42,7 +42,7 @@ struct HostTrustTests {
             "localhost\n127.0.0.1\n", "127.0.0.01\n127.0.0.1\n", "FE80::1%lo\n127.0.0.1\n",
         ])
     func aLineThatIsNotStrictRejectsTheWholeFile(text: String) throws {
-        try Gateway.with(setup()) { gate in
+        try Gateway.with(setup()) { gate throws in
             try gate.writeRhosts(of: "alice", text)
             #expect(try !isTrusted(gate))
             #expect(try gate.lastReason() == "untrusted")
@@ -50,7 +50,7 @@ struct HostTrustTests {
     }
 
     @Test func aNegativeLineInEitherFileIsFinal() throws {
-        try Gateway.with(setup(), start: false) { gate in
+        try Gateway.with(setup(), start: false) { gate throws in
             try gate.writeEtc("hosts.equiv", "-127.0.0.1 mallory\n127.0.0.1\n")
             try gate.writeRhosts(of: "alice", "127.0.0.1 mallory\n127.0.0.1 -carol\n127.0.0.1 carol\n")
             try gate.start()
@@ -61,7 +61,7 @@ struct HostTrustTests {
     }
 
     @Test func theFileMustBeTheOwnersAlone() throws {
-        try Gateway.with(setup()) { gate in
+        try Gateway.with(setup()) { gate throws in
             let path = gate.home("alice") + "/.rhosts"
             let good = "127.0.0.1\n"
             for mode: mode_t in [0o620, 0o602, 0o666] {
@@ -95,13 +95,13 @@ struct HostTrustTests {
     @Test func rootIsTrustedByNoRhostsUnlessAPermitNamesIt() throws {
         var only = setup()
         only.rules = "permit all: rsh from 127.0.0.0/8 by any as alice run any"
-        try Gateway.with(only, start: false) { gate in
+        try Gateway.with(only, start: false) { gate throws in
             try gate.writeEtc("hosts.equiv", "127.0.0.1 alice\n")
             try gate.start()
             #expect(try !isTrusted(gate, as: "root"))
             #expect(try gate.lastReason() == "no-rule")
         }
-        try Gateway.with(setup(), start: false) { gate in
+        try Gateway.with(setup(), start: false) { gate throws in
             try gate.writeEtc("hosts.equiv", "127.0.0.1 alice\n")
             try gate.start()
             #expect(try isTrusted(gate))
@@ -113,7 +113,7 @@ struct HostTrustTests {
         // A sandbox that can write the home, with trust from the home: what runs there could write its own .rhosts.
         var writing = setup()
         writing.rules = "permit all: rsh from 127.0.0.0/8 by any as alice run any sandbox home"
-        try Gateway.with(writing, start: false) { gate in
+        try Gateway.with(writing, start: false) { gate throws in
             try gate.launch()
             #expect(gate.daemon?.wait(within: 15_000) == .status(1))
             #expect(gate.log.contains("self-trust"))

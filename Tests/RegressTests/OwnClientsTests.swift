@@ -15,7 +15,7 @@ struct OwnClientsTests {
     }
 
     @Test func rexecRunsACommand() throws {
-        try Gateway.with(Rules.shell()) { gate in
+        try Gateway.with(Rules.shell()) { gate throws in
             let words = [
                 "-n", "-l", Gateway.target, "-p", Gateway.password, "\(gate.address)", "echo out; echo err >&2",
             ]
@@ -27,7 +27,7 @@ struct OwnClientsTests {
     }
 
     @Test func rexecTakesOptionsAfterTheHostAndThePasswordFromStdin() throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             let file = gate.directory + "/stdin"
             try Files.write("\(Gateway.password)\nfor the command\n", to: file, mode: 0o600)
             let words = ["\(gate.address)", "-l", Gateway.target, "-n", "-a", "-p", "-", "/bin/cat"]
@@ -38,7 +38,7 @@ struct OwnClientsTests {
     }
 
     @Test func aRefusalIsStatusOneAndItsText() throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             let result = try rexec(gate, ["-n", "-l", Gateway.target, "-p", "wrong", "\(gate.address)", "id"])
             #expect(result.outcome == .status(1))
             #expect(result.outText == "")
@@ -52,7 +52,7 @@ struct OwnClientsTests {
     }
 
     @Test func signalsAreForwarded() throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             let words = [
                 "-P", "\(gate.endpoint(.rexec).port)", "-n", "-l", Gateway.target, "-p", Gateway.password,
                 "\(gate.address)", "/bin/sleep 60",
@@ -66,7 +66,7 @@ struct OwnClientsTests {
     }
 
     @Test func netrcIsReadOnlyWhereItIsTheCallersAlone() throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             let netrc = gate.directory + "/.netrc"
             let text = "machine \(gate.address) login \(Gateway.target) password \(Gateway.password)\n"
             let port = "\(gate.endpoint(.rexec).port)"
@@ -84,7 +84,7 @@ struct OwnClientsTests {
     }
 
     @Test(.needsRoot) func rshRunsACommand() throws {
-        try Gateway.with(Rules.shell()) { gate in
+        try Gateway.with(Rules.shell()) { gate throws in
             let words = ["-l", "alice", "\(gate.address)", "echo out; echo err >&2"]
             let result = try Child.run(Host.own("rsh"), words)
             #expect(result.outcome == .status(0), "\(result)")

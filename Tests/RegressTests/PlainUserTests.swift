@@ -20,7 +20,7 @@ struct PlainUserTests {
     private var own: String { "permit own: any from 127.0.0.0/8 by any as \(user) run any sandbox strict" }
 
     @Test func bothServicesWorkForThatUser() throws {
-        try Gateway.with(setup(own)) { gate in
+        try Gateway.with(setup(own)) { gate throws in
             let rexec = try Conversation.rexec(gate, as: user, "/usr/bin/id -un", separately: true).answer()
             #expect(rexec.output == "\(user)\n", "\(rexec)")
             let rsh = try Conversation.rsh(gate, as: user, "/usr/bin/id -un").answer()
@@ -30,7 +30,7 @@ struct PlainUserTests {
 
     @Test func noOtherAccountIsATarget() throws {
         let other = Host.isRoot ? "alice" : "games"
-        try Gateway.with(setup("permit all: any from 127.0.0.0/8 by any as \(other) run any")) { gate in
+        try Gateway.with(setup("permit all: any from 127.0.0.0/8 by any as \(other) run any")) { gate throws in
             #expect(try Conversation.rexec(gate, as: other, "id").answer().status == 1)
             #expect(try gate.lastReason().map { ["account-refused", "unknown-user"].contains($0) } ?? false)
             #expect(gate.trail.allSatisfy { $0.type != "USER_CMD" })
@@ -38,7 +38,7 @@ struct PlainUserTests {
     }
 
     @Test func strictHoldsWithoutRoot() throws {
-        try Gateway.with(setup(own)) { gate in
+        try Gateway.with(setup(own)) { gate throws in
             let command =
                 "/usr/bin/perl -e 'open(F,\">\",\"\(gate.directory)/x\") and print \"wrote\";"
                 + " use Socket; socket(S,2,1,0) and print \"socket\"; print \"done\"'"
@@ -47,14 +47,14 @@ struct PlainUserTests {
     }
 
     @Test func itSaysAtStartWhatIsMissing() throws {
-        try Gateway.with(setup(own)) { gate in
+        try Gateway.with(setup(own)) { gate throws in
             #expect(
                 gate.log.contains("trail"), "the log does not say that the trail is the user's to edit: \(gate.log)")
         }
     }
 
     @Test func nothingOfACommandOutlivesIt() throws {
-        try Gateway.with(setup(own)) { gate in
+        try Gateway.with(setup(own)) { gate throws in
             let seconds = "\(Int.random(in: 100_000...999_999))"
             let command = "/usr/bin/perl -e 'fork or do { fork or exec \"sleep\", \(seconds); exit }; print \"x\"'"
             #expect(try Conversation.rexec(gate, as: user, command).answer().output == "x")

@@ -14,7 +14,7 @@ struct PublishedVulnerabilitiesTests {
     /// rlogind passed the user `-froot` to login(1), and telnetd did again 27 years later (CVE-2026-24061).
     @Test(.needsRoot, arguments: ["-froot", "-f root", "-h", "--"])
     func cve19990113AUserThatBeginsWithADash(name: String) throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             #expect(try Conversation.rsh(gate, by: name, as: "alice", "id").answer().primary == rshRefusal)
             #expect(try Conversation.rsh(gate, as: name, "id").answer().primary == rshRefusal)
             #expect(try Conversation.rexec(gate, as: name, "id").answer().primary == rexecRefusal)
@@ -25,7 +25,7 @@ struct PublishedVulnerabilitiesTests {
 
     /// rshd took an empty user name, and glibc's iruserok(3) still matches one.
     @Test(.needsRoot) func cve19990180AnEmptyUserName() throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             #expect(try Conversation.rsh(gate, by: "", as: "alice", "id").answer().primary == rshRefusal)
             #expect(try Conversation.rsh(gate, as: "", "id").answer().primary == rshRefusal)
         }
@@ -35,7 +35,7 @@ struct PublishedVulnerabilitiesTests {
     @Test(.needsRoot) func cve19991266TheTextForAUserThatExistsAndOneThatDoesNot() throws {
         var setup = Gateway.Setup("permit all: rsh from 127.0.0.0/8 by any as { alice, ghost } run any")
         setup.rsh = "trust rhosts\n    account none"
-        try Gateway.with(setup) { gate in
+        try Gateway.with(setup) { gate throws in
             let exists = try Conversation.rsh(gate, as: "alice", "id").answer()
             let missing = try Conversation.rsh(gate, as: "ghost", "id").answer()
             #expect(exists.primary == missing.primary)
@@ -46,7 +46,7 @@ struct PublishedVulnerabilitiesTests {
     /// Port 20 is ftp-data: an FTP server can be made to call from it.
     @Test(.needsRoot, arguments: [UInt16(20), 21, 23, 511])
     func cve19990185AConnectionFromThePortOfAnotherService(port: UInt16) throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             let source = IPAddress(v4: 0x7F4D_FB00 | UInt32.random(in: 1...250))
             let socket = try Socket.connect(to: gate.endpoint(.rsh), from: source, port: port)
             socket.send("\0alice\0alice\0id\0")
@@ -60,7 +60,7 @@ struct PublishedVulnerabilitiesTests {
     func cve19990515APlusInHostsEquiv(text: String) throws {
         var setup = Gateway.Setup("permit all: rsh from 127.0.0.0/8 by any as alice run any")
         setup.rsh = "trust rhosts\n    account none"
-        try Gateway.with(setup, start: false) { gate in
+        try Gateway.with(setup, start: false) { gate throws in
             try gate.writeEtc("hosts.equiv", text)
             try gate.start()
             #expect(try Conversation.rsh(gate, as: "alice", "id").answer().primary == rshRefusal)
@@ -73,7 +73,7 @@ struct PublishedVulnerabilitiesTests {
         var setup = Gateway.Setup(Rules.words)
         setup.rexec = nil
         setup.rsh = nil
-        try Gateway.with(setup, start: false) { gate in
+        try Gateway.with(setup, start: false) { gate throws in
             try gate.launch()
             gate.wait(within: 5_000) { gate.log.contains("ready:") || gate.daemon?.wait(within: 0) != .stillRunning }
             #expect(throws: HarnessError.self) { try Socket.connect(to: gate.endpoint(.rexec)) }
@@ -84,7 +84,7 @@ struct PublishedVulnerabilitiesTests {
     /// Long strings crashed the Denicomp daemons, and Windows' rshd (CVE-2007-4005, CVE-2007-4006) ran them.
     @Test(arguments: [1_000, 100_000, 4_000_000])
     func cve20010707ALongString(length: Int) throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             let before = try #require(gate.helper("front")).pid
             let long = [UInt8](repeating: 0x41, count: length)
             for at in 0..<3 {
@@ -106,7 +106,7 @@ struct PublishedVulnerabilitiesTests {
             }
             permit all: rexec from 127.0.0.0/8 as alice run any sandbox tight
             """
-        try Gateway.with(rules) { gate in
+        try Gateway.with(rules) { gate throws in
             // The account has a process already, so one more is over its limit.
             let busy = try Child(
                 "/usr/bin/setpriv", ["--reuid=4100", "--regid=4100", "--clear-groups", "--", "/bin/sleep", "60"])
@@ -123,7 +123,7 @@ struct PublishedVulnerabilitiesTests {
     /// netkit's rcp server built a shell command from a file name (susystem).
     @Test func cve202338336AFileNameIsNoShellCommand() throws {
         let rules = "permit cat: rexec from 127.0.0.0/8 as \(Gateway.target) run \"/usr/bin/cat <path /etc>\""
-        try Gateway.with(rules) { gate in
+        try Gateway.with(rules) { gate throws in
             let mark = gate.directory + "/marked"
             for name in [
                 "/etc/x;touch \(mark)", "/etc/$(touch \(mark))", "/etc/`touch \(mark)`", "/etc/x|touch \(mark)",
@@ -146,7 +146,7 @@ struct PublishedVulnerabilitiesTests {
     @Test(.needsRoot) func cve202410963ANameInATrustFileIsNotLookedUp() throws {
         var setup = Gateway.Setup("permit all: rsh from 127.0.0.0/8 by any as alice run any")
         setup.rsh = "trust rhosts\n    account none"
-        try Gateway.with(setup, start: false) { gate in
+        try Gateway.with(setup, start: false) { gate throws in
             try gate.writeEtc("hosts", "127.0.0.1 localhost trusted\n")
             try gate.writeRhosts(of: "alice", "trusted\nlocalhost\n")
             try gate.start()
@@ -156,7 +156,7 @@ struct PublishedVulnerabilitiesTests {
 
     /// Port fields were added up in 16 bits without a look at the digits: 66559 was 1023.
     @Test(.needsRoot) func portNumbersDoNotWrap() throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             let source = IPAddress(v4: 0x7F4D_FA00 | UInt32.random(in: 1...250))
             let listener = try Socket.listen(on: source, port: 1023)
             let socket = try Socket.connectReserved(to: gate.endpoint(.rsh), from: source)
@@ -168,7 +168,7 @@ struct PublishedVulnerabilitiesTests {
 
     /// Printf-style replies and raw log lines: what a client sends comes back nowhere, and reaches no log raw.
     @Test func formatsAndEscapesReachNothingRaw() throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             for text in ["%n%n%n%s", "\u{1B}]0;x\u{7}", "\n1970-01-01 forged", "\u{202E}txt"] {
                 for fields in [[text, "x", "id"], ["nobody-here", text, "id"], ["nobody-here", "x", "id " + text]] {
                     let bytes = fields.map { Array($0.utf8) }
@@ -186,7 +186,7 @@ struct PublishedVulnerabilitiesTests {
     /// Two names that look alike are not the same name: Swift's `String ==` holds for different bytes.
     @Test func namesAndCommandsCompareAsBytes() throws {
         let rules = "permit composed: rexec from 127.0.0.0/8 as \(Gateway.target) run \"/usr/bin/echo '\u{E9}'\""
-        try Gateway.with(rules) { gate in
+        try Gateway.with(rules) { gate throws in
             #expect(try Conversation.rexec(gate, as: Gateway.target, "/usr/bin/echo \u{E9}").answer().isAccepted)
             #expect(try Conversation.rexec(gate, as: Gateway.target, "/usr/bin/echo e\u{301}").answer().status == 1)
         }

@@ -16,7 +16,7 @@ struct RealClientsTests {
     @Test(.needsRoot, arguments: ["netkit-rsh", "rsh-redone-rsh"])
     func anRshRunsACommandAndKeepsStderrApart(client: String) throws {
         guard let program = Host.program(client) else { return }
-        try Gateway.with(Rules.shell()) { gate in
+        try Gateway.with(Rules.shell()) { gate throws in
             let result = try Child.run(program, ["-l", "alice", "\(gate.address)", both])
             #expect(result.outcome == .status(0), "\(result)")
             #expect(result.outText == "out\n")
@@ -29,7 +29,7 @@ struct RealClientsTests {
 
     @Test(.needsRoot, .needs("netkit-rsh"))
     func netkitRshPassesStdinAndItsEnd() throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             let file = gate.directory + "/stdin"
             let text = String(repeating: "one line of many\n", count: 40_000)
             try Files.write(text, to: file, mode: 0o600)
@@ -42,7 +42,7 @@ struct RealClientsTests {
 
     @Test(.needsRoot, .needs("netkit-rsh"))
     func netkitRshShowsTheRefusal() throws {
-        try Gateway.with("") { gate in
+        try Gateway.with("") { gate throws in
             let program = try #require(Host.program("netkit-rsh"))
             let result = try Child.run(program, ["-n", "-l", "alice", "\(gate.address)", "id"])
             #expect(result.outcome == .status(1))
@@ -55,7 +55,7 @@ struct RealClientsTests {
     @Test(.needsRoot, .needs("pdsh"))
     func pdshRunsACommandAndShowsTheRefusal() throws {
         let rules = "permit id: rsh from 127.0.0.0/8 by root as alice run \"/usr/bin/id -un\""
-        try Gateway.with(rules) { gate in
+        try Gateway.with(rules) { gate throws in
             let program = try #require(Host.program("pdsh"))
             let host = "\(gate.address)"
             let permitted = try Child.run(program, ["-R", "rsh", "-l", "alice", "-w", host, "id -un"])
@@ -71,7 +71,7 @@ struct RealClientsTests {
     @Test(.needsRoot, .needs("netkit-rcp"))
     func rcpCopiesInBothDirections() throws {
         let rules = "permit rcp: rsh from 127.0.0.0/8 by root as alice run \"/usr/bin/rcp *\" sandbox home"
-        try Gateway.with(rules) { gate in
+        try Gateway.with(rules) { gate throws in
             let program = try #require(Host.program("netkit-rcp"))
             let source = gate.directory + "/source"
             let text = String(repeating: "copied\n", count: 10_000)
@@ -89,7 +89,7 @@ struct RealClientsTests {
     @Test(.needsRoot, .needs("rsync"), .needs("netkit-rsh"))
     func rsyncCopiesATree() throws {
         let rules = "permit rsync: rsh from 127.0.0.0/8 by root as alice run \"/usr/bin/rsync --server *\" sandbox home"
-        try Gateway.with(rules) { gate in
+        try Gateway.with(rules) { gate throws in
             let program = try #require(Host.program("rsync"))
             let tree = gate.directory + "/tree"
             Files.makeDirectory(tree, mode: 0o755)
@@ -105,7 +105,7 @@ struct RealClientsTests {
     @Test(.needsRoot, .needs("tar"), .needs("rmt-tar"), .needs("netkit-rsh"))
     func tarWritesARemoteArchive() throws {
         let rules = "permit rmt: rsh from 127.0.0.0/8 by root as alice run \"/usr/sbin/rmt-tar\" sandbox home"
-        try Gateway.with(rules) { gate in
+        try Gateway.with(rules) { gate throws in
             let program = try #require(Host.program("tar"))
             let rsh = try #require(Host.program("netkit-rsh"))
             let result = try Child.run(
@@ -133,7 +133,7 @@ struct RealClientsTests {
 
     @Test(.needsRoot, .needsCompiler, arguments: ["0", "4", "any"], [false, true])
     func programsThatCallRcmd(family: String, apart: Bool) throws {
-        try Gateway.with(Rules.shell()) { gate in
+        try Gateway.with(Rules.shell()) { gate throws in
             let program = try #require(Self.calls)
             let words = ["rcmd", family, "\(gate.address)", "514", "root", "alice", both]
             let result = try Child.run(program, words + (apart ? ["apart"] : []))
@@ -145,7 +145,7 @@ struct RealClientsTests {
 
     @Test(.needsCompiler, arguments: ["0", "4", "any"], [false, true])
     func programsThatCallRexec(family: String, apart: Bool) throws {
-        try Gateway.with(Rules.shell()) { gate in
+        try Gateway.with(Rules.shell()) { gate throws in
             let program = try #require(Self.calls)
             let port = "\(gate.endpoint(.rexec).port)"
             let words = ["rexec", family, "\(gate.address)", port, Gateway.target, Gateway.password, both]
@@ -158,7 +158,7 @@ struct RealClientsTests {
 
     @Test(.needsCompiler)
     func programsThatCallRexecShowTheRefusal() throws {
-        try Gateway.with(Rules.shell()) { gate in
+        try Gateway.with(Rules.shell()) { gate throws in
             let program = try #require(Self.calls)
             let port = "\(gate.endpoint(.rexec).port)"
             let words = ["rexec", "0", "\(gate.address)", port, Gateway.target, "wrong", both, "apart"]
@@ -173,7 +173,7 @@ struct RealClientsTests {
         guard let loopback = IPAddress("::1") else { return }
         var setup = Gateway.Setup("permit six: any from ::1 by any as \(Gateway.target) run shell sandbox strict")
         setup.address = loopback
-        try Gateway.with(setup) { gate in
+        try Gateway.with(setup) { gate throws in
             let program = try #require(Self.calls)
             // Only root has reserved ports, and rcmd uses no other.
             guard call == "rexec" || Host.isRoot else { return }
@@ -195,7 +195,7 @@ struct RealClientsTests {
     @Test(hasJava, arguments: ["rexec", "rsh"], ["apart", "together"])
     func commonsNetRunsACommand(call: String, streams: String) throws {
         guard call == "rexec" || Host.isRoot else { return }
-        try Gateway.with(Rules.shell()) { gate in
+        try Gateway.with(Rules.shell()) { gate throws in
             let result = try commonsNet(gate, call, Gateway.password, streams)
             #expect(result.outcome == .status(0), "\(result)")
             #expect(result.outText == (streams == "apart" ? "out\n" : "out\nerr\n"))
@@ -205,7 +205,7 @@ struct RealClientsTests {
 
     @Test(hasJava)
     func commonsNetShowsTheRefusal() throws {
-        try Gateway.with(Rules.shell()) { gate in
+        try Gateway.with(Rules.shell()) { gate throws in
             let result = try commonsNet(gate, "rexec", "wrong", "together")
             #expect(result.outcome == .status(1))
             #expect(result.errText.contains("Login incorrect."), "\(result)")
@@ -230,7 +230,7 @@ struct RealClientsTests {
     /// GNU inetutils' rexec is not in Debian's rsh packages, so what it sends is replayed: a port field of `0` where it wants no
     /// stderr connection, and where it wants one, an early half-close of it that must cancel nothing.
     @Test func inetutilsRexecWithoutStderr() throws {
-        try Gateway.with(Rules.shell()) { gate in
+        try Gateway.with(Rules.shell()) { gate throws in
             let socket = try Socket.connect(to: gate.endpoint(.rexec))
             socket.send("0\0\(Gateway.target)\0\(Gateway.password)\0\(both)\0")
             #expect(socket.receive(count: 100) == Array("\0out\nerr\n".utf8))
@@ -238,7 +238,7 @@ struct RealClientsTests {
     }
 
     @Test func inetutilsRexecWithStderr() throws {
-        try Gateway.with(Rules.shell()) { gate in
+        try Gateway.with(Rules.shell()) { gate throws in
             let client = try Conversation.rexec(
                 gate, as: Gateway.target, "sleep 0.3; \(both)", separately: true)
             client.secondary?.shutdownWrites()
@@ -251,7 +251,7 @@ struct RealClientsTests {
 
     /// rsh-redone sends port, names and command in one write, and accepts only after the status byte.
     @Test(.needsRoot) func aClientThatSendsAllAtOnceAndAcceptsLate() throws {
-        try Gateway.with(Rules.shell()) { gate in
+        try Gateway.with(Rules.shell()) { gate throws in
             let socket = try Socket.connectReserved(to: gate.endpoint(.rsh))
             let listener = try Socket.listen(on: socket.local.address, port: nil)
             socket.send("\(try listener.local.port)\0root\0alice\0cat; echo err >&2\0all at once\n")

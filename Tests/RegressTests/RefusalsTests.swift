@@ -39,7 +39,7 @@ struct RefusalsTests {
             forbid evil: rexec run "/usr/bin/env"
             """)
         setup.withoutCredentials = ["bob"]
-        try Gateway.with(setup) { gate in
+        try Gateway.with(setup) { gate throws in
             var refused: [Refused] = []
             func ask(_ reason: String, as target: String, _ password: String, _ command: String) throws {
                 let answer = try Conversation.rexec(gate, as: target, password: password, command).answer()
@@ -63,7 +63,7 @@ struct RefusalsTests {
             forbid no-root: any as root
             """)
         setup.rsh = "trust rhosts\n    account none"
-        try Gateway.with(setup, start: false) { gate in
+        try Gateway.with(setup, start: false) { gate throws in
             try gate.writeRhosts(of: "alice", "127.0.0.1 alice\n")
             try gate.start()
             var refused: [Refused] = []
@@ -100,7 +100,7 @@ struct RefusalsTests {
 
     /// rcmd(3) waits for the secondary before it reads: a refusal that came earlier would never be shown.
     @Test(.needsRoot) func aRefusalComesAfterTheConnectBackAndClosesTheSecondaryFirst() throws {
-        try Gateway.with("") { gate in
+        try Gateway.with("") { gate throws in
             let answer = try Conversation.rsh(gate, as: "alice", "id", separately: true).answer()
             #expect(answer.primary == Array("\u{1}Permission denied.\n".utf8))
             #expect(answer.secondary == [])
@@ -109,7 +109,7 @@ struct RefusalsTests {
     }
 
     @Test func aRefusalsTextIsNotLostToAResetWhenMuchWasSent() throws {
-        try Gateway.with("") { gate in
+        try Gateway.with("") { gate throws in
             let flood = String(repeating: "x", count: 60_000)
             let client = try Conversation.rexec(gate, as: Gateway.target, "id", trailing: flood)
             let answer = client.answer()
@@ -121,7 +121,7 @@ struct RefusalsTests {
     @Test func anotherTextAndDelayCanBeSet() throws {
         var setup = Gateway.Setup("")
         setup.refusalDelay = "150ms\n    rexec \"No.\""
-        try Gateway.with(setup) { gate in
+        try Gateway.with(setup) { gate throws in
             let answer = try Conversation.rexec(gate, as: Gateway.target, "id").answer()
             #expect(answer.primary == Array("\u{1}No.\n".utf8))
         }
@@ -131,7 +131,7 @@ struct RefusalsTests {
     @Test func theTrailSaysWhichRuleDecided() throws {
         let rules =
             "permit id: rexec from 127.0.0.0/8 as \(Gateway.target) run \"/usr/bin/id\"\nforbid no: any run \"/usr/bin/env\""
-        try Gateway.with(rules) { gate in
+        try Gateway.with(rules) { gate throws in
             #expect(try Conversation.rexec(gate, as: Gateway.target, "id").answer().isAccepted)
             _ = try Conversation.rexec(gate, as: Gateway.target, "env").answer()
             let permitted = try gate.record("USER_LOGIN") { $0["res"] == "success" }

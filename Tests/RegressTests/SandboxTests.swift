@@ -21,7 +21,7 @@ struct SandboxTests {
             "permit probe: rexec from 127.0.0.0/8 as \(Gateway.target) run \"/usr/bin/perl *\" sandbox \(sandbox)")
         setup.rexec = "authenticate file \"credentials\"\n    command-length 131071"
         var lines: [String] = []
-        try Gateway.with(setup) { gate in
+        try Gateway.with(setup) { gate throws in
             let open = gate.directory + "/open"
             Files.makeDirectory(open, mode: 0o777)
             try Files.write("open to all", to: open + "/file", mode: 0o666, owner: Host.isRoot ? 4_100 : nil)
@@ -77,7 +77,7 @@ struct SandboxTests {
     @Test(.needsRoot) func rootHasNoCapabilityEither() throws {
         var setup = Gateway.Setup("permit root: rsh from 127.0.0.0/8 by root as root run any sandbox strict")
         setup.rsh = "trust rule\n    account none"
-        try Gateway.with(setup) { gate in
+        try Gateway.with(setup) { gate throws in
             let answer = try Conversation.rsh(gate, by: "root", as: "root", "/bin/cat /proc/self/status").answer()
             #expect(answer.output.contains("Uid:\t0\t0\t0\t0"), "\(answer)")
             #expect(answer.output.contains("CapEff:\t0000000000000000"))
@@ -88,7 +88,7 @@ struct SandboxTests {
     }
 
     @Test(.needsRoot) func standardHasATmpOfItsOwnAndCannotWriteTheHome() throws {
-        try Gateway.with(Rules.shell("standard")) { gate in
+        try Gateway.with(Rules.shell("standard")) { gate throws in
             let mark = "portcullis-mark-\(Int.random(in: 0...Int.max))"
             try Files.write("outside", to: "/tmp/" + mark, mode: 0o644)
             defer { Files.remove("/tmp/" + mark) }
@@ -102,7 +102,7 @@ struct SandboxTests {
     }
 
     @Test(.needsRoot) func homeCanWriteTheHome() throws {
-        try Gateway.with(Rules.shell("home")) { gate in
+        try Gateway.with(Rules.shell("home")) { gate throws in
             let command = "echo y > ~/y && cat ~/y"
             let answer = try Conversation.rexec(gate, as: "alice", command, separately: true).answer()
             #expect(answer.output == "y\n", "\(answer)")
@@ -117,7 +117,7 @@ struct SandboxTests {
             }
             permit any: rexec from 127.0.0.0/8 as \(Gateway.target) run any sandbox few
             """
-        try Gateway.with(rules) { gate in
+        try Gateway.with(rules) { gate throws in
             let command = "/usr/bin/perl -e 'exec(\"/usr/sbin/nologin\"); print \"refused $!\"'"
             let answer = try Conversation.rexec(gate, as: Gateway.target, command).answer()
             #expect(answer.output.hasPrefix("refused"), "\(answer)")
@@ -132,7 +132,7 @@ struct SandboxTests {
             }
             permit any: rexec from 127.0.0.0/8 as \(Gateway.target) run any sandbox future
             """
-        try Gateway.with(Gateway.Setup(rules), start: false) { gate in
+        try Gateway.with(Gateway.Setup(rules), start: false) { gate throws in
             try gate.launch()
             let decided = gate.wait { gate.log.contains("ready:") || gate.daemon?.wait(within: 0) != .stillRunning }
             #expect(decided)
@@ -150,7 +150,7 @@ struct SandboxTests {
             }
             permit any: rexec from 127.0.0.0/8 as \(Gateway.target) run any sandbox small
             """
-        try Gateway.with(rules) { gate in
+        try Gateway.with(rules) { gate throws in
             let limits = try Conversation.rexec(gate, as: Gateway.target, "/bin/cat /proc/self/limits").answer()
             let rows = limits.output.split(separator: "\n").map { $0.split(separator: " ") }
             #expect(rows.contains { $0.starts(with: ["Max", "open", "files", "32"]) }, "\(limits)")
@@ -162,7 +162,7 @@ struct SandboxTests {
 
     /// With its real uid alone the target could kill or trace the session that reads its files.
     @Test(.needsRoot) func theTargetCanSignalAndTraceNoProcessOfOurs() throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             let client = try Conversation.rexec(gate, as: "alice", "/bin/sleep 60")
             #expect(client.primary.receive(count: 1) == [0])
             let ours = gate.members.filter { $0.arguments.hasPrefix("portcullis") }

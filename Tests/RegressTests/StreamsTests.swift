@@ -12,7 +12,7 @@ struct StreamsTests {
     // MARK: - stdin
 
     @Test func bytesThatArriveWithTheHandshakeAreStdin() throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             let client = try Conversation.rexec(gate, as: Gateway.target, "/bin/cat", trailing: "first\n")
             client.primary.send("second\n")
             client.primary.shutdownWrites()
@@ -22,7 +22,7 @@ struct StreamsTests {
 
     /// NIO with autoRead off still drains a socket whose client half-closed, and so would eat stdin.
     @Test func aHalfCloseWithTheHandshakeEatsNothing() throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             let text = String(repeating: "a line\n", count: 5_000)
             let client = try Conversation.rexec(gate, as: Gateway.target, "/bin/cat", trailing: text)
             client.primary.shutdownWrites()
@@ -33,7 +33,7 @@ struct StreamsTests {
     }
 
     @Test func aHalfCloseIsTheEndOfStdinAndNothingElse() throws {
-        try Gateway.with(Rules.shell()) { gate in
+        try Gateway.with(Rules.shell()) { gate throws in
             let client = try Conversation.rexec(gate, as: Gateway.target, "cat; sleep 0.3; echo after", trailing: "x\n")
             client.primary.shutdownWrites()
             #expect(client.answer().output == "x\nafter\n")
@@ -41,7 +41,7 @@ struct StreamsTests {
     }
 
     @Test func everyByteOfALargeStreamArrivesInBothDirections() throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             let bytes = (0..<3_000_000).map { UInt8(truncatingIfNeeded: $0 &* 31 ^ $0 >> 8) }
             let client = try Conversation.rexec(gate, as: Gateway.target, "/bin/cat")
             #expect(client.primary.receive(count: 1) == [0])
@@ -63,7 +63,7 @@ struct StreamsTests {
     // MARK: - stderr
 
     @Test func stderrIsApartWhereItWasAskedForAndTogetherWhereNot() throws {
-        try Gateway.with(Rules.shell()) { gate in
+        try Gateway.with(Rules.shell()) { gate throws in
             let command = "echo out; echo err >&2"
             let apart = try Conversation.rexec(gate, as: Gateway.target, command, separately: true).answer()
             #expect(apart.output == "out\n")
@@ -74,7 +74,7 @@ struct StreamsTests {
     }
 
     @Test func muchStderrArrivesWhole() throws {
-        try Gateway.with(Rules.shell()) { gate in
+        try Gateway.with(Rules.shell()) { gate throws in
             let command = "head -c 2000000 /dev/zero >&2; echo done"
             let answer = try Conversation.rexec(gate, as: Gateway.target, command, separately: true).answer()
             #expect(answer.output == "done\n")
@@ -84,7 +84,7 @@ struct StreamsTests {
     }
 
     @Test func aClientThatClosesTheSecondaryCancelsNothing() throws {
-        try Gateway.with(Rules.shell()) { gate in
+        try Gateway.with(Rules.shell()) { gate throws in
             let client = try Conversation.rexec(
                 gate, as: Gateway.target, "sleep 0.3; echo err >&2; sleep 0.1; echo out", separately: true)
             client.secondary?.close()
@@ -96,7 +96,7 @@ struct StreamsTests {
     @Test func aServiceWithoutStderrChannelRefusesWhoAsksForOne() throws {
         var setup = Gateway.Setup(Rules.words)
         setup.rexec = "authenticate file \"credentials\"\n    stderr-channel off"
-        try Gateway.with(setup) { gate in
+        try Gateway.with(setup) { gate throws in
             let socket = try Socket.connect(to: gate.endpoint(.rexec))
             let listener = try Socket.listen(on: socket.local.address)
             socket.send("\(try listener.local.port)\0\(Gateway.target)\0\(Gateway.password)\0id\0")
@@ -109,7 +109,7 @@ struct StreamsTests {
 
     @Test(arguments: [UInt8(1), 2, 3, 15, 9])
     func aSignalByteReachesTheCommand(signal: UInt8) throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             let client = try Conversation.rexec(gate, as: Gateway.target, "/bin/sleep 60", separately: true)
             #expect(client.primary.receive(count: 1) == [0])
             client.secondary?.send([signal])
@@ -121,7 +121,7 @@ struct StreamsTests {
     }
 
     @Test func otherSignalBytesAreIgnored() throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             let client = try Conversation.rexec(gate, as: Gateway.target, "/bin/sleep 1.5", separately: true)
             #expect(client.primary.receive(count: 1) == [0])
             client.secondary?.send([0, 4, 6, 11, 17, 19, 64, 128, 255])
@@ -132,7 +132,7 @@ struct StreamsTests {
 
     /// A byte that arrives before the command runs is not lost, and a byte after its end reaches nobody.
     @Test func aSignalByteThatArrivesWithTheHandshakeIsNotLost() throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             let socket = try Socket.connect(to: gate.endpoint(.rexec))
             let listener = try Socket.listen(on: socket.local.address)
             socket.send("\(try listener.local.port)\0")
@@ -149,7 +149,7 @@ struct StreamsTests {
 
     @Test(arguments: [0, 1, 42, 255])
     func theStatusIsInTheTrail(status: Int) throws {
-        try Gateway.with(Rules.shell()) { gate in
+        try Gateway.with(Rules.shell()) { gate throws in
             #expect(try Conversation.rexec(gate, as: Gateway.target, "exit \(status)").answer().primary == [0])
             #expect(try gate.record("USER_END")["status"] == "\(status)")
         }
@@ -157,7 +157,7 @@ struct StreamsTests {
 
     /// Peers keep a session open for as long as anything holds its descriptors, and kill nothing.
     @Test func nothingOfACommandOutlivesIt() throws {
-        try Gateway.with(Rules.shell("unconfined")) { gate in
+        try Gateway.with(Rules.shell("unconfined")) { gate throws in
             let seconds = "\(Int.random(in: 100_000...999_999))"
             let command = "setsid sleep \(seconds) & (trap '' TERM HUP; sleep \(seconds)) & echo started"
             let answer = try Conversation.rexec(gate, as: Gateway.target, command).answer()
@@ -168,7 +168,7 @@ struct StreamsTests {
     }
 
     @Test func aClientThatGoesAwayEndsItsCommand() throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             let seconds = "\(Int.random(in: 100_000...999_999))"
             let client = try Conversation.rexec(gate, as: Gateway.target, "/bin/sleep \(seconds)")
             #expect(client.primary.receive(count: 1) == [0])
@@ -186,7 +186,7 @@ struct StreamsTests {
             }
             permit brief: rexec from 127.0.0.0/8 as \(Gateway.target) run any sandbox brief
             """
-        try Gateway.with(rules) { gate in
+        try Gateway.with(rules) { gate throws in
             let answer = try Conversation.rexec(gate, as: Gateway.target, "/bin/sleep 60").answer()
             #expect(answer.primary == [0])
             #expect(answer.primaryEnd == .endOfFile)
@@ -206,7 +206,7 @@ struct StreamsTests {
     // MARK: - The environment
 
     @Test func theEnvironmentIsBuiltAndNotInherited() throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             let answer = try Conversation.rexec(gate, as: Gateway.target, "/usr/bin/env").answer()
             var values: [Substring: Substring] = [:]
             for line in answer.output.split(separator: "\n") {
@@ -231,7 +231,7 @@ struct StreamsTests {
     /// No command ever holds a socket bound to a reserved port, nor anything else of ours: a process that holds such a socket
     /// can connect it elsewhere and be believed there.
     @Test func aCommandHasThreeDescriptorsAndNoOthers() throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             for separately in [false, true] {
                 let command = "/bin/ls -l /proc/self/fd"
                 let answer = try Conversation.rexec(gate, as: Gateway.target, command, separately: separately).answer()

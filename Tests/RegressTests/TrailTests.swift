@@ -9,7 +9,7 @@ import Testing
 @Suite("The trail", .needsBuild)
 struct TrailTests {
     @Test func aRequestLeavesItsRecordsInOrder() throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             #expect(try Conversation.rexec(gate, as: Gateway.target, "/bin/echo 'two words'").answer().isAccepted)
             let end = try gate.record("USER_END")
             let session = try #require(end["session"])
@@ -31,7 +31,7 @@ struct TrailTests {
     }
 
     @Test func sequenceAndChainRunOn() throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             for _ in 0..<3 { _ = try Conversation.rexec(gate, as: Gateway.target, "id").answer() }
             _ = try Conversation.rexec(gate, as: Gateway.target, password: "wrong", "id").answer()
             gate.stop()
@@ -44,7 +44,7 @@ struct TrailTests {
     }
 
     @Test func verifyFindsAChangedLine() throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             _ = try Conversation.rexec(gate, as: Gateway.target, "id").answer()
             gate.stop()
             let whole = try verify(gate)
@@ -56,7 +56,7 @@ struct TrailTests {
     }
 
     @Test func verifyFindsAMissingEnd() throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             _ = try Conversation.rexec(gate, as: Gateway.target, "id").answer()
             gate.stop()
             let lines = Files.text(gate.trailPath).split(separator: "\n").dropLast(2)
@@ -70,7 +70,7 @@ struct TrailTests {
     }
 
     @Test func showTellsPeopleWhatHappened() throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             _ = try Conversation.rexec(gate, as: Gateway.target, "/bin/echo shown").answer()
             _ = try gate.record("USER_END")
             let shown = try Child.run(Host.own("portcullis"), ["audit", "show", "--state-directory", gate.state])
@@ -82,7 +82,7 @@ struct TrailTests {
     // MARK: - The standard tools
 
     @Test(.needs("ausearch")) func ausearchReadsTheTrail() throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             let command = "/bin/echo 'quote \" and blank'"
             _ = try Conversation.rexec(gate, as: Gateway.target, command).answer()
             _ = try Conversation.rexec(gate, as: Gateway.target, password: "wrong", "id").answer()
@@ -100,7 +100,7 @@ struct TrailTests {
     }
 
     @Test(.needs("aureport")) func aureportReadsTheTrail() throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             _ = try Conversation.rexec(gate, as: Gateway.target, "id").answer()
             gate.stop()
             let aureport = try #require(Host.program("aureport"))
@@ -116,7 +116,7 @@ struct TrailTests {
     @Test(.needsRoot) func noRecordNoCommand() throws {
         var setup = Gateway.Setup(Rules.words)
         setup.mounts = "mkdir -p $DIR/state/audit && mount -t tmpfs -o size=64k,mode=777 tmpfs $DIR/state/audit"
-        try Gateway.with(setup) { gate in
+        try Gateway.with(setup) { gate throws in
             var ran = 0
             var refused = 0
             for _ in 0..<120 where refused < 3 {
@@ -136,7 +136,7 @@ struct TrailTests {
             "/bin/echo \u{1B}[2J\u{7}", "/bin/echo %n%s%x", "/bin/echo ' seq=9 chain=0'", "/bin/echo \"'\" x='",
         ])
     func aCommandForgesNoRecord(command: String) throws {
-        try Gateway.with(Rules.shell()) { gate in
+        try Gateway.with(Rules.shell()) { gate throws in
             _ = try Conversation.rexec(gate, as: Gateway.target, command).answer()
             _ = try gate.record("USER_END")
             let raw = Files.read(gate.trailPath)
@@ -149,7 +149,7 @@ struct TrailTests {
     }
 
     @Test func aPasswordAppearsNowhere() throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             let canary = "canary" + String(Int.random(in: 100_000_000...999_999_999))
             _ = try Conversation.rexec(gate, as: Gateway.target, password: canary, "id").answer()
             _ = try Conversation.rexec(gate, as: "no-such-user", password: canary, "id").answer()
@@ -166,7 +166,7 @@ struct TrailTests {
 
     /// What follows the `/` in a z/OS client's `user/password` is a password too.
     @Test(.needsRoot) func aPasswordInAnRSHTargetIsRefusedAndNotLogged() throws {
-        try Gateway.with(Rules.words) { gate in
+        try Gateway.with(Rules.words) { gate throws in
             for form in ["alice/hunter2canary", "alice@hunter2canary"] {
                 let answer = try Conversation.rsh(gate, as: form, "id").answer()
                 #expect(answer.primary == Array("\u{1}Permission denied.\n".utf8))

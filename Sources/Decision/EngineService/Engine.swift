@@ -6,110 +6,150 @@ import Linux
 import Logging
 import Messages
 
-/// One engine: one policy, from its text to its last decision. A new policy is a new engine.
-final class Engine {
-    /// The most sessions whose channels are open at once.
+/// The engine's loop: one thread, one epoll set, one answer a session.
+///
+/// What a session sends may come from a process that was taken over: a frame that is not exactly one ask costs that
+/// session its channel, and nobody else anything. What the monitor sends is the monitor's: a frame of it that cannot be
+/// read ends the engine.
+struct Engine {
+    /// Why the loop ended.
+    enum End: Sendable, Hashable {
+        /// The monitor is gone.
+        case monitorGone
+        /// Another engine has taken over, and every session has its answer.
+        case drained
+        /// The monitor broke the protocol.
+        case protocolError
+    }
+
+    /// The most sessions that have a channel here at once; the monitor's own limits are below it.
     static let sessionLimit = 65_536
+    /// The token of the monitor's channel: the number of no session's place.
+    private static let monitorToken = UInt64.max
+
+    private struct Session {
+        let number: UInt64
+        let channel: Channel
+    }
 
     private let monitor: Channel
+    private let decider: any DecisionMaker
+    private let revision: Revision
     private let log: Logger
     private let epoll: Epoll
-    private var sessions: [UInt64: Channel] = [:]
+    private var sessions: [UInt64: Session] = [:]
+    private var nextToken: UInt64 = 0
     private var isDraining = false
 
-    /// Token 0 is the monitor; a session's is its number, which starts at 1.
-    private static let monitorToken: UInt64 = 0
-
-    init(monitor: Channel, log: Logger) throws {
+    init(monitor: Channel, decider: any DecisionMaker, revision: Revision, log: Logger) throws {
         self.monitor = monitor
+        self.decider = decider
+        self.revision = revision
         self.log = log
         epoll = try Epoll()
-    }
-
-    /// Loads, then answers; returns the exit status.
-    func run(loader: Channel) throws -> Int32 {
-        let policy: LoadedPolicy
-        switch PolicyLoad(loader).run() {
-        case .failed(let diagnostics, let errors):
-            // What does not fit a frame is cut at its end: the first errors are what a person mends first.
-            let text = String(diagnostics.prefix(FrameFormat.textLimit / 4))
-            try monitor.send(EngineReport.failed(diagnostics: text, errors: errors).encoded())
-            return 1
-        case .loaded(let loaded):
-            policy = loaded
-        }
-        try monitor.send(EngineReport.settings(settings: policy.settings).encoded())
-        for (index, sandbox) in policy.sandboxes.enumerated() {
-            try monitor.send(EngineReport.sandbox(index: index, sandbox: sandbox).encoded())
-        }
-        try monitor.send(
-            EngineReport.loaded(
-                revision: policy.revision, rules: policy.ruleCount, sandboxes: policy.sandboxes.count,
-                warnings: String(policy.warnings.prefix(FrameFormat.textLimit / 4))
-            ).encoded())
-        return try serve(policy)
-    }
-
-    private func serve(_ policy: LoadedPolicy) throws -> Int32 {
         try epoll.add(monitor.descriptor, token: Self.monitorToken)
+    }
+
+    /// Answers until the monitor is gone or the engine is drained.
+    mutating func run() throws -> End {
         while true {
-            for event in try epoll.wait(milliseconds: -1) {
+            if isDraining, sessions.isEmpty { return .drained }
+            for event in try epoll.wait(milliseconds: -1, limit: 256) {
                 if event.token == Self.monitorToken {
-                    guard hearMonitor() else { return 0 }
+                    if let end = serveMonitor() { return end }
                 } else {
-                    answer(event.token, policy)
+                    serveSession(event.token)
                 }
             }
-            if isDraining, sessions.isEmpty { return 0 }
         }
     }
 
-    /// Takes in what the monitor says; false when the engine is to end.
-    private func hearMonitor() -> Bool {
+    // MARK: The monitor
+
+    private mutating func serveMonitor() -> End? {
+        // Bounded, so that sessions that wait have their turn.
         for _ in 0..<64 {
-            guard let received = try? monitor.receive(limit: 64, descriptorLimit: 1, waiting: false) else { return false }
+            let received: Channel.Received
+            do {
+                received = try monitor.receive(limit: FrameFormat.limit, descriptorLimit: 1, waiting: false)
+            } catch {
+                log.error("the monitor's channel: \(error)")
+                return .protocolError
+            }
             switch received {
             case .nothing:
-                return true
+                return nil
             case .closed:
-                // A replaced engine answers the sessions that it has; one whose monitor died has none to answer.
-                guard isDraining else { return false }
+                // After a drain the monitor has no more to say, and sessions still wait for their answers.
+                guard isDraining else { return .monitorGone }
                 epoll.remove(monitor.descriptor)
-                return true
+                return nil
             case .message(let message):
-                switch try? EngineOrder(frame: message.bytes) {
+                guard let order = try? EngineOrder(frame: message.bytes) else { return .protocolError }
+                switch order {
                 case .session(let number):
-                    guard let descriptor = message.descriptors.first, number > 0, sessions[number] == nil,
-                        sessions.count < Self.sessionLimit
-                    else { return false }
-                    guard (try? epoll.add(descriptor, token: number)) != nil else { continue }
-                    sessions[number] = Channel(descriptor)
+                    guard let descriptor = message.descriptors.first else { return .protocolError }
+                    open(number, Channel(descriptor))
                 case .drain:
                     isDraining = true
-                case nil:
-                    log.critical("the monitor sent what is no order")
-                    return false
                 }
             }
         }
-        return true
+        return nil
     }
 
-    /// Answers a session's one ask, and closes its channel.
-    private func answer(_ number: UInt64, _ policy: LoadedPolicy) {
-        guard let channel = sessions[number] else { return }
-        defer { drop(number) }
-        // TRUST: a session is root's, but its request holds what a stranger chose: frames are bounded and checked, and
-        // deciding cannot fail.
-        guard case .message(let message)? = try? channel.receive(limit: FrameFormat.limit, waiting: false),
-            case .decide(let asked, let request)? = try? DecisionAsk(frame: message.bytes), asked == number
-        else { return }
-        let decision = policy.decide(request)
-        let answer = DecisionAnswer.decision(number: number, revision: policy.revision, decision: decision)
-        try? channel.send(answer.encoded(), waiting: false)
+    private mutating func open(_ number: UInt64, _ channel: Channel) {
+        // A session whose channel is dropped finds it closed, and is refused as unavailable.
+        guard sessions.count < Self.sessionLimit else {
+            log.warning("too many sessions wait; one is dropped")
+            return
+        }
+        let token = nextToken
+        nextToken &+= 1
+        if nextToken == Self.monitorToken { nextToken = 0 }
+        guard sessions[token] == nil else { return }
+        do {
+            try epoll.add(channel.descriptor, token: token)
+            sessions[token] = Session(number: number, channel: channel)
+        } catch {
+            log.error("\(error)")
+        }
     }
 
-    private func drop(_ number: UInt64) {
-        if let channel = sessions.removeValue(forKey: number) { epoll.remove(channel.descriptor) }
+    // MARK: Sessions
+
+    private mutating func serveSession(_ token: UInt64) {
+        guard let session = sessions[token] else { return }
+        let received: Channel.Received
+        do {
+            received = try session.channel.receive(limit: FrameFormat.limit, waiting: false)
+        } catch {
+            return close(token, "\(error)")
+        }
+        switch received {
+        case .nothing:
+            return
+        case .closed:
+            return close(token, nil)
+        case .message(let message):
+            do {
+                guard case .decide(let number, let request) = try DecisionAsk(frame: message.bytes),
+                    number == session.number
+                else { return close(token, "asked for another") }
+                let answer = DecisionAnswer.decision(
+                    number: number, revision: revision, decision: decider.decide(request))
+                try session.channel.send(answer.encoded(), waiting: false)
+                // A session asks once. The answer stays readable for it.
+                close(token, nil)
+            } catch {
+                close(token, "\(error)")
+            }
+        }
+    }
+
+    private mutating func close(_ token: UInt64, _ why: String?) {
+        guard let session = sessions.removeValue(forKey: token) else { return }
+        epoll.remove(session.channel.descriptor)
+        if let why { log.warning("session \(session.number) loses its channel: \(why)") }
     }
 }

@@ -808,4 +808,10 @@ extension Front {
     var underWay: (connections: Int, handshakes: Int, sessions: Int) {
         (connections.count, handshakePlaces.taken, rexecPlaces.taken + rshPlaces.taken)
     }
+
+    /// The listeners, for tests.
+    var listenerCount: Int { listening.count }
+
+    /// Whether no connect-back is under way or waits for its turn, for tests.
+    var callsNobodyBack: Bool { callingBack.isEmpty && turns.isEmpty }
 }

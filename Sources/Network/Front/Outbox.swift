@@ -47,7 +47,7 @@ struct Outbox {
         do {
             try channel.send(frame, descriptors: descriptors, waiting: false)
             return true
-        } catch where error.wouldBlock {
+        } catch  where error.wouldBlock {
             return false
         }
     }
@@ -125,7 +125,7 @@ struct RefusalRecords {
         do {
             let frame = RecordFrame.record(number: number + 1, record: .login(login))
             try channel.send(frame.encoded(), waiting: false)
-        } catch where error.wouldBlock {
+        } catch  where error.wouldBlock {
             return false
         }
         number += 1

@@ -110,7 +110,8 @@ private struct LineReader {
         return .record(
             .login(
                 Record.Login(
-                    origin: origin, account: line.accountIsUnknown ? nil : account, remoteUser: line["ruser"], refusal: refusal,
+                    origin: origin, account: line.accountIsUnknown ? nil : account, remoteUser: line["ruser"],
+                    refusal: refusal,
                     rule: rule, revision: revision, detail: detail, count: number("count") ?? 1)))
     }
 

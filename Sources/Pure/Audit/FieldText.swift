@@ -116,7 +116,9 @@ enum FieldText {
     }
 
     /// A number of decimal digits without leading zeros, as we write them; nil for anything else.
-    static func number<Value: FixedWidthInteger>(_ text: some Collection<UInt8>, as _: Value.Type = Value.self) -> Value? {
+    static func number<Value: FixedWidthInteger>(_ text: some Collection<UInt8>, as _: Value.Type = Value.self)
+        -> Value?
+    {
         guard !text.isEmpty, text.count <= 20, text.count == 1 || text.first != UInt8(ascii: "0") else { return nil }
         var value: Value = 0
         for byte in text {

@@ -40,7 +40,9 @@ public enum SystemCallGroups {
     }()
 
     /// What a launch needs after its filter is in force: the status byte, execve, and the way out if that fails.
-    public static let launch: Set<String> = ["close", "execve", "exit", "exit_group", "rt_sigreturn", "write"]
+    public static let launch: Set<String> = [
+        "close", "execve", "exit", "exit_group", "read", "restart_syscall", "rt_sigreturn", "write"
+    ]
 
     /// What changes modes, owners, times or attributes of files; `strict` is without them.
     public static let attributeChanges: [String] = words(

@@ -23,6 +23,13 @@ public struct CapabilitySets: Sendable, Hashable {
     /// What execve can hand on.
     public var inheritable: UInt64
 
+    /// Sets.
+    public init(effective: UInt64, permitted: UInt64, inheritable: UInt64) {
+        self.effective = effective
+        self.permitted = permitted
+        self.inheritable = inheritable
+    }
+
     /// The sets of the calling thread.
     public static func current() throws(ConfinementError) -> CapabilitySets {
         var effective: UInt64 = 0
@@ -32,6 +39,14 @@ public struct CapabilitySets: Sendable, Hashable {
         let code = unsafe portcullis_capabilities_read(&effective, &permitted, &inheritable)
         guard code == 0 else { throw ConfinementError(.capabilities, code) }
         return CapabilitySets(effective: effective, permitted: permitted, inheritable: inheritable)
+    }
+}
+
+extension CapabilitySets {
+    /// Puts into effect what is permitted: what the tests of a drop that can be undone need.
+    package func makeEffective() throws(ConfinementError) {
+        let code = portcullis_capabilities_write(permitted, permitted, inheritable)
+        guard code == 0 else { throw ConfinementError(.capabilities, code) }
     }
 }
 

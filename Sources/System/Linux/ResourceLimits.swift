@@ -45,6 +45,13 @@ public enum ResourceLimits {
         public var asked: UInt64
         /// What holds.
         public var had: UInt64
+
+        /// A shortfall.
+        public init(resource: Resource, asked: UInt64, had: UInt64) {
+            self.resource = resource
+            self.asked = asked
+            self.had = had
+        }
     }
 
     /// Sets a sandbox's limits, and no core files, on the calling process; it and all that it starts keep them.

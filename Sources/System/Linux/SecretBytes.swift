@@ -29,6 +29,7 @@ internal import Glibc
 
     /// Makes every byte zero, in a way that the compiler does not leave out.
     public func wipe() {
+        // SAFETY: an address is taken, not followed.
         guard let base = unsafe memory.baseAddress else { return }
         // SAFETY: the memory has `count` bytes.
         unsafe explicit_bzero(base, count)
@@ -51,8 +52,9 @@ internal import Glibc
     /// Shows a part without copying it.
     public func read<Result>(_ part: Range<Int>, _ body: (Span<UInt8>) throws -> Result) rethrows -> Result {
         precondition(part.lowerBound >= 0 && part.upperBound <= count)
-        // SAFETY: the part is within, and the span does not outlive the closure, which `self` outlives.
+        // SAFETY: the part is within.
         let bytes = unsafe UnsafeRawBufferPointer(rebasing: memory[part])
+        // SAFETY: the span does not outlive the closure, which `self` outlives.
         return try unsafe body(Span(_unsafeBytes: bytes))
     }
 

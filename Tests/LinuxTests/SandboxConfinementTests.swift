@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+import Core
+import Foundation
+import Glibc
+import Linux
+import Seccomp
+import Testing
+
+/// A sandbox in which a shell runs: system paths to read and execute, one directory to write, no network.
+func shellSandbox(writing path: String) -> Sandbox {
+    var sandbox = smallSandbox(adding: [
+        "access", "arch_prctl", "chdir", "dup2", "dup3", "execve", "exit_group", "faccessat", "faccessat2", "getcwd",
+        "getdents64", "getegid", "geteuid", "getgid", "getpgrp", "getppid", "getrandom", "getrlimit", "kill", "lstat",
+        "madvise", "mkdir", "mkdirat", "mremap", "open", "pipe", "pread64", "prlimit64", "pwrite64", "readlink",
+        "readlinkat", "readv", "rename", "renameat", "renameat2", "rmdir", "rseq", "sched_getaffinity",
+        "rt_sigsuspend", "set_robust_list", "set_tid_address", "stat", "statfs", "statx", "symlinkat", "sysinfo", "tgkill", "umask",
+        "unlink", "unlinkat", "waitid", "writev", "getuid", "fadvise64", "ftruncate", "truncate",
+    ])
+    sandbox.read = [.absolute("/proc"), .absolute("/etc/passwd"), .absolute("/dev/urandom")]
+    sandbox.write = [.absolute("/dev/null"), .absolute(ByteText(path))]
+    sandbox.execute = [
+        .absolute("/usr"), .absolute("/bin"), .absolute("/lib"), .absolute("/lib64"),
+        .absolute("/etc/ld.so.cache"),
+    ]
+    return sandbox
+}
+
+/// Runs shell text as commands of a sandbox, whole or with a part of the confinement left out.
+enum CommandRig {
+    /// Shell text that succeeds for anybody, and must fail confined. `$D` is a directory that all can write, `$W` the
+    /// one that the sandbox opens, `$P` a process of the target's outside.
+    static let refused: [String] = [
+        // By the ruleset.
+        "echo x > $D/file", "echo x >> $D/there", "mkdir $D/directory", "ln -s x $D/link", "rm $D/there",
+        "mv $W/moved $D/moved", "cat $D/there", "ls $D", "cat /etc/os-release", "truncate -s 1 $D/there",
+        "$W/program", "kill -0 $P",
+        // By the filter.
+        "chmod 600 $W/there", "touch -d 2000-01-01 $W/there", "mkfifo $W/fifo", "chgrp $(id -g) $W/there",
+        "perl -e 'socket(S,2,1,0) or exit 1'", "perl -e 'socket(S,1,1,0) or exit 1'",
+        "perl -e 'use Socket; socketpair(A,B,AF_UNIX,SOCK_DGRAM,0) or exit 1'",
+        // io_uring_setup with nothing to set up: EFAULT, EINVAL or ENOSYS where it may be called.
+        "perl -e 'syscall(425,0,0); exit($!==38||$!==14||$!==22?0:1)'",
+    ]
+
+    /// Shell text that works confined.
+    static let permitted: [String] = [
+        "true", "cat /etc/passwd", "ls /usr/bin", "echo x > $W/new && cat $W/new && rm $W/new", "echo x > /dev/null",
+        "echo a | cat | grep -q a", "test $(id -u) -ge 0", "(exit 3); test $? = 3", "sleep 0.01 & wait",
+        "perl -e 'use Socket; socketpair(A,B,AF_UNIX,SOCK_STREAM,0) or exit 1'",
+        "grep -q 'NoNewPrivs:.1' /proc/self/status", "grep -q 'CapBnd:.0000000000000000' /proc/self/status",
+        "test $(ulimit -c) = 0", "perl -e 'kill 9, $$; ' & wait $!; test $? = 137",
+    ]
+
+    private static func place() throws -> SandboxPlace {
+        let place = try SandboxPlace()
+        for name in ["open", "writable"] {
+            let owner = geteuidIsRoot() ? nobody : nil
+            try place.directory(name, mode: 0o777, owner: owner)
+            for file in ["there", "moved", "program"] where name != "open" || file == "there" {
+                try place.file(name + "/" + file, "#!/bin/sh\ntrue\n", mode: 0o777, owner: owner)
+            }
+        }
+        return place
+    }
+
+    /// Runs shell text in a child that becomes a command as a session's child does, and says whether it succeeded.
+    ///
+    /// - Parameter uid: the target; nil keeps the ids.
+    static func run(
+        _ script: String, in directory: String, as uid: UInt32?, outside: Int32, filtered: Bool, ruled: Bool
+    ) throws -> Bool {
+        guard case .parent(let child) = try Linux.Process.fork() else {
+            let sandbox = shellSandbox(writing: directory + "/writable")
+            let target = try uid.map { Credentials(uid: $0, gid: $0, groups: []) } ?? Credentials.current()
+            let compiled = CompiledSandbox(sandbox: sandbox, filter: try SystemCallFilter.compile(sandbox))
+            let confinement = try CommandConfinement(compiled, credentials: target, home: "/nonexistent")
+            _ = try confinement.limit()
+            try confinement.drop()
+            if ruled { try confinement.restrict() } else { try NoNewPrivileges.promise() }
+            if filtered { try confinement.load() }
+            becomeShell(
+                "exec >/dev/null 2>&1; D=\(directory)/open; W=\(directory)/writable; P=\(outside); \(script)")
+        }
+        let handle = try ProcessHandle(pid: child)
+        while true {
+            if let status = handle.reap() { return status == .exited(0) }
+            usleep(1_000)
+        }
+    }
+
+    /// Starts a process of the target's that no confinement holds.
+    static func startOutside(as uid: UInt32?) throws -> Int32 {
+        guard case .parent(let child) = try Linux.Process.fork() else {
+            if let uid { try Credentials(uid: uid, gid: uid, groups: []).drop() }
+            becomeShell("exec sleep 600")
+        }
+        return child
+    }
+
+    static func check(_ rows: [String], expecting: Bool, filtered: Bool, ruled: Bool, uid: UInt32?) throws -> [String] {
+        let outside = try startOutside(as: uid)
+        defer {
+            kill(outside, SIGKILL)
+            Children.reap(outside)
+        }
+        return try rows.filter { row in
+            let place = try place()
+            defer { withExtendedLifetime(place) {} }
+            return try run(
+                row, in: place.path, as: uid, outside: outside, filtered: filtered, ruled: ruled) != expecting
+        }
+    }
+
+    static var target: UInt32? { geteuidIsRoot() ? nobody : nil }
+
+    /// Ends the exit test's process, with the rows that went wrong on its stderr.
+    static func finish(_ wrong: [String]) -> Never {
+        for row in wrong { StandardError("test").say("went wrong: \(row)") }
+        Linux.Process.exitNow(wrong.isEmpty ? 0 : 1)
+    }
+
+}
+
+/// What a command finds when it runs confined.
+@Suite struct `A confined command` {
+    @Test func isRefusedWhatItsSandboxDoesNotOpen() async {
+        await #expect(processExitsWith: .exitCode(0)) {
+            CommandRig.finish(try CommandRig.check(CommandRig.refused, expecting: false, filtered: true, ruled: true, uid: CommandRig.target))
+        }
+    }
+
+    /// Without filter and ruleset every row succeeds: each of them was refused by the confinement.
+    @Test func isRefusedByTheConfinementAndNothingElse() async {
+        await #expect(processExitsWith: .exitCode(0)) {
+            CommandRig.finish(try CommandRig.check(CommandRig.refused, expecting: true, filtered: false, ruled: false, uid: CommandRig.target))
+        }
+    }
+
+    @Test func needsBothFilterAndRuleset() async {
+        await #expect(processExitsWith: .exitCode(0)) {
+            let withoutFilter = try CommandRig.check(CommandRig.refused, expecting: false, filtered: false, ruled: true, uid: CommandRig.target)
+            let withoutRuleset = try CommandRig.check(CommandRig.refused, expecting: false, filtered: true, ruled: false, uid: CommandRig.target)
+            promise(1, withoutFilter.count >= 8)
+            promise(2, withoutRuleset.count >= 12)
+            promise(3, Set(withoutFilter).isDisjoint(with: withoutRuleset))
+            Linux.Process.exitNow(0)
+        }
+    }
+
+    @Test func canDoItsWork() async {
+        await #expect(processExitsWith: .exitCode(0)) {
+            CommandRig.finish(try CommandRig.check(CommandRig.permitted, expecting: true, filtered: true, ruled: true, uid: CommandRig.target))
+        }
+    }
+
+    /// Outside `unconfined` a command has no capability, even as uid 0, and its files are the sandbox's alone.
+    @Test(.enabled(if: geteuidIsRoot(), "a command as root needs root"))
+    func hasNoRightsOfRootsEvenAsRoot() async {
+        await #expect(processExitsWith: .exitCode(0)) {
+            let rows = [
+                "cat /etc/shadow", "echo x > /etc/portcullis-test", "chown 1 $W/there", "mount -t tmpfs x /mnt",
+                "chroot / true", "echo x > /proc/sys/kernel/hostname", "nice -n -5 true 2>&1 | grep -vq denied",
+            ]
+            let wrong = try CommandRig.check(Array(rows.dropLast()), expecting: false, filtered: true, ruled: true, uid: 0)
+            let status = ["grep -q 'CapEff:.0000000000000000' /proc/self/status && test $(id -u) = 0"]
+            CommandRig.finish(wrong + (try CommandRig.check(status, expecting: true, filtered: true, ruled: true, uid: 0)))
+        }
+    }
+
+    @Test func doesNotStartWhereItsSandboxCannotBeHad() async {
+        await #expect(processExitsWith: .exitCode(0)) {
+            var sandbox = shellSandbox(writing: "/tmp")
+            let filter = try SystemCallFilter.compile(sandbox)
+            let me = try Credentials.current()
+            let unfiltered = CompiledSandbox(sandbox: sandbox, filter: [])
+            promise(1, (try? CommandConfinement(unfiltered, credentials: me, home: "/")) == nil)
+            sandbox.requiredLandlock = Landlock.version() + 1
+            let compiled = CompiledSandbox(sandbox: sandbox, filter: filter)
+            let failure = failure { try CommandConfinement(compiled, credentials: me, home: "/") }
+            promise(2, failure == ConfinementError(.landlock, EOPNOTSUPP))
+            Linux.Process.exitNow(0)
+        }
+    }
+}
+
+/// What is left of a helper.
+@Suite struct `A helper` {
+    @Test(.enabled(if: geteuidIsRoot(), "helpers drop their ids as root alone"))
+    func hasItsOwnIdsAndNothingElse() async throws {
+        let place = try SandboxPlace()
+        try place.directory("own", owner: nobody)
+        let path = place.path
+        await #expect(processExitsWith: .exitCode(0)) { [path = path as String] in
+            let own = try File.open(path + "/own", .directory)
+            let filter = try SystemCallFilter.helper(
+                allowing: HelperCalls.runtime + HelperCalls.channels + HelperCalls.files + ["socket", "connect", "kill"],
+                threads: true, onViolation: .errno)
+            promise(1, (try? File.open("/etc/passwd", .reading)) != nil)
+            try Confinement.enter(
+                uid: nobody, gid: nobody, directories: [(own, [.writing])], filter: filter)
+            promise(2, try Credentials.current() == Credentials(uid: nobody, gid: nobody, groups: []))
+            promise(3, (try? File.open("/etc/passwd", .reading)) == nil)
+            promise(4, (try? File.open("/tmp", .directory)) == nil)
+            promise(5, (try? File.open("trail", below: own, [.writing, .creating])) != nil)
+            promise(6, Glibc.fork() == -1)
+            promise(7, setuid(0) != 0 && kill(1, 0) != 0)
+            promise(8, try NoNewPrivileges.isPromised())
+            Linux.Process.exitNow(0)
+        }
+        _ = place
+    }
+
+    @Test func confinesItselfAsAPlainUserToo() async {
+        await #expect(processExitsWith: .exitCode(0)) {
+            if geteuidIsRoot() { try Credentials(uid: nobody, gid: nobody, groups: []).drop() }
+            let filter = try SystemCallFilter.helper(
+                allowing: HelperCalls.runtime + HelperCalls.files, onViolation: .errno)
+            promise(1, (try? File.open("/etc/passwd", .reading)) != nil)
+            try Confinement.enter(uid: nil, gid: nil, filter: filter)
+            promise(2, (try? File.open("/etc/passwd", .reading)) == nil)
+            Linux.Process.exitNow(0)
+        }
+    }
+
+    @Test func endsByAViolation() async {
+        await #expect(processExitsWith: .signal(SIGSYS)) {
+            let filter = try SystemCallFilter.helper(allowing: HelperCalls.runtime + HelperCalls.channels)
+            try Confinement.enter(uid: nil, gid: nil, filter: filter)
+            _ = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        }
+    }
+
+    /// The engine compiles filters after it has confined itself.
+    @Test func compilesFiltersUnderItsOwn() async {
+        await #expect(processExitsWith: .exitCode(0)) {
+            let filter = try SystemCallFilter.helper(
+                allowing: HelperCalls.runtime + HelperCalls.channels + HelperCalls.compiling)
+            try Confinement.enter(uid: nil, gid: nil, filter: filter)
+            promise(1, try SystemCallFilter.compile(smallSandbox()).isEmpty == false)
+            Linux.Process.exitNow(0)
+        }
+    }
+
+    @Test func doesNotRunWithAFilterThatIsNone() async {
+        await #expect(processExitsWith: .exitCode(0)) {
+            promise(1, (try? Confinement.enter(uid: nil, gid: nil, filter: [])) == nil)
+            promise(2, (try? Confinement.enter(uid: 1, gid: nil, filter: [1, 2, 3])) == nil)
+            Linux.Process.exitNow(0)
+        }
+    }
+}
+
+/// Namespaces of a session.
+@Suite(.enabled(if: geteuidIsRoot(), "namespaces are made by root alone")) struct `A session's namespace` {
+    @Test func hasProcessesAndTmpOfItsOwn() async {
+        await #expect(processExitsWith: .exitCode(0)) {
+            let name = "/tmp/portcullis-namespace-\(getpid())"
+            switch try Namespaces.session.fork() {
+            case .child:
+                promise(1, getpid() == 1)
+                try Mounts.makePrivate()
+                try Mounts.temporary(size: 1 << 20, entries: 16)
+                try Mounts.processes()
+                promise(2, try Directory.names("/tmp").isEmpty)
+                promise(3, (try? File.open(name, [.writing, .creating])) != nil)
+                promise(4, (try? File.open("/proc/2", .directory)) == nil)
+                promise(11, (try? File.open("/proc/1", .directory)) != nil)
+                // Nothing of a stranger's making: no device, no setuid.
+                let null: [SystemCallTrial.Argument] = [-100, "/tmp/null", 0o020666, 0x103]
+                promise(5, try SystemCallTrial().call(try number("mknodat"), null) == .returned(0))
+                promise(6, (try? File.open("/tmp/null", .reading)) == nil)
+                // No more than its size.
+                let large = try File.open("/tmp/large", [.writing, .creating])
+                promise(7, (try? large.writeAll([UInt8](repeating: 0, count: 2 << 20))) == nil)
+                Linux.Process.exitNow(7)
+            case .parent(let handle):
+                var status: Linux.ExitStatus?
+                while status == nil {
+                    status = handle.reap()
+                    usleep(1_000)
+                }
+                promise(8, status == .exited(7))
+                promise(9, (try? File.open(name, .reading)) == nil)
+                promise(10, (try? File.open("/proc/\(getpid())", .directory)) != nil)
+                Linux.Process.exitNow(0)
+            }
+        }
+    }
+
+    @Test func endsWithItsInit() async {
+        await #expect(processExitsWith: .exitCode(0)) {
+            let (read, write) = try Descriptor.pipe()
+            guard case .parent(let handle) = try Namespaces.session.fork() else {
+                if case .child = try Linux.Process.fork() {
+                    while true { pause() }
+                }
+                try write.writeAll([1])
+                while true { pause() }
+            }
+            promise(1, try read.read(1) == [1])
+            handle.signal(SIGKILL)
+            while handle.reap() == nil { usleep(1_000) }
+            // Both other holders of the pipe are gone: only this process's own end is left.
+            promise(2, dup2(read.number, write.number) == write.number)
+            promise(3, true)
+            Linux.Process.exitNow(0)
+        }
+    }
+
+    @Test func failsForAPlainUserAndForksNothing() async {
+        await #expect(processExitsWith: .exitCode(0)) {
+            try Credentials(uid: nobody, gid: nobody, groups: []).drop()
+            promise(1, failure { try Namespaces.session.fork() } == ConfinementError(.namespaces, EPERM))
+            promise(3, (try? Mounts.makePrivate()) == nil)
+            Linux.Process.exitNow(0)
+        }
+    }
+}
