@@ -29,8 +29,12 @@ struct EngineProcess {
     var helper: Helper
     var state = State.loading(nil, [])
 
-    init(helper: Helper) {
+    /// The process that opens its files; it is ended with the load.
+    let loader: Int32
+
+    init(helper: Helper, loader: Int32) {
         self.helper = helper
+        self.loader = loader
     }
 
     /// What a report of an engine that loads comes to.

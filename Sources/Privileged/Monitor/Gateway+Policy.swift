@@ -18,9 +18,14 @@ extension Gateway {
         do {
             let loader = try Loader.start(policy: options.policy)
             let helper = try Helper.start(
-                .engine, in: helpersDirectory, second: loader.engine, identity: identities.identities[.engine])
+                .engine, in: helpersDirectory, second: loader.engine, identity: identities.identities[.engine],
+                // What no sandbox may open is an error of the policy, and so the engine's to say.
+                arguments: [
+                    "--state-directory", options.stateDirectory, "--runtime-directory", options.runtimeDirectory,
+                    "--policy-directory", policyDirectory,
+                ])
             loaders.insert(loader.pid)
-            loading = EngineProcess(helper: helper)
+            loading = EngineProcess(helper: helper, loader: loader.pid)
             try epoll.add(helper.outbox.channel.descriptor, token: Token.loading.with(0))
             try epoll.add(helper.process.descriptor, token: Token.loadingExit.with(0))
         } catch {
@@ -76,6 +81,12 @@ extension Gateway {
         gone.helper.process.signal(Signals.Number.kill)
         retired.append(gone.helper.process)
         loading = nil
+        endLoader(gone)
+    }
+
+    /// A load is over, and its loader with it; one that has ended already was reaped and is no longer in the set.
+    private func endLoader(_ engine: EngineProcess) {
+        if loaders.contains(engine.loader) { Process.signal(engine.loader, Signals.Number.kill) }
     }
 
     private func reject(_ diagnostics: String, _ errors: Int) {
@@ -111,6 +122,7 @@ extension Gateway {
         let channel = fresh.helper.outbox.channel.descriptor
         loading = nil
         engine = fresh
+        endLoader(fresh)
         do {
             try epoll.change(channel, token: Token.engine.with(0))
             try epoll.change(fresh.helper.process.descriptor, token: Token.engineExit.with(0))

@@ -94,7 +94,7 @@ extension Gateway {
     }
 
     /// The directory of the policy file, beside which a relative trust file lies.
-    private var policyDirectory: String {
+    var policyDirectory: String {
         guard let slash = options.policy.lastIndex(of: "/") else { return "." }
         return slash == options.policy.startIndex ? "/" : String(options.policy[..<slash])
     }

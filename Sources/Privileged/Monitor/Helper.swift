@@ -47,8 +47,10 @@ struct Helper {
     /// - Parameters:
     ///   - second: the descriptor at number 4.
     ///   - identity: to whom the helper drops; nil where it keeps its ids.
+    ///   - further: what stands behind on its command line.
     static func start(
-        _ kind: HelperKind, in directory: String, second: Descriptor, identity: Identities.Identity?
+        _ kind: HelperKind, in directory: String, second: Descriptor, identity: Identities.Identity?,
+        arguments further: [String] = []
     ) throws -> Helper {
         let (ours, theirs) = try Channel.pair()
         // High copies first, so that placing one does not close another.
@@ -57,6 +59,7 @@ struct Helper {
         let null = try File.open("/dev/null", [File.Options(rawValue: 2)]).duplicate(from: 64)
         var arguments = [kind.program, kind.role]
         if let identity { arguments += ["--uid", String(identity.uid), "--gid", String(identity.gid)] }
+        arguments += further
         var environment = ["PATH=/usr/bin:/bin", "SWIFT_BACKTRACE=enable=no"]
         if let zone = Process.environmentVariable("TZ") { environment.append("TZ=\(zone)") }
         let path = "\(directory)/\(kind.program)"

@@ -77,11 +77,15 @@ struct SessionPhase: Sendable {
 
 /// What the other two may send.
 enum RecordRight {
-    /// Front speaks of refusals alone, for the reasons that it finds itself.
+    /// The most refusals that one record of front's stands for.
+    static let countLimit = 1_000_000
+
+    /// Front speaks of refusals alone, for the reasons that it finds itself. One record stands for several where there
+    /// was no room for each on the way here.
     static func frontMaySend(_ record: Record) -> Bool {
-        guard case .login(let login) = record, login.rule == nil, login.revision == nil, login.count == 1 else {
-            return false
-        }
+        guard case .login(let login) = record, login.rule == nil, login.revision == nil,
+            (1...countLimit).contains(login.count)
+        else { return false }
         switch login.refusal {
         case .sourcePort, .limit, .penalty, .protocolError, .unavailable: return true
         default: return false

@@ -56,7 +56,7 @@ struct RefusalFlood {
             counted[kind] = Counted(due: window.start + Self.window, login: login, stamp: stamp)
             return false
         }
-        sum.login.count += 1
+        sum.login.count += login.count
         sum.stamp.milliseconds = stamp.milliseconds
         // What is not the same for all is said of none.
         sum.stamp.session = nil

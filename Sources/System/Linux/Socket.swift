@@ -235,7 +235,7 @@ public enum Socket {
         public var written: UInt64
         /// Bytes that the other side has acknowledged.
         public var acknowledged: UInt64
-        /// Bytes that came from the other side, read or not; its end of stream counts as one.
+        /// Bytes that came from the other side, read or not.
         public var received: UInt64
     }
 
@@ -245,9 +245,12 @@ public enum Socket {
         // SAFETY: the shim writes one structure.
         try check(unsafe portcullis_tcp_counts_read(socket.number, &raw), "getsockopt")
         let sent = raw.bytes_sent >= raw.bytes_retransmitted ? raw.bytes_sent - raw.bytes_retransmitted : 0
+        // The kernel counts the other side's FIN as a byte: it has come in TIME_WAIT, CLOSE_WAIT, LAST_ACK and CLOSING.
+        let end: UInt64 = [6, 8, 9, 11].contains(raw.state) ? 1 : 0
         return Counts(
             isClosed: raw.state == 7, written: sent + UInt64(raw.bytes_unsent),
-            acknowledged: raw.bytes_acknowledged, received: raw.bytes_received)
+            acknowledged: raw.bytes_acknowledged,
+            received: raw.bytes_received >= end ? raw.bytes_received - end : 0)
     }
 }
 
