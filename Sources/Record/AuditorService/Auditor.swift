@@ -48,8 +48,10 @@ final class Auditor {
         var token: UInt64
         var sender: Sender
         var phase: SessionPhase
-        /// Whether another auditor had this session before, so that its end may be on the trail already.
+        /// Whether another auditor may have had this session before.
         var isAdopted: Bool
+        /// What the trail has of it from then: sent again, it was written before and not answered.
+        var known: [Record]
         var origin: Record.Origin?
         var account: ByteText?
     }
@@ -352,13 +354,19 @@ final class Auditor {
         sender.auid = .max
         sender.ses = .max
         var session = Session(
-            channel: channel, token: token, sender: sender, phase: SessionPhase(hasStarted: hasStarted),
-            isAdopted: hasStarted, origin: nil, account: nil)
-        if hasStarted, let known = trail.sessions.sessions.first(where: { $0.session == id }) {
-            session.origin = known.origin
-            session.account = known.account
-            session.sender.auid = known.sender.auid
-            session.sender.ses = known.sender.ses
+            channel: channel, token: token, sender: sender, phase: SessionPhase(), isAdopted: !hasRecovered, known: [],
+            origin: nil, account: nil)
+        if session.isAdopted {
+            // The monitor names the sessions that run before it has the others recorded as lost. What it knows of a
+            // start may be older than what the trail has.
+            session.known = trail.sessions.records(of: id)
+            session.phase = SessionPhase(
+                known: session.known, hasStarted: hasStarted, isComplete: trail.sessions.isComplete(id))
+            for record in session.known {
+                guard let (origin, account) = record.origin else { continue }
+                session.origin = origin
+                session.account = account ?? session.account
+            }
         }
         sessions[id] = session
         tokens[token] = id
@@ -425,17 +433,22 @@ final class Auditor {
             session.sender.ses = ses
             sessions[id] = session
         case .record(let number, let record):
+            // The auditor before this one wrote it, and died before it answered.
+            if let place = session.known.firstIndex(of: record) {
+                sessions[id]?.known.remove(at: place)
+                answer(.session(id, number: number), .record(record), .durable)
+                return true
+            }
+            if session.isAdopted, record.isLastWord, trail.sessions.isComplete(id) {
+                answer(.session(id, number: number), .record(record), .durable)
+                return true
+            }
             guard session.phase.admit(record) else { return false }
             if let (origin, account) = record.origin {
                 session.origin = origin
                 session.account = account ?? session.account
             }
             sessions[id] = session
-            if case .end = record, session.isAdopted, trail.sessions.isComplete(id) {
-                // The auditor before this one wrote it, and died before it answered.
-                answer(.session(id, number: number), .record(record), .durable)
-                return true
-            }
             add(.record(record), session: id, sender: session.sender, asker: .session(id, number: number))
         }
         return true
@@ -484,6 +497,7 @@ final class Auditor {
             remember(known.session)
             lose(known, .unavailable)
         }
+        trail.forgetOpenSessions()
     }
 
     // MARK: The batch
@@ -506,6 +520,15 @@ final class Auditor {
 }
 
 extension Record {
+    /// Whether a session says nothing of weight after it.
+    fileprivate var isLastWord: Bool {
+        switch self {
+        case .end: true
+        case .login(let login): login.refusal != nil
+        default: false
+        }
+    }
+
     /// Where a session's record says that its request came from, and for whom.
     fileprivate var origin: (Origin, ByteText?)? {
         switch self {
