@@ -177,6 +177,25 @@ import Testing
         #expect(try gateway.lines.map(\.type) == [.error])
     }
 
+    /// A monitor that reads late gets every answer, and the auditor neither waits for it nor forgets.
+    @Test func aMonitorThatReadsLateGetsEveryAnswer() throws {
+        let gateway = try Gateway()
+        var sent = 0
+        while sent < 2_000 {
+            let order = AuditorOrder.record(number: UInt64(sent), record: .serviceStart(unit: "x"))
+            if (try? gateway.monitor.send(order.encoded(), waiting: false)) != nil {
+                sent += 1
+            } else {
+                try gateway.auditor.turn(waiting: 0)
+            }
+        }
+        for _ in 0..<100 { try gateway.turn() }
+        let answers = gateway.reports.compactMap { report -> UInt64? in
+            if case .durable(let number, _) = report { number } else { nil }
+        }
+        #expect(answers == (0..<2_000).map { UInt64($0) })
+    }
+
     @Test func anOrderWithWrongDescriptorsEndsTheAuditor() throws {
         for order in [AuditorOrder.recover, .configure(settings: AuditSettings()), .stop] {
             let gateway = try Gateway()

@@ -75,6 +75,7 @@ final class Auditor {
     private var flood = RefusalFlood()
     private var batch: [Item] = []
     private var outbox: [[UInt8]] = []
+    private var isWatchingForRoom = false
     private var hasRecovered = false
     private var isReady = false
     private var reported: (sequence: UInt64, isDurable: Bool, at: Int64) = (0, true, 0)
@@ -117,14 +118,15 @@ final class Auditor {
 
     /// One turn: everything that is ready, in one batch.
     func turn(waiting milliseconds: Int32) throws(SystemError) {
-        // A channel that has no room keeps what is to go to the monitor until the next turn.
         let events = try epoll.wait(milliseconds: milliseconds, limit: 256)
         // ORDER: sessions and front before the monitor, so that what a session sent before it died is there before
         // the monitor says that it did.
         for event in events where event.token != Self.monitorToken {
             if event.token == Self.frontToken { drainFront() } else if let id = tokens[event.token] { drain(id) }
         }
-        for event in events where event.token == Self.monitorToken { drainMonitor() }
+        for event in events where event.token == Self.monitorToken {
+            if event.isReadable || event.isHangup { drainMonitor() }
+        }
         tend()
     }
 
@@ -182,17 +184,23 @@ final class Auditor {
     }
 
     private func flushOutbox() {
-        while let first = outbox.first {
+        var sent = 0
+        var isBlocked = false
+        for report in outbox {
             do throws(SystemError) {
-                try monitor.send(first, waiting: false)
+                try monitor.send(report, waiting: false)
+                sent += 1
             } catch {
-                // What has no room waits; an end shows where the channel is read.
-                if error.wouldBlock { return }
-                outbox = []
-                return
+                // What has no room waits for it; an end shows where the channel is read.
+                isBlocked = error.wouldBlock
+                if !isBlocked { sent = outbox.count }
+                break
             }
-            outbox.removeFirst()
         }
+        outbox.removeFirst(sent)
+        guard isBlocked != isWatchingForRoom else { return }
+        isWatchingForRoom = isBlocked
+        try? epoll.change(monitor.descriptor, token: Self.monitorToken, writing: isBlocked)
     }
 
     private func report(wasFailing: String?, now: Int64) {
