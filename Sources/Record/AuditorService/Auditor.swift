@@ -22,7 +22,7 @@ final class Auditor {
     /// The most answers that wait for the monitor to read.
     private static let outboxLimit = 4_096
     /// Milliseconds between reports of the trail's place to the monitor.
-    private static let reportInterval: Int64 = 1_000
+    private static let reportInterval: Int64 = 200
 
     /// Where time comes from.
     struct Time {
@@ -211,6 +211,7 @@ final class Auditor {
             reported = (trail.sequence, true, now)
         }
         let isDurable = trail.failure == nil
+        var text = trail.failure ?? ""
         if isDurable != reported.isDurable {
             if let failure = trail.failure {
                 let consequence =
@@ -219,12 +220,13 @@ final class Auditor {
                 log.critical("the trail cannot be written: \(failure): \(consequence)")
             } else {
                 log.notice("the trail can be written again")
+                text = "it can be written again"
             }
         } else if reported.sequence == trail.sequence || now - reported.at < Self.reportInterval {
             return
         }
         reported = (trail.sequence, isDurable, now)
-        tell(.state(isDurable: isDurable, sequence: trail.sequence, text: trail.failure ?? ""))
+        tell(.state(isDurable: isDurable, sequence: trail.sequence, text: text))
     }
 
     private func drainMonitor() {
