@@ -83,11 +83,7 @@ enum CommandRig {
             becomeShell(
                 "exec >/dev/null 2>&1; D=\(directory)/open; W=\(directory)/writable; P=\(outside); \(script)")
         }
-        let handle = try ProcessHandle(pid: child)
-        while true {
-            if let status = handle.reap() { return status == .exited(0) }
-            usleep(1_000)
-        }
+        return try ended(child) == .exited(0)
     }
 
     /// Starts a process of the target's that no confinement holds.
@@ -127,31 +123,38 @@ enum CommandRig {
 @Suite struct `A confined command` {
     @Test func isRefusedWhatItsSandboxDoesNotOpen() async {
         await #expect(processExitsWith: .exitCode(0)) {
-            CommandRig.finish(try CommandRig.check(CommandRig.refused, expecting: false, filtered: true, ruled: true, uid: CommandRig.target))
+            alone {
+                CommandRig.finish(try CommandRig.check(CommandRig.refused, expecting: false, filtered: true, ruled: true, uid: CommandRig.target))
+            }
         }
     }
 
     /// Without filter and ruleset every row succeeds: each of them was refused by the confinement.
     @Test func isRefusedByTheConfinementAndNothingElse() async {
         await #expect(processExitsWith: .exitCode(0)) {
-            CommandRig.finish(try CommandRig.check(CommandRig.refused, expecting: true, filtered: false, ruled: false, uid: CommandRig.target))
+            alone {
+                CommandRig.finish(try CommandRig.check(CommandRig.refused, expecting: true, filtered: false, ruled: false, uid: CommandRig.target))
+            }
         }
     }
 
     @Test func needsBothFilterAndRuleset() async {
         await #expect(processExitsWith: .exitCode(0)) {
-            let withoutFilter = try CommandRig.check(CommandRig.refused, expecting: false, filtered: false, ruled: true, uid: CommandRig.target)
-            let withoutRuleset = try CommandRig.check(CommandRig.refused, expecting: false, filtered: true, ruled: false, uid: CommandRig.target)
-            promise(1, withoutFilter.count >= 8)
-            promise(2, withoutRuleset.count >= 12)
-            promise(3, Set(withoutFilter).isDisjoint(with: withoutRuleset))
-            Linux.Process.exitNow(0)
+            alone {
+                let withoutFilter = try CommandRig.check(CommandRig.refused, expecting: false, filtered: false, ruled: true, uid: CommandRig.target)
+                let withoutRuleset = try CommandRig.check(CommandRig.refused, expecting: false, filtered: true, ruled: false, uid: CommandRig.target)
+                promise(1, withoutFilter.count >= 8)
+                promise(2, withoutRuleset.count >= 12)
+                promise(3, Set(withoutFilter).isDisjoint(with: withoutRuleset))
+            }
         }
     }
 
     @Test func canDoItsWork() async {
         await #expect(processExitsWith: .exitCode(0)) {
-            CommandRig.finish(try CommandRig.check(CommandRig.permitted, expecting: true, filtered: true, ruled: true, uid: CommandRig.target))
+            alone {
+                CommandRig.finish(try CommandRig.check(CommandRig.permitted, expecting: true, filtered: true, ruled: true, uid: CommandRig.target))
+            }
         }
     }
 
@@ -159,28 +162,31 @@ enum CommandRig {
     @Test(.enabled(if: geteuidIsRoot(), "a command as root needs root"))
     func hasNoRightsOfRootsEvenAsRoot() async {
         await #expect(processExitsWith: .exitCode(0)) {
-            let rows = [
-                "cat /etc/shadow", "echo x > /etc/portcullis-test", "chown 1 $W/there", "mount -t tmpfs x /mnt",
-                "chroot / true", "echo x > /proc/sys/kernel/hostname", "nice -n -5 true 2>&1 | grep -vq denied",
-            ]
-            let wrong = try CommandRig.check(Array(rows.dropLast()), expecting: false, filtered: true, ruled: true, uid: 0)
-            let status = ["grep -q 'CapEff:.0000000000000000' /proc/self/status && test $(id -u) = 0"]
-            CommandRig.finish(wrong + (try CommandRig.check(status, expecting: true, filtered: true, ruled: true, uid: 0)))
+            alone {
+                let rows = [
+                    "cat /etc/shadow", "echo x > /etc/portcullis-test", "chown 1 $W/there", "mount -t tmpfs x /mnt",
+                    "chroot / true", "echo x > /proc/sys/kernel/hostname", "nice -n -5 true 2>&1 | grep -vq denied",
+                ]
+                let wrong = try CommandRig.check(Array(rows.dropLast()), expecting: false, filtered: true, ruled: true, uid: 0)
+                let status = ["grep -q 'CapEff:.0000000000000000' /proc/self/status && test $(id -u) = 0"]
+                CommandRig.finish(wrong + (try CommandRig.check(status, expecting: true, filtered: true, ruled: true, uid: 0)))
+            }
         }
     }
 
     @Test func doesNotStartWhereItsSandboxCannotBeHad() async {
         await #expect(processExitsWith: .exitCode(0)) {
-            var sandbox = shellSandbox(writing: "/tmp")
-            let filter = try SystemCallFilter.compile(sandbox)
-            let me = try Credentials.current()
-            let unfiltered = CompiledSandbox(sandbox: sandbox, filter: [])
-            promise(1, (try? CommandConfinement(unfiltered, credentials: me, home: "/")) == nil)
-            sandbox.requiredLandlock = Landlock.version() + 1
-            let compiled = CompiledSandbox(sandbox: sandbox, filter: filter)
-            let failure = failure { try CommandConfinement(compiled, credentials: me, home: "/") }
-            promise(2, failure == ConfinementError(.landlock, EOPNOTSUPP))
-            Linux.Process.exitNow(0)
+            alone {
+                var sandbox = shellSandbox(writing: "/tmp")
+                let filter = try SystemCallFilter.compile(sandbox)
+                let me = try Credentials.current()
+                let unfiltered = CompiledSandbox(sandbox: sandbox, filter: [])
+                promise(1, (try? CommandConfinement(unfiltered, credentials: me, home: "/")) == nil)
+                sandbox.requiredLandlock = Landlock.version() + 1
+                let compiled = CompiledSandbox(sandbox: sandbox, filter: filter)
+                let failure = failure { try CommandConfinement(compiled, credentials: me, home: "/") }
+                promise(2, failure == ConfinementError(.landlock, EOPNOTSUPP))
+            }
         }
     }
 }
@@ -193,61 +199,67 @@ enum CommandRig {
         try place.directory("own", owner: nobody)
         let path = place.path
         await #expect(processExitsWith: .exitCode(0)) { [path = path as String] in
-            let own = try File.open(path + "/own", .directory)
-            let filter = try SystemCallFilter.helper(
-                allowing: HelperCalls.runtime + HelperCalls.channels + HelperCalls.files + ["socket", "connect", "kill"],
-                threads: true, onViolation: .errno)
-            promise(1, (try? File.open("/etc/passwd", .reading)) != nil)
-            try Confinement.enter(
-                uid: nobody, gid: nobody, directories: [(own, [.writing])], filter: filter)
-            promise(2, try Credentials.current() == Credentials(uid: nobody, gid: nobody, groups: []))
-            promise(3, (try? File.open("/etc/passwd", .reading)) == nil)
-            promise(4, (try? File.open("/tmp", .directory)) == nil)
-            promise(5, (try? File.open("trail", below: own, [.writing, .creating])) != nil)
-            promise(6, Glibc.fork() == -1)
-            promise(7, setuid(0) != 0 && kill(1, 0) != 0)
-            promise(8, try NoNewPrivileges.isPromised())
-            Linux.Process.exitNow(0)
+            alone {
+                let own = try File.open(path + "/own", .directory)
+                let filter = try SystemCallFilter.helper(
+                    allowing: HelperCalls.runtime + HelperCalls.channels + HelperCalls.files + ["socket", "connect", "kill"],
+                    threads: true, onViolation: .errno)
+                promise(1, (try? File.open("/etc/passwd", .reading)) != nil)
+                try Confinement.enter(
+                    uid: nobody, gid: nobody, directories: [(own, [.writing])], filter: filter)
+                promise(2, try Credentials.current() == Credentials(uid: nobody, gid: nobody, groups: []))
+                promise(3, (try? File.open("/etc/passwd", .reading)) == nil)
+                promise(4, (try? File.open("/tmp", .directory)) == nil)
+                promise(5, (try? File.open("trail", below: own, [.writing, .creating])) != nil)
+                promise(6, Glibc.fork() == -1)
+                promise(7, setuid(0) != 0 && kill(1, 0) != 0)
+                promise(8, try NoNewPrivileges.isPromised())
+            }
         }
         _ = place
     }
 
     @Test func confinesItselfAsAPlainUserToo() async {
         await #expect(processExitsWith: .exitCode(0)) {
-            if geteuidIsRoot() { try Credentials(uid: nobody, gid: nobody, groups: []).drop() }
-            let filter = try SystemCallFilter.helper(
-                allowing: HelperCalls.runtime + HelperCalls.files, onViolation: .errno)
-            promise(1, (try? File.open("/etc/passwd", .reading)) != nil)
-            try Confinement.enter(uid: nil, gid: nil, filter: filter)
-            promise(2, (try? File.open("/etc/passwd", .reading)) == nil)
-            Linux.Process.exitNow(0)
+            alone {
+                if geteuidIsRoot() { try Credentials(uid: nobody, gid: nobody, groups: []).drop() }
+                let filter = try SystemCallFilter.helper(
+                    allowing: HelperCalls.runtime + HelperCalls.files, onViolation: .errno)
+                promise(1, (try? File.open("/etc/passwd", .reading)) != nil)
+                try Confinement.enter(uid: nil, gid: nil, filter: filter)
+                promise(2, (try? File.open("/etc/passwd", .reading)) == nil)
+            }
         }
     }
 
     @Test func endsByAViolation() async {
         await #expect(processExitsWith: .signal(SIGSYS)) {
-            let filter = try SystemCallFilter.helper(allowing: HelperCalls.runtime + HelperCalls.channels)
-            try Confinement.enter(uid: nil, gid: nil, filter: filter)
-            _ = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+            alone {
+                let filter = try SystemCallFilter.helper(allowing: HelperCalls.runtime + HelperCalls.channels)
+                try Confinement.enter(uid: nil, gid: nil, filter: filter)
+                _ = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+            }
         }
     }
 
     /// The engine compiles filters after it has confined itself.
     @Test func compilesFiltersUnderItsOwn() async {
         await #expect(processExitsWith: .exitCode(0)) {
-            let filter = try SystemCallFilter.helper(
-                allowing: HelperCalls.runtime + HelperCalls.channels + HelperCalls.compiling)
-            try Confinement.enter(uid: nil, gid: nil, filter: filter)
-            promise(1, try SystemCallFilter.compile(smallSandbox()).isEmpty == false)
-            Linux.Process.exitNow(0)
+            alone {
+                let filter = try SystemCallFilter.helper(
+                    allowing: HelperCalls.runtime + HelperCalls.channels + HelperCalls.compiling)
+                try Confinement.enter(uid: nil, gid: nil, filter: filter)
+                promise(1, try SystemCallFilter.compile(smallSandbox()).isEmpty == false)
+            }
         }
     }
 
     @Test func doesNotRunWithAFilterThatIsNone() async {
         await #expect(processExitsWith: .exitCode(0)) {
-            promise(1, (try? Confinement.enter(uid: nil, gid: nil, filter: [])) == nil)
-            promise(2, (try? Confinement.enter(uid: 1, gid: nil, filter: [1, 2, 3])) == nil)
-            Linux.Process.exitNow(0)
+            alone {
+                promise(1, (try? Confinement.enter(uid: nil, gid: nil, filter: [])) == nil)
+                promise(2, (try? Confinement.enter(uid: 1, gid: nil, filter: [1, 2, 3])) == nil)
+            }
         }
     }
 }
@@ -256,65 +268,69 @@ enum CommandRig {
 @Suite(.enabled(if: geteuidIsRoot(), "namespaces are made by root alone")) struct `A session's namespace` {
     @Test func hasProcessesAndTmpOfItsOwn() async {
         await #expect(processExitsWith: .exitCode(0)) {
-            let name = "/tmp/portcullis-namespace-\(getpid())"
-            switch try Namespaces.session.fork() {
-            case .child:
-                promise(1, getpid() == 1)
-                try Mounts.makePrivate()
-                try Mounts.temporary(size: 1 << 20, entries: 16)
-                try Mounts.processes()
-                promise(2, try Directory.names("/tmp").isEmpty)
-                promise(3, (try? File.open(name, [.writing, .creating])) != nil)
-                promise(4, (try? File.open("/proc/2", .directory)) == nil)
-                promise(11, (try? File.open("/proc/1", .directory)) != nil)
-                // Nothing of a stranger's making: no device, no setuid.
-                let null: [SystemCallTrial.Argument] = [-100, "/tmp/null", 0o020666, 0x103]
-                promise(5, try SystemCallTrial().call(try number("mknodat"), null) == .returned(0))
-                promise(6, (try? File.open("/tmp/null", .reading)) == nil)
-                // No more than its size.
-                let large = try File.open("/tmp/large", [.writing, .creating])
-                promise(7, (try? large.writeAll([UInt8](repeating: 0, count: 2 << 20))) == nil)
-                Linux.Process.exitNow(7)
-            case .parent(let handle):
-                var status: Linux.ExitStatus?
-                while status == nil {
-                    status = handle.reap()
-                    usleep(1_000)
+            alone {
+                let name = "/tmp/portcullis-namespace-\(getpid())"
+                switch try Namespaces.session.fork() {
+                case .child:
+                    promise(1, getpid() == 1)
+                    try Mounts.makePrivate()
+                    try Mounts.temporary(size: 1 << 20, entries: 16)
+                    try Mounts.processes()
+                    promise(2, try Directory.names("/tmp").isEmpty)
+                    promise(3, (try? File.open(name, [.writing, .creating])) != nil)
+                    promise(4, (try? File.open("/proc/2", .directory)) == nil)
+                    promise(11, (try? File.open("/proc/1", .directory)) != nil)
+                    // Nothing of a stranger's making: no device, no setuid.
+                    let null: [SystemCallTrial.Argument] = [-100, "/tmp/null", 0o020666, 0x103]
+                    promise(5, try SystemCallTrial().call(try number("mknodat"), null) == .returned(0))
+                    promise(6, (try? File.open("/tmp/null", .reading)) == nil)
+                    // No more than its size.
+                    let large = try File.open("/tmp/large", [.writing, .creating])
+                    promise(7, (try? large.writeAll([UInt8](repeating: 0, count: 2 << 20))) == nil)
+                    Linux.Process.exitNow(7)
+                case .parent(let handle):
+                    var status: Linux.ExitStatus?
+                    while status == nil {
+                        status = handle.reap()
+                        usleep(1_000)
+                    }
+                    promise(8, status == .exited(7))
+                    promise(9, (try? File.open(name, .reading)) == nil)
+                    promise(10, (try? File.open("/proc/\(getpid())", .directory)) != nil)
+                    Linux.Process.exitNow(0)
                 }
-                promise(8, status == .exited(7))
-                promise(9, (try? File.open(name, .reading)) == nil)
-                promise(10, (try? File.open("/proc/\(getpid())", .directory)) != nil)
-                Linux.Process.exitNow(0)
             }
         }
     }
 
     @Test func endsWithItsInit() async {
         await #expect(processExitsWith: .exitCode(0)) {
-            let (read, write) = try Descriptor.pipe()
-            guard case .parent(let handle) = try Namespaces.session.fork() else {
-                if case .child = try Linux.Process.fork() {
+            alone {
+                let (read, write) = try Descriptor.pipe()
+                guard case .parent(let handle) = try Namespaces.session.fork() else {
+                    if case .child = try Linux.Process.fork() {
+                        while true { pause() }
+                    }
+                    try write.writeAll([1])
                     while true { pause() }
                 }
-                try write.writeAll([1])
-                while true { pause() }
+                promise(1, try read.read(1) == [1])
+                handle.signal(SIGKILL)
+                while handle.reap() == nil { usleep(1_000) }
+                // Both other holders of the pipe are gone: only this process's own end is left.
+                promise(2, dup2(read.number, write.number) == write.number)
+                promise(3, true)
             }
-            promise(1, try read.read(1) == [1])
-            handle.signal(SIGKILL)
-            while handle.reap() == nil { usleep(1_000) }
-            // Both other holders of the pipe are gone: only this process's own end is left.
-            promise(2, dup2(read.number, write.number) == write.number)
-            promise(3, true)
-            Linux.Process.exitNow(0)
         }
     }
 
     @Test func failsForAPlainUserAndForksNothing() async {
         await #expect(processExitsWith: .exitCode(0)) {
-            try Credentials(uid: nobody, gid: nobody, groups: []).drop()
-            promise(1, failure { try Namespaces.session.fork() } == ConfinementError(.namespaces, EPERM))
-            promise(3, (try? Mounts.makePrivate()) == nil)
-            Linux.Process.exitNow(0)
+            alone {
+                try Credentials(uid: nobody, gid: nobody, groups: []).drop()
+                promise(1, failure { try Namespaces.session.fork() } == ConfinementError(.namespaces, EPERM))
+                promise(3, (try? Mounts.makePrivate()) == nil)
+            }
         }
     }
 }
