@@ -58,9 +58,11 @@ import Wire
         #expect(handshake.command == 14..<16)
     }
 
-    @Test(arguments: [
-        ("\0", nil), ("0\0", nil), ("00000\0", nil), ("1\0", 1), ("00514\0", 514), ("65535\0", 65_535), ("1022\0", 1_022),
-    ] as [(String, UInt16?)])
+    @Test(
+        arguments: [
+            ("\0", nil), ("0\0", nil), ("00000\0", nil), ("1\0", 1), ("00514\0", 514), ("65535\0", 65_535),
+            ("1022\0", 1_022),
+        ] as [(String, UInt16?)])
     func aPortIsNoneOrFiveDigits(_ field: String, _ port: UInt16?) {
         let outcome = read(.rexec, bytes(field + "u\0p\0c\0"))
         #expect(outcome.state == .complete)

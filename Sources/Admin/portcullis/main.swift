@@ -1,2 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the Portcullis authors
+
+import ArgumentParser
+import CLI
+
+Portcullis.main()

@@ -1,2 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the Portcullis authors
+
+import Front
+
+FrontProgram.run(Array(CommandLine.arguments.dropFirst()))

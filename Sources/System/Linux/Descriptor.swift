@@ -18,12 +18,28 @@ public final class Descriptor: Sendable {
         close(number)
     }
 
-    /// Another descriptor for the same open file, close-on-exec.
-    public func duplicate() throws(SystemError) -> Descriptor {
+    /// Another descriptor for the same open file, close-on-exec, at the lowest free number from `least`.
+    public func duplicate(from least: Int32 = 3) throws(SystemError) -> Descriptor {
+        var made: Int32 = -1
+        // SAFETY: the shim writes one int.
+        try check(unsafe portcullis_descriptor_duplicate(number, least, &made), "fcntl")
+        return Descriptor(owning: made)
+    }
+
+    /// Another descriptor, close-on-exec, for what a library has open at a number and will close itself.
+    public static func duplicate(of number: Int32) throws(SystemError) -> Descriptor {
         var made: Int32 = -1
         // SAFETY: the shim writes one int.
         try check(unsafe portcullis_descriptor_duplicate(number, 3, &made), "fcntl")
         return Descriptor(owning: made)
+    }
+
+    /// The number of another descriptor for the same open file, for a library that closes what it is given.
+    public func duplicateToGiveAway() throws(SystemError) -> Int32 {
+        var made: Int32 = -1
+        // SAFETY: the shim writes one int.
+        try check(unsafe portcullis_descriptor_duplicate(number, 3, &made), "fcntl")
+        return made
     }
 
     /// Whether reads and writes wait.

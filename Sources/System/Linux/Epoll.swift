@@ -5,7 +5,7 @@ internal import CLinux
 internal import Glibc
 
 /// Waits for many descriptors at once.
-public final class Epoll {
+public final class Epoll: Sendable {
     /// What happened on a descriptor.
     public struct Event: Sendable {
         /// The number that the descriptor was added with.

@@ -155,6 +155,14 @@ public enum File {
         }
     }
 
+    /// A path from the root: a relative one from the working directory on.
+    public static func absolute(_ path: String) -> String {
+        guard !path.hasPrefix("/"), let here = resolved(Array(".".utf8)), let base = ByteText(here).text else {
+            return path
+        }
+        return base == "/" ? "/" + path : "\(base)/\(path)"
+    }
+
     /// Makes a directory; true where it was not there.
     @discardableResult
     public static func makeDirectory(_ path: String, mode: UInt32) throws(SystemError) -> Bool {
@@ -263,6 +271,35 @@ public enum Directory {
         // SAFETY: as above; another reader may have left its place elsewhere.
         unsafe rewinddir(directory)
         return unsafe names(directory)
+    }
+
+    /// Removes a directory and all below it, following no link; what cannot be removed stays.
+    public static func removeTree(_ path: String) {
+        guard let directory = try? File.open(path, [.directory, .noFollow]) else { return }
+        empty(directory, depth: 0)
+        // SAFETY: the string is NUL-terminated for the call.
+        _ = unsafe rmdir(path)
+    }
+
+    /// The deepest directory that is emptied; a deeper one stays.
+    private static let depthLimit = 128
+
+    private static func empty(_ directory: Descriptor, depth: Int) {
+        guard depth < depthLimit else { return }
+        for name in (try? names(directory)) ?? [] {
+            if let below = try? File.open(name.bytes, below: directory, [.directory, .noFollow]) {
+                empty(below, depth: depth + 1)
+                remove(name, below: directory, isDirectory: true)
+            } else {
+                remove(name, below: directory, isDirectory: false)
+            }
+        }
+    }
+
+    private static func remove(_ name: ByteText, below directory: Descriptor, isDirectory: Bool) {
+        let text = name.bytes.map { CChar(bitPattern: $0) } + [0]
+        // SAFETY: the string is NUL-terminated.
+        _ = unsafe unlinkat(directory.number, text, isDirectory ? AT_REMOVEDIR : 0)
     }
 
     private static func names(_ directory: OpaquePointer) -> [ByteText] {

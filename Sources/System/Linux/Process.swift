@@ -83,6 +83,9 @@ public enum Process {
     /// The real user id.
     public static var userID: UInt32 { getuid() }
 
+    /// The effective user id, which differs from the real one in a program with a set-uid bit.
+    public static var effectiveUserID: UInt32 { geteuid() }
+
     /// The real group id.
     public static var groupID: UInt32 { getgid() }
 
@@ -255,6 +258,22 @@ public enum Children {
         return Ended(pid: pid, status: how)
     }
 
+    /// The children of this process, ended ones included; nil entries of /proc are passed over.
+    public static func ids() -> [Int32] {
+        guard let file = try? File.open("/proc/thread-self/children", [.reading]),
+            let bytes = try? file.readAll(limit: 1 << 20)
+        else { return [] }
+        return bytes.split(separator: UInt8(ascii: " ")).compactMap { Int32(String(decoding: $0, as: UTF8.self)) }
+    }
+
+    /// Takes a child's end if it has ended; false while it runs.
+    public static func reapNow(_ pid: Int32) -> Bool {
+        guard pid > 1 else { return false }
+        var status: Int32 = 0
+        // SAFETY: waitpid writes one int.
+        return unsafe waitpid(pid, &status, WNOHANG) == pid
+    }
+
     /// Waits for a child that was killed, so that it is gone on return.
     public static func reap(_ pid: Int32) {
         guard pid > 1 else { return }
@@ -302,6 +321,11 @@ public struct Signals: Sendable {
         // SAFETY: the shim writes one int.
         try check(unsafe portcullis_signals_open(mask, &made), "signalfd")
         descriptor = Descriptor(owning: made)
+    }
+
+    /// Takes a descriptor over that another value made.
+    public init(taking descriptor: Descriptor) {
+        self.descriptor = descriptor
     }
 
     /// The next signal; nil where none has come.

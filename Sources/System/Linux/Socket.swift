@@ -33,7 +33,7 @@ public enum Socket {
         return raw.is_v6 != 0
     }
 
-    private static func endpoint(_ raw: portcullis_endpoint) -> Endpoint {
+    static func endpoint(_ raw: portcullis_endpoint) -> Endpoint {
         // SAFETY: the tuple is sixteen bytes, which are copied.
         let bytes = unsafe withUnsafeBytes(of: raw.address) { unsafe Array($0) }
         let address: IPAddress
@@ -120,6 +120,17 @@ public enum Socket {
     /// Sends small segments at once.
     public static func setNoDelay(_ socket: Descriptor) throws(SystemError) {
         try set(socket, Int32(IPPROTO_TCP), TCP_NODELAY, 1)
+    }
+
+    /// How many connections wait at a listener until they are accepted.
+    public static func setBacklog(_ listener: Descriptor, _ backlog: Int32) {
+        // listen(2) on a socket that listens already changes its backlog, and fails for nothing else.
+        _ = Glibc.listen(listener.number, backlog)
+    }
+
+    /// Makes room for bytes that are sent and not yet received; the kernel bounds it (net.core.wmem_max).
+    public static func setSendRoom(_ socket: Descriptor, _ bytes: Int) throws(SystemError) {
+        try set(socket, SOL_SOCKET, SO_SNDBUF, Int32(clamping: bytes))
     }
 
     /// Close neither waits nor resets.
@@ -224,7 +235,7 @@ public enum Socket {
         public var written: UInt64
         /// Bytes that the other side has acknowledged.
         public var acknowledged: UInt64
-        /// Bytes that came from the other side, read or not; its end of stream counts as one.
+        /// Bytes that came from the other side, read or not.
         public var received: UInt64
     }
 
@@ -234,9 +245,12 @@ public enum Socket {
         // SAFETY: the shim writes one structure.
         try check(unsafe portcullis_tcp_counts_read(socket.number, &raw), "getsockopt")
         let sent = raw.bytes_sent >= raw.bytes_retransmitted ? raw.bytes_sent - raw.bytes_retransmitted : 0
+        // The kernel counts the other side's FIN as a byte: it has come in TIME_WAIT, CLOSE_WAIT, LAST_ACK and CLOSING.
+        let end: UInt64 = [6, 8, 9, 11].contains(raw.state) ? 1 : 0
         return Counts(
             isClosed: raw.state == 7, written: sent + UInt64(raw.bytes_unsent),
-            acknowledged: raw.bytes_acknowledged, received: raw.bytes_received)
+            acknowledged: raw.bytes_acknowledged,
+            received: raw.bytes_received >= end ? raw.bytes_received - end : 0)
     }
 }
 

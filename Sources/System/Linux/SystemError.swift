@@ -43,6 +43,17 @@ public struct SystemError: Error, Sendable, Hashable, CustomStringConvertible {
     /// Whether an address was already in use.
     public var isAddressInUse: Bool { code == EADDRINUSE }
 
+    /// Whether an address, or a pair of addresses and ports, cannot be had.
+    public var isAddressNotAvailable: Bool { code == EADDRNOTAVAIL }
+
+    /// Whether nobody listens there.
+    public var isRefused: Bool { code == ECONNREFUSED }
+
+    /// A wait that was over.
+    public static func timedOut(_ call: String) -> SystemError {
+        SystemError(ETIMEDOUT, call)
+    }
+
     /// Whether a connection is under way.
     public var isInProgress: Bool { code == EINPROGRESS }
 

@@ -5,7 +5,9 @@
 // positive errno, and never a side channel.
 #pragma once
 
+#include "CLinuxResolver.h"
 #include "CLinuxSandbox.h"
+#include "CLinuxTerminal.h"
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+public import Linux
+
+/// Carries bytes between a remote command and this process's own streams until both connections have ended.
+///
+/// Each direction holds at most one piece: whoever reads slowly holds back whoever writes, and nobody else.
+public struct Relay {
+    /// The most bytes that are carried at once in one direction.
+    public static let pieceLimit = 65_536
+    /// What a pipe or terminal that poll(2) calls writable takes without waiting (PIPE_BUF).
+    private static let safePiece = 4_096
+
+    /// How it ended.
+    public enum End: Sendable {
+        /// The command's output has ended.
+        case finished
+        /// A connection was lost before its end.
+        case lost(SystemError)
+        /// This signal came and could not be passed on.
+        case interrupted(Int32)
+    }
+
+    private let connection: RemoteConnection
+    private let input: Descriptor?
+    private let output: Descriptor
+    private let errors: Descriptor
+    private let signals: Signals?
+
+    private var toPrimary = ArraySlice<UInt8>()
+    private var toOutput = ArraySlice<UInt8>()
+    private var toErrors = ArraySlice<UInt8>()
+    private var inputIsOpen: Bool
+    private var primaryIsOpen = true
+    private var secondaryIsOpen: Bool
+    private var hasHalfClosed = false
+
+    /// A relay.
+    ///
+    /// - Parameters:
+    ///   - input: what becomes the command's stdin; nil for none.
+    ///   - signals: what is passed on; nil for none.
+    public init(
+        _ connection: RemoteConnection, input: Descriptor?, output: Descriptor, errors: Descriptor, signals: Signals?
+    ) {
+        self.connection = connection
+        self.input = input
+        self.output = output
+        self.errors = errors
+        self.signals = signals
+        inputIsOpen = input != nil
+        secondaryIsOpen = connection.secondary != nil
+    }
+
+    /// Carries until the end.
+    public mutating func run() throws(SystemError) -> End {
+        while primaryIsOpen || secondaryIsOpen || !toOutput.isEmpty || !toErrors.isEmpty {
+            if !inputIsOpen, toPrimary.isEmpty, !hasHalfClosed {
+                Socket.shutdownSending(connection.primary)
+                hasHalfClosed = true
+            }
+            var entries = wanted()
+            try Poll.wait(&entries, milliseconds: -1)
+            if let end = try carry(entries) { return end }
+        }
+        return .finished
+    }
+
+    /// The places in the list of what is waited for.
+    private enum Place: Int {
+        case input, primary, secondary, output, errors, signals
+    }
+
+    // A descriptor of which nothing is wanted is left out: poll would report its hang-up again and again.
+    private func wanted() -> [Poll.Entry] {
+        let readsPrimary = primaryIsOpen && toOutput.isEmpty
+        let writesPrimary = !toPrimary.isEmpty
+        return [
+            Poll.Entry(inputIsOpen && toPrimary.isEmpty ? input : nil),
+            Poll.Entry(
+                readsPrimary || writesPrimary ? connection.primary : nil, reading: readsPrimary,
+                writing: writesPrimary),
+            Poll.Entry(secondaryIsOpen && toErrors.isEmpty ? connection.secondary : nil),
+            Poll.Entry(toOutput.isEmpty ? nil : output, reading: false, writing: true),
+            Poll.Entry(toErrors.isEmpty ? nil : errors, reading: false, writing: true),
+            Poll.Entry(signals?.descriptor),
+        ]
+    }
+
+    private mutating func carry(_ entries: [Poll.Entry]) throws(SystemError) -> End? {
+        let isReady = { (place: Place) -> Bool in
+            guard entries.indices.contains(place.rawValue) else { return false }
+            let entry = entries[place.rawValue]
+            return entry.number >= 0 && (entry.isReadable || entry.isWritable || entry.isHangup)
+        }
+        if isReady(.signals), let signal = signals?.next() {
+            guard secondaryIsOpen else { return .interrupted(signal) }
+            connection.signal(UInt8(clamping: signal))
+        }
+        if isReady(.output) { try Self.drain(&toOutput, to: output) }
+        if isReady(.errors) { try Self.drain(&toErrors, to: errors) }
+        if isReady(.primary) {
+            if !toPrimary.isEmpty { sendInput() }
+            if primaryIsOpen, toOutput.isEmpty, let end = receiveOutput() { return end }
+        }
+        if isReady(.secondary) { receiveErrors() }
+        if isReady(.input), let input {
+            toPrimary = try input.read(Self.pieceLimit)[...]
+            if toPrimary.isEmpty { inputIsOpen = false } else { sendInput() }
+        }
+        return nil
+    }
+
+    private mutating func sendInput() {
+        do {
+            toPrimary = toPrimary.dropFirst(try Socket.send(connection.primary, toPrimary))
+        } catch {
+            // The command reads no more: its output goes on.
+            toPrimary = []
+            inputIsOpen = false
+            hasHalfClosed = true
+        }
+    }
+
+    private mutating func receiveOutput() -> End? {
+        do {
+            guard let bytes = try Socket.receive(connection.primary, limit: Self.pieceLimit) else { return nil }
+            toOutput = bytes[...]
+            if bytes.isEmpty { closePrimary() }
+            return nil
+        } catch {
+            closePrimary()
+            // What stderr has brought already is shown all the same.
+            try? errors.writeAll(Array(toErrors))
+            return .lost(error)
+        }
+    }
+
+    private mutating func closePrimary() {
+        primaryIsOpen = false
+        inputIsOpen = false
+        toPrimary = []
+        hasHalfClosed = true
+    }
+
+    private mutating func receiveErrors() {
+        guard let secondary = connection.secondary else { return }
+        do {
+            guard let bytes = try Socket.receive(secondary, limit: Self.pieceLimit) else { return }
+            toErrors = bytes[...]
+            if bytes.isEmpty { secondaryIsOpen = false }
+        } catch {
+            // A secondary that is lost loses stderr, not the command.
+            secondaryIsOpen = false
+        }
+    }
+
+    private static func drain(_ bytes: inout ArraySlice<UInt8>, to descriptor: Descriptor) throws(SystemError) {
+        bytes = bytes.dropFirst(try descriptor.write(bytes.prefix(safePiece)))
+    }
+}

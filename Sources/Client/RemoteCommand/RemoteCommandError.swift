@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+public import Core
+public import Linux
+public import Wire
+
+/// Why a remote command could not be started.
+public enum RemoteCommandError: Error, Sendable {
+    /// There is no such host, or it has no address of the family that was asked for.
+    case unknownHost(ByteText)
+    /// Name service did not answer.
+    case nameService(ByteText, String)
+    /// All reserved ports are in use: rresvport(3)'s EAGAIN.
+    case portsInUse
+    /// This process may not bind a reserved port: rresvport(3)'s EACCES.
+    case portsNotPermitted
+    /// No address of the host could be connected to; what each of them said.
+    case notConnected([(endpoint: Endpoint, error: SystemError)])
+    /// A field cannot be sent.
+    case field(ClientHandshake.EncodingError)
+    /// The server did not call back on the port for stderr in time.
+    case notCalledBack
+    /// The server refused, with its text: a stranger's bytes, without the newline.
+    case refused(ByteText)
+    /// The server broke the protocol.
+    case brokenProtocol(String)
+    /// A call failed.
+    case system(SystemError)
+}
+
+extension RemoteCommandError: CustomStringConvertible {
+    /// One line for people, safe on a terminal; a refusal is the server's text alone, as rsh has always shown it.
+    public var description: String {
+        switch self {
+        case .unknownHost(let host): "\(host.printable): unknown host"
+        case .nameService(let host, let text): "\(host.printable): \(text)"
+        case .portsInUse: "all reserved ports are in use"
+        case .portsNotPermitted:
+            "no reserved port may be bound: that needs root, or the capability cap_net_bind_service"
+        case .notConnected(let attempts):
+            attempts.map { "connect to \($0.endpoint): \($0.error.text)" }.joined(separator: "; ")
+        case .field(let error):
+            switch error {
+            case .containsNUL: "a NUL cannot be sent"
+            case .empty(let field): "an empty \(field) cannot be sent"
+            case .tooLong(let field): "the \(field) is too long"
+            }
+        case .notCalledBack: "the server did not call back on the port for stderr"
+        case .refused(let text): text.printable
+        case .brokenProtocol(let text): text
+        case .system(let error): error.description
+        }
+    }
+}

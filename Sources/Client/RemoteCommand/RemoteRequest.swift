@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+public import Core
+public import Linux
+import Wire
+
+/// What a client asks of a server: rcmd(3) and rexec(3) with everything that can be chosen.
+public struct RemoteRequest {
+    /// Who asks, by the protocol.
+    public enum Identity {
+        /// RSH: the user here, believed for the address and the reserved port, and the account there.
+        case rsh(remoteUser: ByteText, target: ByteText)
+        /// REXEC: the account there and its password.
+        case rexec(user: ByteText, password: Secret)
+    }
+
+    /// Which local ports an RSH client takes.
+    public enum Ports: Sendable, Hashable {
+        /// Reserved ones, as servers want.
+        case reserved
+        /// Any: for servers with `source-port any`. There is no stderr channel then, since a server connects back to
+        /// reserved ports alone.
+        case any
+    }
+
+    /// The host: a name, or an address.
+    public var host: ByteText
+    /// The server's port; nil for the service's own.
+    public var port: UInt16?
+    /// The address family; nil for both.
+    public var family: IPAddress.Family?
+    /// Who asks.
+    public var identity: Identity
+    /// The command.
+    public var command: ByteText
+    /// Whether stderr comes on a connection of its own, on which signals go back.
+    public var wantsErrors: Bool
+    /// Local ports, in RSH.
+    public var ports = Ports.reserved
+    /// Whether a host that refuses connections is tried again after 1, 2, 4, 8 and 16 seconds, as rcmd(3) does.
+    public var retries = true
+    /// The longest wait for one connection, in milliseconds.
+    public var connectTimeout: Int64 = 75_000
+    /// The longest wait for the server to call back, in milliseconds.
+    public var callBackTimeout: Int64 = 60_000
+    /// Called when every port is bound and nothing was said yet: a program that was started with root's rights for
+    /// the ports drops them here.
+    public var whenBound: () throws -> Void = {}
+
+    /// A request.
+    public init(host: ByteText, identity: Identity, command: ByteText, wantsErrors: Bool) {
+        self.host = host
+        self.identity = identity
+        self.command = command
+        self.wantsErrors = wantsErrors
+    }
+
+    /// The protocol.
+    public var service: Service {
+        switch identity {
+        case .rsh: .rsh
+        case .rexec: .rexec
+        }
+    }
+
+    /// The port to call: `exec` is 512 and `shell` 514 (IANA).
+    private var serverPort: UInt16 {
+        port ?? (service == .rexec ? 512 : 514)
+    }
+
+    // MARK: - Opening
+
+    /// Connects, sends the handshake, and waits for the answer.
+    ///
+    /// - Returns: the connection of an accepted request: what follows on the primary is the command's output.
+    public func open() throws(RemoteCommandError) -> RemoteConnection {
+        // What cannot be sent is found before anybody is called.
+        let names = try encodedNames()
+        let (primary, localPort) = try connected()
+        let local = try asked { () throws(SystemError) in try Socket.local(primary) }
+        let server = try asked { () throws(SystemError) in try Socket.peer(primary) }
+        var secondary: Descriptor?
+        if wantsErrors, service == .rexec || ports == .reserved {
+            let (listener, listenerPort) = try listen(at: local, below: localPort)
+            try bound()
+            try send(ClientHandshake.portField(listenerPort), on: primary)
+            secondary = try calledBack(listener, primary: primary, by: server)
+        } else {
+            try bound()
+            try send(ClientHandshake.portField(nil), on: primary)
+        }
+        try send(names, on: primary)
+        try readAnswer(primary)
+        return RemoteConnection(primary: primary, secondary: secondary)
+    }
+
+    private func bound() throws(RemoteCommandError) {
+        do {
+            try whenBound()
+        } catch {
+            throw .brokenProtocol("\(error)")
+        }
+    }
+
+    private func encodedNames() throws(RemoteCommandError) -> [UInt8] {
+        do {
+            switch identity {
+            case .rsh(let remoteUser, let target):
+                return try ClientHandshake.names(
+                    .rsh, first: remoteUser.bytes, second: target.bytes, command: command.bytes)
+            case .rexec(let user, let password):
+                return try ClientHandshake.names(
+                    .rexec, first: user.bytes, second: password.copyOfBytes(), command: command.bytes)
+            }
+        } catch {
+            throw .field(error)
+        }
+    }
+
+    // MARK: Connecting
+
+    private func addresses() throws(RemoteCommandError) -> [Endpoint] {
+        switch Resolver.look(up: host, port: serverPort, family: family) {
+        case .endpoints(let found): return found
+        case .unknown: throw .unknownHost(host)
+        case .failed(let text): throw .nameService(host, text)
+        }
+    }
+
+    /// The pauses of rcmd(3) after every address has refused, in milliseconds.
+    private static let pauses = [1_000, 2_000, 4_000, 8_000, 16_000]
+
+    /// Connects to the first address that answers.
+    ///
+    /// - Returns: the socket, and the reserved port that it has; another port is not told.
+    private func connected() throws(RemoteCommandError) -> (Descriptor, UInt16) {
+        let endpoints = try addresses()
+        var localPort = ReservedPort.range.upperBound
+        var pauses = (retries ? Self.pauses : [])[...]
+        while true {
+            var attempts: [(endpoint: Endpoint, error: SystemError)] = []
+            for endpoint in endpoints {
+                switch try connect(to: endpoint, &localPort) {
+                case .success(let socket): return (socket, localPort)
+                case .failure(let error): attempts.append((endpoint, error))
+                }
+            }
+            guard attempts.contains(where: \.error.isRefused), let pause = pauses.popFirst() else {
+                throw .notConnected(attempts)
+            }
+            Clock.sleep(milliseconds: pause)
+        }
+    }
+
+    /// Tries one address; a local port that is in use towards it makes way for the next one.
+    private func connect(
+        to endpoint: Endpoint, _ localPort: inout UInt16
+    ) throws(RemoteCommandError) -> Result<Descriptor, SystemError> {
+        let any = endpoint.address.family == .v4 ? IPAddress(v4: 0) : IPAddress(v6: 0)
+        for _ in ReservedPort.range {
+            let isReserved = service == .rsh && ports == .reserved
+            let socket: Descriptor
+            if isReserved {
+                socket = try ReservedPort.bind(&localPort, address: any)
+            } else {
+                do {
+                    socket = try Socket.open(endpoint.address.family)
+                } catch {
+                    return .failure(error)
+                }
+            }
+            guard let error = finishConnecting(socket, to: endpoint) else { return .success(socket) }
+            guard isReserved, error.isAddressInUse || error.isAddressNotAvailable else { return .failure(error) }
+            localPort = ReservedPort.next(localPort)
+        }
+        throw .portsInUse
+    }
+
+    /// Connects a non-blocking socket within the time; nil for success.
+    private func finishConnecting(_ socket: Descriptor, to endpoint: Endpoint) -> SystemError? {
+        do throws(SystemError) {
+            try Socket.connect(socket, to: endpoint)
+            return nil
+        } catch {
+            guard error.isInProgress else { return error }
+        }
+        let deadline = Clock.monotonicMilliseconds() + connectTimeout
+        while true {
+            let left = deadline - Clock.monotonicMilliseconds()
+            guard left > 0 else { return SystemError.timedOut("connect") }
+            var entries = [Poll.Entry(socket, reading: false, writing: true)]
+            do throws(SystemError) {
+                try Poll.wait(&entries, milliseconds: Int32(clamping: left))
+            } catch {
+                return error
+            }
+            guard entries.contains(where: { $0.isWritable || $0.isHangup }) else { continue }
+            return Socket.pendingError(socket)
+        }
+    }
+
+    // MARK: The port for stderr
+
+    /// Listens where the server will call back: on the address that it was called from, and no other.
+    private func listen(at local: Endpoint, below port: UInt16) throws(RemoteCommandError) -> (Descriptor, UInt16) {
+        if service == .rsh {
+            var wanted = ReservedPort.next(port)
+            let listener = try ReservedPort.bind(
+                &wanted, address: local.address, scope: local.scope, listening: true)
+            return (listener, wanted)
+        }
+        let any = Endpoint(address: local.address, port: 0, scope: local.scope)
+        let listener = try asked { () throws(SystemError) in try Socket.listen(any, backlog: 1) }
+        let port = try asked { () throws(SystemError) in try Socket.local(listener).port }
+        return (listener, port)
+    }
+
+    /// Waits for the server to call back; others who call are shown the door.
+    ///
+    /// TRUST: the secondary is the server's because its address is the primary's peer and, in RSH, its port reserved.
+    private func calledBack(
+        _ listener: Descriptor, primary: Descriptor, by server: Endpoint
+    ) throws(RemoteCommandError) -> Descriptor {
+        let deadline = Clock.monotonicMilliseconds() + callBackTimeout
+        while true {
+            let left = deadline - Clock.monotonicMilliseconds()
+            guard left > 0 else { throw .notCalledBack }
+            var entries = [Poll.Entry(listener), Poll.Entry(primary)]
+            try asked { () throws(SystemError) in try Poll.wait(&entries, milliseconds: Int32(clamping: left)) }
+            if entries.first?.isReadable == true,
+                let socket = try asked({ () throws(SystemError) in try Socket.accept(listener) }),
+                let caller = try? Socket.peer(socket), caller.address == server.address,
+                service == .rexec || ReservedPort.range.contains(caller.port)
+            {
+                return socket
+            }
+            if let answer = entries.last, answer.isReadable || answer.isHangup {
+                // An answer before the call is a refusal, or nothing that we know.
+                try readAnswer(primary)
+                throw .brokenProtocol("the server accepted before it had called back")
+            }
+        }
+    }
+
+    // MARK: Bytes
+
+    /// Sends all the bytes. A server that has hung up has most likely said why: that is for `readAnswer` to find.
+    private func send(_ bytes: [UInt8], on primary: Descriptor) throws(RemoteCommandError) {
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            do {
+                rest = rest.dropFirst(try Socket.send(primary, rest))
+            } catch {
+                if error.isDisconnected { return }
+                throw .system(error)
+            }
+            guard !rest.isEmpty else { return }
+            var entries = [Poll.Entry(primary, reading: true, writing: true)]
+            try asked { () throws(SystemError) in try Poll.wait(&entries, milliseconds: -1) }
+            // A refusal while the handshake is still under way.
+            if entries.contains(where: { $0.isReadable && !$0.isWritable }) { return }
+        }
+    }
+
+    /// Reads the status byte and, of a refusal, its text; of accepted output not one byte.
+    private func readAnswer(_ primary: Descriptor) throws(RemoteCommandError) {
+        var reader = ReplyReader()
+        while !reader.isDone {
+            var entries = [Poll.Entry(primary)]
+            try asked { () throws(SystemError) in try Poll.wait(&entries, milliseconds: -1) }
+            guard entries.contains(where: { $0.isReadable || $0.isHangup }) else { continue }
+            do {
+                guard let byte = try Socket.receive(primary, limit: 1) else { continue }
+                if byte.isEmpty { reader.end() } else { _ = reader.consume(byte.span) }
+            } catch {
+                guard error.isDisconnected else { throw .system(error) }
+                reader.end()
+            }
+        }
+        switch reader.state {
+        case .accepted: return
+        case .refused(let text): throw .refused(text)
+        case .unexpectedStatus(let byte):
+            throw .brokenProtocol("the server answered with a byte of \(byte), which is neither yes nor no")
+        case .closed: throw .brokenProtocol("the server closed the connection without an answer")
+        case .awaitingStatus, .readingText: throw .brokenProtocol("no answer")
+        }
+    }
+
+    private func asked<Answer>(_ call: () throws(SystemError) -> Answer) throws(RemoteCommandError) -> Answer {
+        do {
+            return try call()
+        } catch {
+            throw .system(error)
+        }
+    }
+}
+
+/// Runs a command by RSH, as rcmd(3) does: from a reserved port, with the same retries.
+///
+/// - Parameters:
+///   - port: the server's, nil for 514.
+///   - localUser: the user here, whom the server is asked to believe.
+///   - remoteUser: the account there.
+///   - wantsErrors: whether stderr comes on the connection's secondary.
+public func rcmd(
+    _ host: ByteText, port: UInt16? = nil, localUser: ByteText, remoteUser: ByteText, command: ByteText,
+    wantsErrors: Bool = false, family: IPAddress.Family? = nil
+) throws(RemoteCommandError) -> RemoteConnection {
+    var request = RemoteRequest(
+        host: host, identity: .rsh(remoteUser: localUser, target: remoteUser), command: command,
+        wantsErrors: wantsErrors)
+    request.port = port
+    request.family = family
+    return try request.open()
+}
+
+/// Runs a command by REXEC, as rexec(3) does. The password goes over the network in clear text.
+///
+/// - Parameters:
+///   - port: the server's, nil for 512.
+///   - user: the account there.
+///   - wantsErrors: whether stderr comes on the connection's secondary.
+public func rexec(
+    _ host: ByteText, port: UInt16? = nil, user: ByteText, password: Secret, command: ByteText,
+    wantsErrors: Bool = false, family: IPAddress.Family? = nil
+) throws(RemoteCommandError) -> RemoteConnection {
+    var request = RemoteRequest(
+        host: host, identity: .rexec(user: user, password: password), command: command, wantsErrors: wantsErrors)
+    request.port = port
+    request.family = family
+    return try request.open()
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+public import Core
+public import Linux
+
+/// Sockets on reserved ports, by which an rsh server knows that root answers for the remote user's name.
+public enum ReservedPort {
+    /// The ports that rresvport(3) hands out.
+    public static let range: ClosedRange<UInt16> = 512...1_023
+
+    /// Whether this process may bind reserved ports.
+    public static var isPermitted: Bool {
+        var port = range.upperBound
+        do throws(RemoteCommandError) {
+            _ = try bind(&port, address: IPAddress(v4: 0x7F00_0001))
+            return true
+        } catch {
+            if case .portsNotPermitted = error { return false }
+            return true
+        }
+    }
+
+    /// Binds a socket to a reserved port, trying each port once, downwards and round from `port`.
+    ///
+    /// - Parameters:
+    ///   - port: where to start; a port outside the range starts at its upper end. On return, the port that was bound.
+    ///   - address: the local address; unspecified for any.
+    ///   - listening: have the socket listen.
+    /// - Throws: `portsInUse` where none is free, `portsNotPermitted` where this process may bind none of them.
+    public static func bind(
+        _ port: inout UInt16, address: IPAddress, scope: UInt32 = 0, listening: Bool = false
+    ) throws(RemoteCommandError) -> Descriptor {
+        if !range.contains(port) { port = range.upperBound }
+        for _ in range {
+            let endpoint = Endpoint(address: address, port: port, scope: scope)
+            do {
+                return try listening ? Socket.listen(endpoint, backlog: 1) : Socket.bound(endpoint)
+            } catch {
+                if error.isPermission { throw .portsNotPermitted }
+                guard error.isAddressInUse else { throw .system(error) }
+                port = next(port)
+            }
+        }
+        throw .portsInUse
+    }
+
+    /// The port below, or the range's upper end.
+    static func next(_ port: UInt16) -> UInt16 {
+        port > range.lowerBound && port <= range.upperBound ? port - 1 : range.upperBound
+    }
+}
+
+/// Binds a socket of a family to a reserved port, as rresvport_af(3) does.
+///
+/// - Parameter port: where to start; on return, the port that was bound.
+/// - Throws: `portsInUse` (the C function's EAGAIN), `portsNotPermitted` (its EACCES).
+public func rresvport(_ port: inout UInt16, family: IPAddress.Family = .v4) throws(RemoteCommandError) -> Descriptor {
+    try ReservedPort.bind(&port, address: family == .v4 ? IPAddress(v4: 0) : IPAddress(v6: 0))
+}

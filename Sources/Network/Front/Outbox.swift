@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+import Audit
+import Core
+import Linux
+import Messages
+
+/// Frames for a channel, in order; those for which there is no room yet wait here. Front never waits for a reader.
+struct Outbox {
+    private let channel: Linux.Channel
+    private var waiting: [(frame: [UInt8], descriptors: [Descriptor])] = []
+
+    init(_ channel: Linux.Channel) {
+        self.channel = channel
+    }
+
+    /// The channel's end.
+    var descriptor: Descriptor { channel.descriptor }
+
+    /// Whether frames wait for room.
+    var isBlocked: Bool { !waiting.isEmpty }
+
+    /// How many frames wait for room.
+    var count: Int { waiting.count }
+
+    /// Sends a frame, or keeps it until there is room.
+    ///
+    /// - Throws: where the other end is gone.
+    mutating func send(_ frame: [UInt8], _ descriptors: [Descriptor] = []) throws(SystemError) {
+        guard waiting.isEmpty else { return waiting.append((frame, descriptors)) }
+        guard try !attempt(frame, descriptors) else { return }
+        waiting.append((frame, descriptors))
+    }
+
+    /// Sends what waits, as far as there is room.
+    mutating func flush() throws(SystemError) {
+        var sent = 0
+        defer { waiting.removeFirst(sent) }
+        for (frame, descriptors) in waiting {
+            guard try attempt(frame, descriptors) else { return }
+            sent += 1
+        }
+    }
+
+    private func attempt(_ frame: [UInt8], _ descriptors: [Descriptor]) throws(SystemError) -> Bool {
+        do {
+            try channel.send(frame, descriptors: descriptors, waiting: false)
+            return true
+        } catch  where error.wouldBlock {
+            return false
+        }
+    }
+}
+
+/// Front's refusals on their way to the auditor, which answers none of them.
+///
+/// A flood of refusals while the auditor is slow, or gone and not yet replaced, costs no more than `limit` records:
+/// further ones of the same source, service and reason are counted in one that waits, and beyond that in one without
+/// a source. None is dropped.
+struct RefusalRecords {
+    /// The most records that wait.
+    static let limit = 4_096
+
+    private struct Key: Hashable {
+        var service: Service
+        var address: IPAddress?
+        var reason: Reason?
+    }
+
+    /// The channel; nil while there is no auditor.
+    private(set) var channel: Linux.Channel?
+    private var number: UInt64 = 0
+    private var waiting: [Record.Login] = []
+    private var places: [Key: Int] = [:]
+
+    init(_ channel: Linux.Channel?) {
+        self.channel = channel
+    }
+
+    /// Whether records wait for room.
+    var isBlocked: Bool { !waiting.isEmpty }
+
+    /// How many records wait.
+    var count: Int { waiting.count }
+
+    /// The auditor is gone.
+    mutating func auditorIsGone() {
+        channel = nil
+    }
+
+    /// Sends a record, or keeps it.
+    ///
+    /// - Throws: where the auditor is gone; the record is kept.
+    mutating func send(_ login: Record.Login) throws(SystemError) {
+        guard waiting.isEmpty else { return keep(login) }
+        var failure: SystemError?
+        do {
+            if try transmit(login) { return }
+        } catch {
+            failure = error
+        }
+        keep(login)
+        if let failure { throw failure }
+    }
+
+    /// Sends what waits, as far as there is room.
+    ///
+    /// - Throws: where the auditor is gone; what was not sent is kept.
+    mutating func flush() throws(SystemError) {
+        var sent = 0
+        defer {
+            waiting.removeFirst(sent)
+            places = places.compactMapValues { $0 >= sent ? $0 - sent : nil }
+        }
+        for login in waiting {
+            guard try transmit(login) else { return }
+            sent += 1
+        }
+    }
+
+    /// Sends a record; false where there is no room.
+    private mutating func transmit(_ login: Record.Login) throws(SystemError) -> Bool {
+        guard let channel else { return false }
+        do {
+            let frame = RecordFrame.record(number: number + 1, record: .login(login))
+            try channel.send(frame.encoded(), waiting: false)
+        } catch  where error.wouldBlock {
+            return false
+        }
+        number += 1
+        return true
+    }
+
+    private mutating func keep(_ login: Record.Login) {
+        var login = login
+        var key = Key(service: login.origin.service, address: login.origin.address, reason: login.refusal)
+        if places[key] == nil, waiting.count >= Self.limit {
+            // At most one of these for each service and reason, so they stand beside the limit.
+            key.address = nil
+            login = Record.Login(
+                origin: Record.Origin(service: login.origin.service, address: nil, port: 0), account: nil,
+                remoteUser: nil, refusal: login.refusal, rule: nil, revision: nil,
+                detail: "too many at once to tell each source", count: login.count)
+        }
+        if let place = places[key], waiting.indices.contains(place) {
+            waiting[place].count += login.count
+        } else {
+            places[key] = waiting.count
+            waiting.append(login)
+        }
+    }
+}

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+import Core
+import Linux
+import Messages
+import Session
+
+/// A session for each request: forked, watched, and ended when it overstays.
+extension Gateway {
+    /// Forks the session of a request that front has handed over.
+    ///
+    /// TRUST: the descriptors come from front. The primary and the secondary must be connected TCP sockets; everything
+    /// else about them the session reads from the kernel.
+    func startSession(connection: UInt64, service: Service, hasSecondary: Bool, _ descriptors: [Descriptor]) {
+        guard descriptors.count == (hasSecondary ? 3 : 2) else {
+            return tellFront(.rejected(connection: connection, reason: .protocolError))
+        }
+        let request = descriptors[0]
+        let primary = descriptors[1]
+        let secondary = hasSecondary ? descriptors[2] : nil
+        guard Socket.isConnectedTCP(primary), secondary.map(Socket.isConnectedTCP) ?? true else {
+            return tellFront(.rejected(connection: connection, reason: .protocolError))
+        }
+        requests += 1
+        guard let policy, !isDraining else {
+            return tellFront(.rejected(connection: connection, reason: .unavailable))
+        }
+        guard auditor != nil, isAuditorReady else {
+            return tellFront(.rejected(connection: connection, reason: .auditUnavailable))
+        }
+        let limit = policy.settings.rexec.sessions + policy.settings.rsh.sessions
+        guard sessions.count < limit else { return tellFront(.rejected(connection: connection, reason: .limit)) }
+        do {
+            try forkSession(connection: connection, service: service, request, primary, secondary, policy)
+        } catch {
+            log.say("cannot make a session: \(error)")
+            tellFront(.rejected(connection: connection, reason: .unavailable))
+        }
+    }
+
+    private func forkSession(
+        connection: UInt64, service: Service, _ request: Descriptor, _ primary: Descriptor, _ secondary: Descriptor?,
+        _ policy: FrozenPolicy
+    ) throws {
+        guard let session = SessionID(bytes: try Random.bytes(SessionID.size)) else {
+            throw StartError("no random numbers")
+        }
+        let number = sessions.number()
+        let (ours, sessions) = try Channel.pair()
+        let (sessionToAuditor, auditors) = try Channel.pair()
+        let (sessionToEngine, engines) = try Channel.pair()
+        // No engine: the session finds its channel closed, and refuses as `unavailable`.
+        _ = engine?.helper.outbox.send(EngineOrder.session(number: number), [engines.descriptor])
+        let input = SessionInput(
+            session: session, number: number, settings: policy.settings, sandboxes: policy.sandboxes,
+            revision: policy.revision, stateDirectory: options.stateDirectory,
+            runtimeDirectory: options.runtimeDirectory, policyDirectory: policyDirectory,
+            gatewayUIDs: identities.uids, hasSecondary: secondary != nil, monitorPID: Process.id)
+        let parts = SessionDescriptors(
+            monitor: sessions.descriptor, engine: sessionToEngine.descriptor, auditor: sessionToAuditor.descriptor,
+            front: request, primary: primary, secondary: secondary)
+        let now = Clock.monotonicMilliseconds()
+        switch try Process.fork() {
+        case .child:
+            // The numbers that these own are about to be closed and used again: nothing may let go of them.
+            keptInChild = [ours.descriptor, auditors.descriptor, engines.descriptor] + parts.all
+            Session.run(input, parts)
+        case .parent(let pid):
+            let handle: ProcessHandle
+            do {
+                handle = try ProcessHandle(pid: pid)
+            } catch {
+                Process.signal(pid, Signals.Number.kill)
+                Children.reap(pid)
+                throw error
+            }
+            let isKnown =
+                auditor?.outbox.send(
+                    AuditorOrder.session(session: session, pid: pid, hasStarted: false), [auditors.descriptor]) ?? false
+            guard isKnown else {
+                handle.signal(Signals.Number.kill)
+                Children.reap(pid)
+                return tellFront(.rejected(connection: connection, reason: .auditUnavailable))
+            }
+            self.sessions.add(
+                SessionTable.Entry(
+                    number: number, session: session, process: handle, outbox: Outbox(ours), connection: connection,
+                    front: front?.process.pid ?? 0, started: now, startedWall: Clock.wallMilliseconds() / 1_000,
+                    deadline: now + Int64(policy.settings[service].authenticationTimeout)))
+            try epoll.add(ours.descriptor, token: Token.session.with(number))
+            try epoll.add(handle.descriptor, token: Token.sessionExit.with(number))
+        }
+    }
+
+    /// The directory of the policy file, beside which a relative trust file lies.
+    var policyDirectory: String {
+        guard let slash = options.policy.lastIndex(of: "/") else { return "." }
+        return slash == options.policy.startIndex ? "/" : String(options.policy[..<slash])
+    }
+
+    func serveSession(_ number: UInt64, _ event: Epoll.Event) {
+        guard let channel = sessions[number]?.outbox.channel else { return }
+        for _ in 0..<8 {
+            guard let received = try? channel.receive(limit: 4_096, waiting: false) else {
+                sessions[number]?.process.signal(Signals.Number.kill)
+                return
+            }
+            switch received {
+            case .nothing:
+                _ = sessions[number]?.outbox.flush()
+                return
+            case .closed:
+                // Its end follows through its pidfd.
+                epoll.remove(channel.descriptor)
+                return
+            case .message(let message):
+                if !sessions.take(message.bytes, from: number, refused: &refused) {
+                    log.say("a session broke its protocol")
+                    sessions[number]?.process.signal(Signals.Number.kill)
+                }
+            }
+        }
+    }
+
+    /// A session's process is gone. One that did not say that it had finished was lost, and that is recorded.
+    func sessionEnded(_ number: UInt64) {
+        guard let waiting = sessions[number] else { return }
+        // What it said last may still be on the channel.
+        drainReports(of: waiting)
+        guard let entry = sessions[number], let status = entry.process.reap() else { return }
+        epoll.remove(entry.process.descriptor)
+        epoll.remove(entry.outbox.channel.descriptor)
+        sessions[number] = nil
+        guard entry.phase != .finished else { return }
+        lost += 1
+        let reason = entry.killed ?? .unavailable
+        if entry.killed == nil { log.say("session \(entry.session) died (\(status.words))") }
+        // The command's namespace ended with the session's init, which dies with its session; without namespaces what
+        // is left has come to us.
+        if !Process.isRoot { endStrays() }
+        if auditor?.outbox.send(AuditorOrder.sessionLost(session: entry.session, reason: reason)) == false {
+            log.say("the auditor does not read its channel")
+            auditor?.process.signal(Signals.Number.kill)
+        }
+    }
+
+    private func drainReports(of entry: SessionTable.Entry) {
+        while case .message(let message)? = try? entry.outbox.channel.receive(limit: 4_096, waiting: false) {
+            guard sessions.take(message.bytes, from: entry.number, refused: &refused) else { return }
+        }
+    }
+}

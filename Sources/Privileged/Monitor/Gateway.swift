@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+import Audit
+import Core
+import Linux
+import Messages
+import Session
+
+/// The monitor: supervises the helpers, and forks a session per request.
+///
+/// It parses nothing that a stranger wrote and holds no rules. It has one thread and never waits but in epoll: its
+/// sends do not block, and name service, PAM and files belong to loaders and sessions.
+public final class Gateway {
+    let options: Options
+    let log = StandardError("portcullisd")
+    let epoll: Epoll
+    let signals: Signals
+    let helpersDirectory: String
+    let identities: Identities
+    let auditDirectory: Descriptor
+    let stateLock: Descriptor
+
+    var policy: FrozenPolicy?
+    var front: Helper?
+    var auditor: Helper?
+    /// The engine that answers.
+    var engine: EngineProcess?
+    /// The engine that loads.
+    var loading: EngineProcess?
+    /// Engines that were replaced and answer their last sessions.
+    var retired: [ProcessHandle] = []
+    var listeners = Listeners()
+    var sessions = SessionTable()
+    var connectBacks = ConnectBack()
+    var control: ControlSocket?
+    var isFrontReady = false
+    var isAuditorReady = false
+    var isDraining = false
+    var drainDeadline: Int64 = 0
+    var restarts: [(time: Int64, kind: HelperKind)] = []
+    var nextRecord: UInt64 = 0
+    var sequence: UInt64 = 0
+    var isTrailDurable = false
+    var hasServed = false
+    var startFailure: Int32?
+    var requests: UInt64 = 0
+    var refused: UInt64 = 0
+    var lost: UInt64 = 0
+    /// Reloads that were asked for while one was under way.
+    var wantsReload = false
+    /// Loaders that run; each ends with its engine's load.
+    var loaders: Set<Int32> = []
+    /// What a forked session must not let go of; see `startSession`.
+    var keptInChild: [Descriptor] = []
+
+    /// What an epoll token means: a kind in the upper byte, a number below.
+    enum Token: UInt64 {
+        case signals = 1
+        case front, auditor, engine, loading
+        case frontExit, auditorExit, engineExit, loadingExit
+        case session, sessionExit, connectBack, control, client
+
+        func with(_ number: UInt64) -> UInt64 { rawValue << 56 | number & (1 << 56 - 1) }
+
+        static func split(_ token: UInt64) -> (Token?, UInt64) { (Token(rawValue: token >> 56), token & (1 << 56 - 1)) }
+    }
+
+    /// Prepares directories, ids and signals; nothing is served yet.
+    public init(_ options: Options) throws {
+        var options = options
+        // Every directory on the way is checked, so the way starts at the root.
+        options.policy = File.absolute(options.policy)
+        options.stateDirectory = File.absolute(options.stateDirectory)
+        options.runtimeDirectory = File.absolute(options.runtimeDirectory)
+        self.options = options
+        Signals.ignore(Signals.Number.pipe)
+        epoll = try Epoll()
+        signals = try Signals([
+            Signals.Number.hangup, Signals.Number.terminate, Signals.Number.interrupt, Signals.Number.child,
+        ])
+        try epoll.add(signals.descriptor, token: Token.signals.with(0))
+        helpersDirectory = Helper.directory()
+        let directories = try Directories(options, log: log)
+        identities = directories.identities
+        auditDirectory = directories.audit
+        stateLock = directories.lock
+        // What a command leaves behind comes to its session's init; what that leaves, to us.
+        try Process.becomeSubreaper()
+        try Process.becomeUndumpable()
+        // Name service and the time zone are read once here, so that sessions find them warm.
+        _ = try? Accounts.named(.root)
+        _ = Accounts.groups(of: .root, primary: 0)
+        Clock.warm()
+        if !Process.isRoot {
+            log.say(
+                "not root: serving uid \(Process.userID) alone; no RSH from reserved ports, no stderr channel for it, "
+                    + "no private namespaces, and the trail is this user's to edit")
+        }
+    }
+
+    /// Serves until SIGTERM; returns the exit status.
+    public func run() -> Int32 {
+        Process.setTitle("portcullisd: monitor [priv]")
+        startAuditor()
+        reload()
+        while startFailure == nil {
+            let events: [Epoll.Event]
+            do {
+                events = try epoll.wait(milliseconds: patience())
+            } catch {
+                log.say("epoll: \(error)")
+                return 70
+            }
+            for event in events { handle(event) }
+            expire()
+            if isDraining, isDrained { break }
+        }
+        return finish()
+    }
+
+    // MARK: Events
+
+    private func handle(_ event: Epoll.Event) {
+        let (kind, number) = Token.split(event.token)
+        switch kind {
+        case .signals: takeSignals()
+        case .front: serveFront(event)
+        case .auditor: serveAuditor(event)
+        case .engine: serveEngine(event)
+        case .loading: serveLoading(event)
+        case .frontExit: helperEnded(.front)
+        case .auditorExit: helperEnded(.auditor)
+        case .engineExit: engineEnded()
+        case .loadingExit: loadingEnded("died")
+        case .session: serveSession(number, event)
+        case .sessionExit: sessionEnded(number)
+        case .connectBack: connectBackEnded(number)
+        case .control: control?.accept(into: epoll)
+        case .client: serveClient(number)
+        case nil: break
+        }
+    }
+
+    private func takeSignals() {
+        while let signal = signals.next() {
+            switch signal {
+            case Signals.Number.hangup:
+                reload()
+            case Signals.Number.terminate, Signals.Number.interrupt:
+                drain()
+            case Signals.Number.child:
+                reapStrangers()
+            default:
+                break
+            }
+        }
+    }
+
+    /// Ends what came to us as a subreaper from a session that died; where there are namespaces, they have done so.
+    func endStrays() {
+        let known = knownChildren.union(loaders).union(retired.map(\.pid))
+        for pid in Children.ids() where !known.contains(pid) { Process.signal(pid, Signals.Number.kill) }
+    }
+
+    private var knownChildren: Set<Int32> {
+        var known = Set(sessions.entries.values.map(\.process.pid))
+        for helper in [front, auditor, engine?.helper, loading?.helper] {
+            if let helper { known.insert(helper.process.pid) }
+        }
+        return known
+    }
+
+    /// Reaps children that have no handle: loaders, retired engines, and what came to us as a subreaper.
+    private func reapStrangers() {
+        let known = knownChildren
+        // INVARIANT: a process with a handle is left for it; the others have nobody else to reap them.
+        for pid in Children.ids() where !known.contains(pid) && Children.reapNow(pid) {
+            retired.removeAll { $0.pid == pid }
+            loaders.remove(pid)
+        }
+    }
+
+    /// How long epoll may wait.
+    private func patience() -> Int32 {
+        let now = Clock.monotonicMilliseconds()
+        var next: Int64 = now + 60_000
+        for deadline in connectBacks.attempts.values.map(\.deadline) { next = min(next, deadline) }
+        if let deadline = sessions.nextDeadline { next = min(next, deadline) }
+        for restart in restarts { next = min(next, restart.time) }
+        if isDraining { next = min(next, drainDeadline) }
+        return Int32(max(0, min(next - now, 60_000)))
+    }
+
+    private func expire() {
+        let now = Clock.monotonicMilliseconds()
+        for attempt in connectBacks.expire(now: now) {
+            tellFront(.connectBackFailed(connection: attempt.connection, reason: .protocolError))
+        }
+        for (number, entry) in sessions.entries {
+            if entry.phase == .deciding, entry.deadline <= now, entry.killed == nil {
+                sessions[number]?.killed = .timeout
+                entry.process.signal(Signals.Number.kill)
+            } else if let time = entry.killTime, time <= now {
+                sessions[number]?.killTime = nil
+                entry.process.signal(Signals.Number.kill)
+            }
+        }
+        let due = restarts.filter { $0.time <= now }
+        restarts.removeAll { $0.time <= now }
+        for restart in due {
+            switch restart.kind {
+            case .front: startFront()
+            case .auditor: startAuditor()
+            case .engine: reload()
+            }
+        }
+    }
+
+    // MARK: Ready, drain, end
+
+    /// Says once that the gateway serves.
+    func announceIfReady() {
+        guard !hasServed, isFrontReady, isAuditorReady, let policy else { return }
+        hasServed = true
+        var parts: [String] = []
+        for service in Service.allCases {
+            let endpoints = listeners.bound.filter { $0.listener.service == service }.map { "\($0.listener.endpoint)" }
+            if !endpoints.isEmpty { parts.append("\(service.name) on \(endpoints.joined(separator: ", "))") }
+        }
+        let line = "ready: " + (parts.isEmpty ? "no service is enabled" : parts.joined(separator: "; ")) + "\n"
+        try? StandardStreams.error.writeAll(Array(line.utf8))
+        notify("READY=1\nSTATUS=\(policy.rules) rules, policy \(policy.revision)")
+        // A policy without services is served too: it may be reloaded.
+    }
+
+    func notify(_ text: String) {
+        guard let path = Process.environmentVariable("NOTIFY_SOCKET") else { return }
+        try? LocalSocket.notify(path, text)
+    }
+
+    private func drain() {
+        guard !isDraining else {
+            drainDeadline = Clock.monotonicMilliseconds()
+            return
+        }
+        isDraining = true
+        notify("STOPPING=1")
+        log.say("stopping: no more connections; \(sessions.count) sessions have 10 s")
+        tellFront(.drain)
+        listeners.close()
+        drainDeadline = Clock.monotonicMilliseconds() + 10_000
+    }
+
+    private var isDrained: Bool {
+        if sessions.entries.isEmpty { return true }
+        guard drainDeadline <= Clock.monotonicMilliseconds() else { return false }
+        for (number, entry) in sessions.entries where entry.killTime == nil {
+            if sessions[number]?.outbox.send(SessionOrder.terminate) != true { entry.process.signal(Signals.Number.kill) }
+            sessions[number]?.killTime = Clock.monotonicMilliseconds() + 7_000
+        }
+        drainDeadline = Clock.monotonicMilliseconds() + 250
+        return false
+    }
+
+    /// Ends the helpers; the auditor last, when all is written.
+    private func finish() -> Int32 {
+        control?.close()
+        record(.serviceStop(unit: "portcullisd", reason: startFailure == nil ? "terminated" : "failed", isFailure: startFailure != nil))
+        front?.process.signal(Signals.Number.kill)
+        engine?.helper.process.signal(Signals.Number.kill)
+        loading?.helper.process.signal(Signals.Number.kill)
+        for process in retired { process.signal(Signals.Number.kill) }
+        if var auditor {
+            _ = auditor.outbox.send(AuditorOrder.stop)
+            let end = Clock.monotonicMilliseconds() + 5_000
+            while auditor.process.peek() == nil, Clock.monotonicMilliseconds() < end {
+                _ = auditor.outbox.flush()
+                var entries = [Poll.Entry(auditor.process.descriptor)]
+                try? Poll.wait(&entries, milliseconds: 100)
+                // Its reports are of no more interest, but must not fill the channel.
+                while case .message? = try? auditor.outbox.channel.receive(limit: FrameFormat.limit, waiting: false) {}
+            }
+            auditor.process.signal(Signals.Number.kill)
+        }
+        return startFailure ?? 0
+    }
+
+    /// Gives up before serving.
+    func fail(_ status: Int32) {
+        if startFailure == nil { startFailure = status }
+    }
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+import Core
+import Linux
+import Messages
+
+/// The sessions that run, as the monitor knows them: by what they said and by their process, never by their requests.
+struct SessionTable {
+    /// How far a session is.
+    enum Phase {
+        /// It decides, authenticates and sets the command up.
+        case deciding
+        /// Its command runs.
+        case launched
+        /// It has recorded its end or its refusal.
+        case finished
+    }
+
+    /// A session.
+    struct Entry {
+        let number: UInt64
+        let session: SessionID
+        let process: ProcessHandle
+        var outbox: Outbox
+        let connection: UInt64
+        let front: Int32
+        let started: Int64
+        let startedWall: Int64
+        /// When it is killed if it has not launched, on the monotonic clock.
+        let deadline: Int64
+        var phase = Phase.deciding
+        /// Why it was killed, if the monitor did it.
+        var killed: Reason?
+        var service: Service?
+        var source: IPAddress?
+        var target = ByteText([])
+        var rule = ""
+        var command = ByteText([])
+        /// When a drain or `terminate` kills what is left of it.
+        var killTime: Int64?
+    }
+
+    private(set) var entries: [UInt64: Entry] = [:]
+    private var next: UInt64 = 0
+
+    var count: Int { entries.count }
+
+    mutating func number() -> UInt64 {
+        next += 1
+        return next
+    }
+
+    mutating func add(_ entry: Entry) {
+        entries[entry.number] = entry
+    }
+
+    subscript(number: UInt64) -> Entry? {
+        get { entries[number] }
+        set { entries[number] = newValue }
+    }
+
+    /// Takes in what a session says of itself; false where it broke its protocol.
+    mutating func take(_ frame: [UInt8], from number: UInt64, refused: inout UInt64) -> Bool {
+        guard var entry = entries[number], let report = try? SessionReport(frame: frame) else { return false }
+        switch (report, entry.phase) {
+        case (.asked(let service, let source, let target), .deciding):
+            entry.service = service
+            entry.source = source
+            entry.target = target
+        case (.launched(let rule, let command), .deciding):
+            entry.phase = .launched
+            entry.rule = rule
+            entry.command = command
+        case (.refused, .deciding):
+            entry.phase = .finished
+            refused += 1
+        case (.ended, .launched):
+            entry.phase = .finished
+        default:
+            return false
+        }
+        entries[number] = entry
+        return true
+    }
+
+    /// The next moment at which a session is overdue.
+    var nextDeadline: Int64? {
+        entries.values.compactMap { entry in
+            [entry.phase == .launched ? nil : entry.deadline, entry.killTime].compactMap(\.self).min()
+        }.min()
+    }
+}

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+import Audit
+import Core
+import KernelAudit
+import Linux
+import Messages
+import PAM
+import PasswordHash
+import Trust
+
+/// What authentication established, and what has to be closed when the command has ended.
+final class EstablishedIdentity {
+    private let transaction: PAMTransaction?
+    /// `NAME=VALUE` from PAM's modules.
+    let environment: [ByteText]
+
+    init(_ transaction: PAMTransaction? = nil) {
+        self.transaction = transaction
+        environment = transaction?.environment() ?? []
+    }
+
+    /// Closes PAM's session and credentials.
+    func close() {
+        transaction?.close()
+    }
+}
+
+/// Trust and passwords: only for what the engine would permit.
+extension RequestSession {
+    /// Establishes who asks, or refuses.
+    ///
+    /// TRUST: on return the remote user (RSH) or the password (REXEC) was believed by what the policy names, and the
+    /// account may be used now.
+    func authenticate(
+        _ service: Service, entry: AccountEntry, peer: Endpoint, remoteUser: UserName?, terms: Terms,
+        password: Secret?
+    ) -> EstablishedIdentity {
+        guard let claims else { refuse(.unavailable) }
+        let identity: EstablishedIdentity
+        switch service {
+        case .rexec:
+            guard let password else { refuse(.badCredentials, "no password came") }
+            identity = verifyPassword(password, entry: entry, peer: peer, target: claims.target)
+            password.erase()
+        case .rsh:
+            guard let remoteUser else { refuse(.protocolError) }
+            establishTrust(entry: entry, peer: peer, remoteUser: remoteUser, target: claims.target, terms: terms)
+            switch settings.rsh.accountManagement {
+            case .none:
+                checkAccount(claims.target)
+                identity = EstablishedIdentity()
+            case .pam(let name):
+                do throws(PAMError) {
+                    let transaction = try PAMTransaction(
+                        service: name, user: claims.target, remoteHost: peer.address, remoteUser: remoteUser,
+                        terminal: service)
+                    identity = try open(transaction)
+                } catch {
+                    refuse(error.reason, "\(error)")
+                }
+            }
+        }
+        takeLoginIdentity(entry)
+        return identity
+    }
+
+    private func recordAuthentication(_ grantors: String, failure: Reason?, _ detail: String?) {
+        let record = Record.authentication(
+            Record.Authentication(
+                origin: origin, account: targetText, grantors: grantors, failure: failure,
+                detail: detail.map { ByteText($0) }))
+        trail.send(record)
+        // libpam sends its own to the kernel.
+        if !grantors.hasPrefix("pam:") { _ = kernelTrail.send(record, session: input.session) }
+    }
+
+    // MARK: REXEC
+
+    private func verifyPassword(
+        _ password: Secret, entry: AccountEntry, peer: Endpoint, target: UserName
+    ) -> EstablishedIdentity {
+        switch settings.rexec.authentication {
+        case .file(let name):
+            switch CredentialsFile(path: name.resolved(in: input.stateDirectory)).verify(user: target, password: password) {
+            case .verified:
+                break
+            case .refused(let text), .unusable(let text):
+                recordAuthentication("credentials-file", failure: .badCredentials, text)
+                refuse(.badCredentials, text)
+            }
+            recordAuthentication("credentials-file", failure: nil, nil)
+            checkAccount(target)
+            return EstablishedIdentity()
+        case .pam(let name):
+            do throws(PAMError) {
+                let transaction = try PAMTransaction(
+                    service: name, user: target, remoteHost: peer.address, remoteUser: nil, terminal: .rexec)
+                try transaction.authenticate(password)
+                recordAuthentication("pam:\(name)", failure: nil, nil)
+                return try open(transaction)
+            } catch {
+                if error.step == .authenticate || error.step == .start {
+                    recordAuthentication("pam:\(name)", failure: error.reason, "\(error)")
+                }
+                refuse(error.reason, "\(error)")
+            }
+        }
+    }
+
+    /// Account, credentials and session of PAM.
+    private func open(_ transaction: PAMTransaction) throws(PAMError) -> EstablishedIdentity {
+        do throws(PAMError) {
+            try transaction.checkAccount()
+            try transaction.establishCredentials()
+            try transaction.openSession()
+        } catch {
+            transaction.close()
+            throw error
+        }
+        return EstablishedIdentity(transaction)
+    }
+
+    // MARK: RSH
+
+    private func establishTrust(
+        entry: AccountEntry, peer: Endpoint, remoteUser: UserName, target: UserName, terms: Terms
+    ) {
+        let claim = HostTrust.Claim(
+            peer: peer, remoteUser: remoteUser, localUser: target, isSuperuser: entry.uid == 0,
+            permitNamesRoot: terms.namesRoot)
+        let grantor: String
+        let verdict: TrustVerdict
+        switch settings.rsh.trust {
+        case .rule:
+            recordAuthentication("rule", failure: nil, terms.rule.name)
+            return
+        case .rhosts:
+            grantor = "rhosts"
+            guard settings.readsHostTrust else {
+                recordAuthentication(grantor, failure: .untrusted, "securetcpip keeps trust files from being read")
+                refuse(.untrusted, "securetcpip keeps trust files from being read")
+            }
+            verdict = TrustFiles(names: settings.rsh.names).verdict(
+                claim, home: entry.home, credentials: credentials(of: entry, named: target))
+            // Every change of credentials clears it (prctl(2), PR_SET_PDEATHSIG).
+            try? Process.dieWithParent()
+        case .file(let name):
+            grantor = "trust-file"
+            verdict = TrustFiles(names: settings.rsh.names).verdict(
+                claim, central: name.resolved(in: input.policyDirectory))
+        }
+        guard verdict.isTrusted else {
+            recordAuthentication(grantor, failure: .untrusted, verdict.detail)
+            refuse(.untrusted, verdict.detail)
+        }
+        recordAuthentication(grantor, failure: nil, verdict.detail)
+    }
+
+    // MARK: Without PAM
+
+    /// Without PAM an expired account, and any but root while /etc/nologin exists, is refused.
+    private func checkAccount(_ target: UserName) {
+        let today = Clock.wallMilliseconds() / 86_400_000
+        if let expiry = Accounts.expiry(target), Int64(expiry) <= today { refuse(.accountRefused, "the account has expired") }
+        if target != .root, (try? File.status("/etc/nologin")) != nil {
+            refuse(.accountRefused, "/etc/nologin exists")
+        }
+    }
+
+    /// The kernel's login uid is set for every session, PAM or not, and stays with the command.
+    private func takeLoginIdentity(_ entry: AccountEntry) {
+        let identity = (try? LoginIdentity.set(auid: entry.uid)) ?? LoginIdentity.current()
+        trail.identify(auid: identity.auid, ses: identity.ses)
+    }
+}
+
+extension ByteText {
+    /// A path: a relative one from a directory on.
+    func resolved(in directory: String) -> ByteText {
+        bytes.first == UInt8(ascii: "/") ? self : ByteText(Array(directory.utf8) + [UInt8(ascii: "/")] + bytes)
+    }
+}

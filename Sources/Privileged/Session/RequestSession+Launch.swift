@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+import Audit
+import Core
+import Linux
+import Messages
+
+/// Setting the command up while the auditor writes, and letting it go when all that can fail has succeeded.
+extension RequestSession {
+    /// The command as the session knows it once it is set up.
+    struct Launched {
+        /// The init of its namespace.
+        var supervisor: ProcessHandle
+        /// To the init: signals; from it: the end.
+        var control: Channel
+        /// What the child says: ready, or which step failed.
+        var report: Descriptor
+        /// What lets the child go.
+        var gate: Descriptor
+        /// The reading end of its stderr, where there is a secondary.
+        var errors: Descriptor?
+    }
+
+    /// What the child says on its report pipe.
+    enum ChildReport {
+        /// It is confined and waits for the gate.
+        static let ready: UInt8 = 1
+        /// As `ready`, and its home could not be entered.
+        static let readyWithoutHome: UInt8 = 2
+        /// A step failed; the step and the errno follow.
+        static let failed: UInt8 = 3
+        /// A limit could not be had; the resource follows. Before `ready`.
+        static let shortfall: UInt8 = 4
+        /// execve failed; the errno follows.
+        static let notExecuted: UInt8 = 5
+    }
+
+    /// Spends the permit.
+    func launch(_ permit: consuming Permit, _ plan: LaunchPlan, _ identity: EstablishedIdentity) -> Never {
+        let terms = permit.terms
+        let environment = self.environment(plan, identity)
+        let record = Record.command(
+            Record.Command(
+                origin: origin, account: targetText, commandLine: plan.commandLine, program: plan.program,
+                argumentCount: plan.arguments.count, sandbox: plan.sandbox.sandbox.name))
+        prepareSockets()
+        // The child is set up while the auditor syncs, and waits only before execve.
+        trail.send(record)
+        let launched: Launched
+        do {
+            launched = try setUp(plan, environment)
+        } catch {
+            identity.close()
+            refuse(.sandboxUnavailable, "\(error)")
+        }
+        let hasHome: Bool
+        switch awaitReady(launched) {
+        case .ready(let home):
+            hasHome = home
+        case .failed(let text):
+            abandon(launched)
+            identity.close()
+            refuse(.sandboxUnavailable, text)
+        }
+        guard trail.settle() || settings.audit.onFailure == .goOn else {
+            abandon(launched)
+            identity.close()
+            refuse(.auditUnavailable)
+        }
+        guard kernelTrail.send(record, session: input.session) else {
+            abandon(launched)
+            identity.close()
+            refuse(.auditUnavailable, "the kernel's audit subsystem does not take records, and the policy requires it")
+        }
+        // ORDER: front closes its copies of the client's sockets before the client is answered.
+        releaseFront()
+        if !hasHome {
+            trail.send(
+                .notice(
+                    Record.Notice(
+                        origin: origin, account: targetText, operation: "home",
+                        detail: "the home could not be entered; the command starts in /")))
+        }
+        tell(
+            .launched(
+                rule: terms.rule.name, command: ByteText(Array(plan.commandLine.bytes.prefix(64)))))
+        let started = Clock.monotonicMilliseconds()
+        try? launched.gate.writeAll([1])
+        relay(launched, plan, identity, started: started)
+    }
+
+    // MARK: The client's sockets
+
+    private func prepareSockets() {
+        try? parts.primary.setBlocking(true)
+        try? Socket.setKeepAlive(parts.primary)
+        try? Socket.setNoDelay(parts.primary)
+        if let secondary = parts.secondary { try? Socket.setKeepAlive(secondary) }
+    }
+
+    private func releaseFront() {
+        do {
+            try front.send(RequestAnswer.release.encoded())
+            // A front that died has closed them too.
+            _ = try front.receive(limit: 64)
+        } catch {
+            return
+        }
+    }
+
+    // MARK: The processes
+
+    private func setUp(_ plan: LaunchPlan, _ environment: [[UInt8]]) throws -> Launched {
+        if let count = Process.threadCount(), count != 1 {
+            // A module that started threads has left locks that no fork can take over.
+            throw SessionError("this process has \(count) threads; an authentication module has started some")
+        }
+        let (control, supervisors) = try Channel.pair()
+        let report = try Descriptor.pipe()
+        let gate = try Descriptor.pipe()
+        let errors = parts.secondary == nil ? nil : try Descriptor.pipe()
+        let namespaces: Namespaces = Process.isRoot ? .session : []
+        switch try namespaces.fork() {
+        case .child:
+            runSupervisor(
+                plan, environment, session: supervisors, report: report.write, gate: gate.read, errors: errors?.write)
+        case .parent(let process):
+            return Launched(
+                supervisor: process, control: control,
+                report: report.read, gate: gate.write, errors: errors?.read)
+        }
+    }
+
+    /// The init of the namespace: mounts, forks the command, and watches it.
+    private func runSupervisor(
+        _ plan: LaunchPlan, _ environment: [[UInt8]], session: Channel, report: Descriptor, gate: Descriptor,
+        errors: Descriptor?
+    ) -> Never {
+        do {
+            try Process.dieWithParent()
+            if Process.isRoot {
+                try Mounts.makePrivate()
+                try Mounts.temporary()
+                try Mounts.processes()
+            } else {
+                try Process.becomeSubreaper()
+            }
+            let signals = try Signals([Signals.Number.child])
+            switch try Process.fork() {
+            case .child:
+                runChild(plan, environment, report: report, gate: gate, errors: errors)
+            case .parent(let pid):
+                // INVARIANT: the init holds no copy of the client's sockets or of any channel but its own.
+                let copy = try session.descriptor.duplicate(from: 64)
+                let watched = try signals.descriptor.duplicate(from: 64)
+                try copy.place(at: 3)
+                try watched.place(at: 4)
+                Descriptor.closeAll(from: 5)
+                Process.setTitle("portcullisd: init \(plan.entry.name) [priv]")
+                Supervisor(
+                    session: Channel(Descriptor(owning: 3)), command: pid, hasNamespace: Process.isRoot,
+                    signals: Signals(taking: Descriptor(owning: 4))
+                ).run()
+            }
+        } catch let error as ConfinementError {
+            say(report, [ChildReport.failed, error.step.rawValue, UInt8(truncatingIfNeeded: error.code)])
+        } catch let error as SystemError {
+            say(report, [ChildReport.failed, 0, UInt8(truncatingIfNeeded: error.code)])
+        } catch {
+            say(report, [ChildReport.failed, 0, 0])
+        }
+        Process.exitNow(125)
+    }
+
+    /// The process that becomes the command.
+    ///
+    /// ORDER: descriptors, limits, ids, directory, no_new_privs and Landlock, the filter; then ready, the gate, the
+    /// status byte, execve. A step that fails ends it, and nothing runs.
+    private func runChild(
+        _ plan: LaunchPlan, _ environment: [[UInt8]], report: Descriptor, gate: Descriptor, errors: Descriptor?
+    ) -> Never {
+        do {
+            Signals.reset()
+            try Process.startSession()
+            let high = (
+                report: try report.duplicate(from: 64), gate: try gate.duplicate(from: 64),
+                errors: try errors?.duplicate(from: 64), primary: try parts.primary.duplicate(from: 64)
+            )
+            try high.primary.place(at: 0)
+            try high.primary.place(at: 1)
+            try (high.errors ?? high.primary).place(at: 2)
+            try high.report.place(at: 3)
+            try high.gate.place(at: 4)
+            Descriptor.closeAll(from: 5)
+        } catch {
+            say(report, [ChildReport.failed, 0, UInt8(truncatingIfNeeded: error.code)])
+            Process.exitNow(125)
+        }
+        guard let report = Descriptor.inherited(3), let gate = Descriptor.inherited(4) else { Process.exitNow(125) }
+        var ready = ChildReport.ready
+        do throws(ConfinementError) {
+            for shortfall in try plan.confinement.limit() {
+                say(report, [ChildReport.shortfall, shortfall.resource.rawValue, 0])
+            }
+            Process.setUmask(plan.sandbox.sandbox.umask)
+            try plan.confinement.drop()
+            if (try? Process.changeDirectory(plan.entry.home.bytes)) == nil {
+                ready = ChildReport.readyWithoutHome
+                try? Process.changeDirectory(Array("/".utf8))
+            }
+            try plan.confinement.restrict()
+            try plan.confinement.load()
+        } catch {
+            say(report, [ChildReport.failed, error.step.rawValue, UInt8(truncatingIfNeeded: error.code)])
+            Process.exitNow(125)
+        }
+        say(report, [ready, 0, 0])
+        // The gate opens with one byte; its end without one means that nothing runs.
+        guard let go = try? gate.read(1), go.count == 1 else { Process.exitNow(125) }
+        guard (try? StandardStreams.output.writeAll([0])) != nil else { Process.exitNow(125) }
+        let failure = Process.execute(
+            plan.program.bytes, arguments: plan.arguments.map(\.bytes), environment: environment)
+        let line = "\(plan.program.printable): \(failure.text)\n"
+        try? StandardStreams.error.writeAll(Array(line.utf8))
+        say(report, [ChildReport.notExecuted, 0, UInt8(truncatingIfNeeded: failure.code)])
+        Process.exitNow(failure.isNotFound ? 127 : 126)
+    }
+
+    private func say(_ report: Descriptor, _ bytes: [UInt8]) {
+        try? report.writeAll(bytes)
+    }
+
+    /// What the child came to.
+    private enum Readiness {
+        case ready(hasHome: Bool)
+        case failed(String)
+    }
+
+    private func awaitReady(_ launched: Launched) -> Readiness {
+        var pending: [UInt8] = []
+        while true {
+            guard let part = try? launched.report.read(64), !part.isEmpty else {
+                return .failed("the command's process ended while it was set up")
+            }
+            pending += part
+            while pending.count >= 3 {
+                let (kind, first, second) = (pending[0], pending[1], pending[2])
+                pending.removeFirst(3)
+                switch kind {
+                case ChildReport.ready:
+                    return .ready(hasHome: true)
+                case ChildReport.readyWithoutHome:
+                    return .ready(hasHome: false)
+                case ChildReport.shortfall:
+                    let name = ResourceLimits.Resource(rawValue: first).map { "\($0)" } ?? "a limit"
+                    trail.send(
+                        .notice(
+                            Record.Notice(
+                                origin: origin, account: targetText, operation: "limit",
+                                detail: ByteText("\(name) could not be had as asked; a lower one is in force"))))
+                default:
+                    let step = ConfinementError.Step(rawValue: first).map { "\($0)" } ?? "set-up"
+                    return .failed("\(step): \(SystemError(Int32(second), step).text)")
+                }
+            }
+        }
+    }
+
+    /// Ends a command that never started.
+    private func abandon(_ launched: Launched) {
+        launched.supervisor.signal(Signals.Number.kill)
+        Children.reap(launched.supervisor.pid)
+    }
+}

@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+import Audit
+import Core
+import Linux
+import Messages
+
+/// The time from execve to the end: stderr, signals, limits, and a client that goes away.
+extension RequestSession {
+    /// The most bytes of stderr that wait for the client.
+    private static let errorBuffer = 65_536
+    /// A client that takes no stderr for this long gets no more of it (wire.md).
+    private static let errorPatience: Int64 = 10_000
+    /// From HUP to KILL.
+    private static let hangupGrace: Int64 = 5_000
+    /// Signal bytes that are forwarded a second.
+    private static let signalRate = 20
+
+    /// What is known of a running command.
+    private struct Running {
+        var started: Int64
+        var pending: [UInt8] = []
+        var progress: Int64
+        var bytesErr: UInt64 = 0
+        var droppedErr: UInt64 = 0
+        var dropsErrors = false
+        var errorsOpen: Bool
+        var hearsSignals: Bool
+        var ignoredSignals: UInt64 = 0
+        var signalWindow: Int64 = 0
+        var signalCount = 0
+        var limit: String?
+        var killAt: Int64?
+        var isEnding = false
+        var ended: (ExitStatus, Int)?
+        var watchesPrimary = true
+    }
+
+    /// Waits for the command's end, then ends the connections and writes the end record.
+    func relay(_ launched: Launched, _ plan: LaunchPlan, _ identity: EstablishedIdentity, started: Int64) -> Never {
+        let sandbox = plan.sandbox.sandbox
+        var run = Running(
+            started: started, progress: started, errorsOpen: launched.errors != nil,
+            hearsSignals: parts.secondary != nil)
+        if let secondary = parts.secondary { try? secondary.setBlocking(false) }
+        while run.ended == nil {
+            let now = Clock.monotonicMilliseconds()
+            var entries = [
+                Poll.Entry(launched.control.descriptor),
+                Poll.Entry(monitor.descriptor),
+                Poll.Entry(run.watchesPrimary ? parts.primary : nil, reading: false),
+                Poll.Entry(run.errorsOpen && run.pending.isEmpty ? launched.errors : nil),
+                Poll.Entry(
+                    run.hearsSignals || !run.pending.isEmpty ? parts.secondary : nil, reading: run.hearsSignals,
+                    writing: !run.pending.isEmpty),
+                Poll.Entry(trail.descriptor),
+            ]
+            try? Poll.wait(&entries, milliseconds: patience(run, sandbox, now))
+            if entries[0].isReadable || entries[0].isHangup { hearSupervisor(launched, &run) }
+            if entries[1].isReadable || entries[1].isHangup { hearMonitor(launched, &run) }
+            if entries[2].isHangup { lookAtPrimary(launched, &run) }
+            if entries[3].isReadable || entries[3].isHangup { takeErrors(launched, &run) }
+            if entries[4].isReadable || entries[4].isHangup, run.hearsSignals { takeSignals(launched, &run) }
+            if !run.pending.isEmpty { sendErrors(&run) }
+            if entries[5].isReadable || entries[5].isHangup { trail.receive(waiting: false) }
+            enforce(launched, &run, sandbox)
+        }
+        finish(launched, plan, identity, &run)
+    }
+
+    private func patience(_ run: Running, _ sandbox: Sandbox, _ now: Int64) -> Int32 {
+        var next = now + 30_000
+        if let timeout = sandbox.timeout, !run.isEnding { next = min(next, run.started + Int64(timeout)) }
+        if let time = run.killAt { next = min(next, time) }
+        if sandbox.limits.output != nil, !run.isEnding { next = min(next, now + 50) }
+        if !run.pending.isEmpty { next = min(next, run.progress + Self.errorPatience) }
+        if !run.watchesPrimary { next = min(next, now + 1_000) }
+        return Int32(max(0, next - now))
+    }
+
+    // MARK: Hearing
+
+    private func hearSupervisor(_ launched: Launched, _ run: inout Running) {
+        switch try? launched.control.receive(limit: 64, waiting: false) {
+        case .message(let message):
+            run.ended = Supervisor.Report.decode(message.bytes) ?? (.signalled(UInt8(Signals.Number.kill)), 0)
+        case .nothing:
+            return
+        case .closed, nil:
+            // The init was killed: the kernel has ended its namespace.
+            run.ended = (.signalled(UInt8(Signals.Number.kill)), 0)
+        }
+    }
+
+    private func hearMonitor(_ launched: Launched, _ run: inout Running) {
+        switch try? monitor.receive(limit: 64, descriptorLimit: 1, waiting: false) {
+        case .message(let message):
+            switch try? SessionOrder(frame: message.bytes) {
+            case .terminate:
+                hangUp(launched, &run)
+            case .auditor:
+                if let descriptor = message.descriptors.first { trail.resume(descriptor) }
+            case nil:
+                return
+            }
+        case .nothing:
+            return
+        case .closed, nil:
+            // The monitor is gone: commands end with it; the next start records what was lost.
+            launched.supervisor.signal(Signals.Number.kill)
+            Process.exitNow(1)
+        }
+    }
+
+    /// The primary hung up: a reset, or only both directions closed.
+    private func lookAtPrimary(_ launched: Launched, _ run: inout Running) {
+        guard let counts = try? Socket.counts(parts.primary), !counts.isClosed else {
+            run.watchesPrimary = false
+            hangUp(launched, &run)
+            return
+        }
+        // Both sides have ended what they send; poll would say so for ever.
+        run.watchesPrimary = false
+    }
+
+    /// HUP, and KILL five seconds later.
+    private func hangUp(_ launched: Launched, _ run: inout Running) {
+        guard !run.isEnding else { return }
+        run.isEnding = true
+        signal(launched, Signals.Number.hangup)
+        run.killAt = Clock.monotonicMilliseconds() + Self.hangupGrace
+    }
+
+    private func signal(_ launched: Launched, _ number: Int32) {
+        try? launched.control.send([UInt8(truncatingIfNeeded: number)], waiting: false)
+    }
+
+    // MARK: Stderr and signals
+
+    private func takeErrors(_ launched: Launched, _ run: inout Running) {
+        guard let errors = launched.errors, let bytes = try? errors.read(Self.errorBuffer), !bytes.isEmpty else {
+            run.errorsOpen = false
+            return
+        }
+        if run.dropsErrors {
+            run.droppedErr += UInt64(bytes.count)
+        } else {
+            run.pending = bytes
+            run.progress = Clock.monotonicMilliseconds()
+        }
+    }
+
+    private func sendErrors(_ run: inout Running) {
+        guard let secondary = parts.secondary else { return }
+        do {
+            let count = try Socket.send(secondary, run.pending[...])
+            if count > 0 {
+                run.pending.removeFirst(count)
+                run.bytesErr += UInt64(count)
+                run.progress = Clock.monotonicMilliseconds()
+            } else if Clock.monotonicMilliseconds() - run.progress >= Self.errorPatience {
+                dropErrors(&run)
+            }
+        } catch {
+            dropErrors(&run)
+        }
+    }
+
+    private func dropErrors(_ run: inout Running) {
+        run.droppedErr += UInt64(run.pending.count)
+        run.pending = []
+        run.dropsErrors = true
+    }
+
+    private func takeSignals(_ launched: Launched, _ run: inout Running) {
+        guard let secondary = parts.secondary, let received = try? Socket.receive(secondary, limit: 64) else {
+            // An error: nothing more comes; it cancels nothing.
+            run.hearsSignals = false
+            return
+        }
+        if received.isEmpty { run.hearsSignals = false }
+        let now = Clock.monotonicMilliseconds()
+        for byte in received {
+            if now - run.signalWindow >= 1_000 {
+                run.signalWindow = now
+                run.signalCount = 0
+            }
+            switch Int32(byte) {
+            case Signals.Number.hangup, Signals.Number.interrupt, Signals.Number.quit, Signals.Number.terminate,
+                Signals.Number.kill:
+                guard run.signalCount < Self.signalRate else {
+                    run.ignoredSignals += 1
+                    continue
+                }
+                run.signalCount += 1
+                signal(launched, Int32(byte))
+            default:
+                run.ignoredSignals += 1
+            }
+        }
+    }
+
+    // MARK: Limits
+
+    private func enforce(_ launched: Launched, _ run: inout Running, _ sandbox: Sandbox) {
+        let now = Clock.monotonicMilliseconds()
+        if let timeout = sandbox.timeout, !run.isEnding, now - run.started >= Int64(timeout) {
+            run.limit = "timeout"
+            hangUp(launched, &run)
+        }
+        if let limit = sandbox.limits.output, !run.isEnding, let counts = try? Socket.counts(parts.primary),
+            counts.written > limit &+ 1
+        {
+            run.limit = "output"
+            run.isEnding = true
+            signal(launched, Signals.Number.kill)
+            run.killAt = now + Self.hangupGrace
+        }
+        if !run.watchesPrimary, !run.isEnding, (try? Socket.counts(parts.primary))?.isClosed ?? true {
+            hangUp(launched, &run)
+        }
+        if let time = run.killAt, time <= now {
+            run.killAt = now + Self.hangupGrace
+            signal(launched, Signals.Number.kill)
+        }
+    }
+
+    // MARK: The end
+
+    /// What is left of stderr, the connections' end, and the record.
+    private func finish(
+        _ launched: Launched, _ plan: LaunchPlan, _ identity: EstablishedIdentity, _ run: inout Running
+    ) -> Never {
+        let milliseconds = UInt64(max(0, Clock.monotonicMilliseconds() - run.started))
+        // The init ends now, and the kernel with it everything that the command left in its namespace.
+        launched.supervisor.signal(Signals.Number.kill)
+        Children.reap(launched.supervisor.pid)
+        flushErrors(launched, &run)
+        // ORDER: secondary first; a client that reads both may stop at the primary's end.
+        if let secondary = parts.secondary {
+            Socket.shutdownBoth(secondary)
+        }
+        let counts = try? Socket.counts(parts.primary)
+        Socket.clearLinger(parts.primary)
+        Socket.shutdownSending(parts.primary)
+
+        let (status, leftovers) = run.ended ?? (.signalled(0), 0)
+        let outcome: Record.Outcome
+        switch status {
+        case .exited(let value):
+            outcome = .status(value)
+        case .signalled(let number):
+            outcome = .signal(number)
+            if run.limit == nil {
+                if Int32(number) == Signals.Number.cpu { run.limit = "cpu" }
+                if Int32(number) == Signals.Number.fileSize { run.limit = "file-size" }
+            }
+        }
+        let handshake = UInt64(claims?.handshakeBytes ?? 0)
+        let received = counts?.received ?? 0
+        let written = counts?.written ?? 0
+        let record = Record.end(
+            Record.End(
+                origin: origin, account: targetText, outcome: outcome,
+                bytesIn: received > handshake ? received - handshake : 0,
+                bytesOut: written > 0 ? written - 1 : 0, bytesErr: run.bytesErr, milliseconds: milliseconds,
+                limit: run.limit, leftovers: leftovers, droppedStderr: run.droppedErr,
+                ignoredSignals: run.ignoredSignals))
+        trail.send(record)
+        _ = kernelTrail.send(record, session: input.session)
+        drain()
+        // Revokes every copy that the command passed on.
+        Socket.shutdownBoth(parts.primary)
+        identity.close()
+        removeTemporaryDirectory()
+        settleEnd()
+        tell(.ended)
+        Process.exitNow(0)
+    }
+
+    /// Sends what the pipe still holds, as long as the client takes it.
+    private func flushErrors(_ launched: Launched, _ run: inout Running) {
+        guard let errors = launched.errors, let secondary = parts.secondary else { return }
+        run.progress = Clock.monotonicMilliseconds()
+        while run.errorsOpen || !run.pending.isEmpty {
+            if run.pending.isEmpty {
+                var entries = [Poll.Entry(errors)]
+                try? Poll.wait(&entries, milliseconds: 0)
+                // Nothing more can come: every writer is gone, but for a copy that was passed to another process.
+                guard entries[0].isReadable || entries[0].isHangup else { return }
+                takeErrors(launched, &run)
+                continue
+            }
+            if !run.pending.isEmpty { sendErrors(&run) }
+            guard !run.pending.isEmpty else { continue }
+            var entries = [Poll.Entry(secondary, reading: false, writing: true)]
+            try? Poll.wait(&entries, milliseconds: 250)
+        }
+    }
+
+    /// Reads what the client still sends, bounded, so that its unread bytes turn no output into a reset.
+    private func drain() {
+        let end = Clock.monotonicMilliseconds() + 2_000
+        var left = 1 << 20
+        while left > 0 {
+            let now = Clock.monotonicMilliseconds()
+            guard now < end else { return }
+            var entries = [Poll.Entry(parts.primary)]
+            try? Poll.wait(&entries, milliseconds: Int32(end - now))
+            guard entries[0].isReadable || entries[0].isHangup else { continue }
+            guard let bytes = try? Socket.receive(parts.primary, limit: 65_536) else { return }
+            if bytes.isEmpty { return }
+            left -= bytes.count
+        }
+    }
+
+    /// Waits until the end record is durable; an auditor that was replaced meanwhile gets it again.
+    private func settleEnd() {
+        while !trail.isSettled {
+            var entries = [Poll.Entry(trail.descriptor), Poll.Entry(monitor.descriptor)]
+            try? Poll.wait(&entries, milliseconds: -1)
+            if entries[0].isReadable || entries[0].isHangup { trail.receive(waiting: false) }
+            guard entries[1].isReadable || entries[1].isHangup else { continue }
+            switch try? monitor.receive(limit: 64, descriptorLimit: 1, waiting: false) {
+            case .message(let message):
+                if case .auditor? = try? SessionOrder(frame: message.bytes), let fresh = message.descriptors.first {
+                    trail.resume(fresh)
+                }
+            case .nothing:
+                continue
+            case .closed, nil:
+                Process.exitNow(1)
+            }
+        }
+    }
+}

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+import Audit
+import Core
+import Linux
+import Messages
+
+/// A session: one request, from the hand-over to the end record, in a process of its own.
+public enum Session {
+    /// Becomes the session of a request. Called in a fork of the monitor, and never returns.
+    public static func run(_ input: SessionInput, _ parts: SessionDescriptors) -> Never {
+        do {
+            let placed = try parts.placed()
+            Signals.reset()
+            Signals.ignore(Signals.Number.pipe)
+            try Process.dieWithParent()
+            guard Process.parentID == input.monitorPID else { Process.exitNow(1) }
+            try Process.becomeUndumpable()
+            Process.setTitle("portcullisd: session [priv]")
+            let request = RequestSession(input, placed)
+            request.serve()
+        } catch {
+            StandardError("portcullisd").say("session \(input.session): \(error)")
+            Process.exitNow(1)
+        }
+    }
+}
+
+/// The session's life, in the order of design.md's "How a request travels".
+final class RequestSession {
+    let input: SessionInput
+    let parts: SessionDescriptors
+    let log = StandardError("portcullisd")
+    var trail: TrailLink
+    let monitor: Channel
+    let front: Channel
+
+    /// From the kernel, never from front's word.
+    var origin = Record.Origin(service: .rexec, address: nil, port: 0)
+    var claims: UnverifiedRequest?
+    var kernelTrail: KernelTrail
+    var hasTemporaryDirectory = false
+
+    init(_ input: SessionInput, _ parts: SessionDescriptors) {
+        self.input = input
+        self.parts = parts
+        trail = TrailLink(parts.auditor)
+        monitor = Channel(parts.monitor)
+        front = Channel(parts.front)
+        kernelTrail = KernelTrail(input.settings.audit.kernel)
+    }
+
+    var settings: Settings { input.settings }
+
+    func serve() -> Never {
+        guard let claims = receiveRequest() else { Process.exitNow(1) }
+        self.claims = claims
+        let password = receivePassword(claims)
+
+        let peer: Endpoint
+        let service: Service
+        do {
+            (peer, service) = try establishOrigin()
+        } catch {
+            refuse(.unavailable, "\(error)")
+        }
+        guard (service == .rsh) == (claims.remoteUser != nil), (service == .rexec) == claims.hasPassword else {
+            refuse(.protocolError, "the handshake is of the other service")
+        }
+        tell(.asked(service: service, source: peer.address, target: ByteText(claims.target.bytes)))
+        Process.setTitle("portcullisd: session \(claims.target) \(service.name) \(peer.address) [priv]")
+
+        // 4. The account and the program, then the engine.
+        let entry = resolveAccount(claims.target)
+        let account = describe(entry, as: claims.target)
+        let command = requestedCommand(claims.command)
+        guard let time = Clock.localTime() else { refuse(.unavailable, "no local time") }
+        let request = Request(
+            service: service, source: peer.address, sourcePort: peer.port, remoteUser: claims.remoteUser,
+            target: account, command: command, time: time)
+        let permit: Permit
+        switch EngineLink.decide(request, number: input.number, revision: input.revision, on: parts.engine) {
+        case .permitted(let given):
+            permit = given
+        case .denied(let denial):
+            refuse(denial.reason, rule: denial.rule, isDecided: true)
+        case .unavailable:
+            refuse(.unavailable, "no engine answered")
+        }
+        let terms = permit.terms
+        let plan = planLaunch(terms, command: command, commandLine: claims.command, entry: entry)
+
+        // 5. Trust, or the password; then account and session management.
+        let identity = authenticate(
+            service, entry: entry, peer: peer, remoteUser: claims.remoteUser, terms: terms, password: password)
+
+        // 7. The record of the decision and of the start.
+        trail.send(
+            .login(
+                Record.Login(
+                    origin: origin, account: ByteText(claims.target.bytes), remoteUser: remoteUser, refusal: nil,
+                    rule: terms.rule, revision: input.revision)))
+        launch(permit, plan, identity)
+    }
+
+    var remoteUser: ByteText? { claims?.remoteUser.map { ByteText($0.bytes) } }
+    var targetText: ByteText { ByteText(claims?.target.bytes ?? []) }
+
+    // MARK: What front hands over
+
+    private func receiveRequest() -> UnverifiedRequest? {
+        // Front may have died since; then there is nobody to answer.
+        guard case .message(let message)? = try? front.receive(limit: FrameFormat.limit),
+            case .request(let request)? = try? RequestFrame(frame: message.bytes)
+        else { return nil }
+        return request
+    }
+
+    private func receivePassword(_ claims: UnverifiedRequest) -> Secret? {
+        guard claims.hasPassword else { return nil }
+        // Straight into memory that is zeroed; no copy stays in a frame.
+        do {
+            let secret = try Secret()
+            guard try secret.receive(from: front) == .complete else { return nil }
+            return secret
+        } catch {
+            return nil
+        }
+    }
+
+    /// Reads who called whom from the client's sockets.
+    ///
+    /// TRUST: after this the peer, the local address and the service are the kernel's word; a secondary is of the same
+    /// two hosts.
+    private func establishOrigin() throws -> (Endpoint, Service) {
+        let peer = try Socket.peer(parts.primary)
+        let local = try Socket.local(parts.primary)
+        guard let service = settings.service(at: local) else { throw SessionError("no service listens on \(local)") }
+        origin = Record.Origin(service: service, address: peer.address, port: peer.port)
+        if let secondary = parts.secondary {
+            let back = try Socket.peer(secondary)
+            guard back.address == peer.address, try Socket.local(secondary).address == local.address,
+                ConnectBackRule.permits(port: back.port, of: service)
+            else { throw SessionError("the secondary is of another host or port") }
+        }
+        return (peer, service)
+    }
+
+    // MARK: Refusal
+
+    /// Records a refusal, has front answer it, and ends.
+    ///
+    /// - Parameter isDecided: whether the policy decided, so that its revision belongs to the record.
+    func refuse(_ reason: Reason, _ detail: String? = nil, rule: RuleReference? = nil, isDecided: Bool = false) -> Never {
+        let record = Record.login(
+            Record.Login(
+                origin: origin, account: claims.map { ByteText($0.target.bytes) }, remoteUser: remoteUser,
+                refusal: reason, rule: rule, revision: isDecided || rule != nil ? input.revision : nil,
+                detail: detail.map { ByteText($0) }))
+        trail.send(record)
+        _ = kernelTrail.send(record, session: input.session)
+        // Refused it is anyway; but the record goes first wherever there is a trail to write.
+        _ = trail.settle()
+        removeTemporaryDirectory()
+        tell(.refused(reason: reason))
+        try? front.send(RequestAnswer.refuse(reason: reason).encoded())
+        Process.exitNow(0)
+    }
+
+    func tell(_ report: SessionReport) {
+        try? monitor.send(report.encoded())
+    }
+}
+
+extension Settings {
+    /// The service behind a local address: the listener of the very address, else one of all addresses on that port.
+    func service(at local: Endpoint) -> Service? {
+        let serving = Service.allCases.filter { serves($0) }
+        let exact = serving.first { self[$0].listeners.contains { $0.address == local.address && $0.port == local.port } }
+        if let exact { return exact }
+        let wildcard = serving.first {
+            self[$0].listeners.contains { $0.address.value == 0 && $0.port == local.port }
+        }
+        return wildcard
+    }
+}

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+/// What is wrong, or doubtful, in a policy, and where.
+public struct Diagnostic: Sendable, Hashable {
+    /// How bad it is.
+    public enum Severity: Sendable, Hashable {
+        /// The policy is not loaded.
+        case error
+        /// It is loaded, and somebody should look.
+        case warning
+
+        /// The word for it.
+        public var name: String {
+            switch self {
+            case .error: "error"
+            case .warning: "warning"
+            }
+        }
+    }
+
+    /// How bad it is.
+    public var severity: Severity
+    /// The file.
+    public var file: String
+    /// The line, from 1; 0 where the whole file is meant.
+    public var line: Int
+    /// The column, from 1, in characters.
+    public var column: Int
+    /// What is wrong.
+    public var message: String
+    /// What to write instead, if that can be guessed.
+    public var hint: String?
+    /// The line's text, with every control character made harmless.
+    public var sourceLine: String
+    /// How many characters the caret underlines, at least 1.
+    public var width: Int
+
+    /// `FILE:LINE:COLUMN: error: TEXT`, without the line and the caret.
+    public var headline: String {
+        line > 0
+            ? "\(file):\(line):\(column): \(severity.name): \(message)" : "\(file): \(severity.name): \(message)"
+    }
+
+    /// The line and the caret below it, with the hint; empty where the whole file is meant.
+    public var excerpt: String {
+        guard line > 0 else { return "" }
+        var pointer = ""
+        for character in sourceLine.unicodeScalars.prefix(column - 1) {
+            pointer.unicodeScalars.append(character == "\t" ? "\t" : " ")
+        }
+        pointer += "^" + String(repeating: "~", count: max(width, 1) - 1)
+        if let hint { pointer += " " + hint }
+        return sourceLine + "\n" + pointer + "\n"
+    }
+
+    /// The headline, the line and the caret, each on a line of its own.
+    public var text: String {
+        headline + "\n" + (line > 0 ? excerpt : hint.map { "    \($0)\n" } ?? "")
+    }
+}
+
+/// Gathers diagnostics; the files are known here, so that each becomes whole at once.
+struct DiagnosticSink: Sendable {
+    /// The most diagnostics of a kind that are kept.
+    static let limit = 1_000
+    /// The most characters of a line that are shown.
+    private static let lineLimit = 400
+
+    private(set) var errors: [Diagnostic] = []
+    private(set) var warnings: [Diagnostic] = []
+    private(set) var errorCount = 0
+    private(set) var warningCount = 0
+    private(set) var files: [NumberedFile] = []
+
+    /// Takes a file in, and gives it its number.
+    mutating func add(_ file: SourceFile) -> Int {
+        files.append(NumberedFile(file))
+        return files.count - 1
+    }
+
+    mutating func error(_ span: Span, _ message: String, hint: String? = nil) {
+        errorCount += 1
+        guard errors.count < Self.limit else { return }
+        errors.append(make(.error, span, message, hint))
+    }
+
+    mutating func warning(_ span: Span, _ message: String, hint: String? = nil) {
+        warningCount += 1
+        guard warnings.count < Self.limit else { return }
+        warnings.append(make(.warning, span, message, hint))
+    }
+
+    /// An error of a whole file, which may never have been opened.
+    mutating func fileError(_ name: String, _ message: String) {
+        errorCount += 1
+        guard errors.count < Self.limit else { return }
+        errors.append(
+            Diagnostic(
+                severity: .error, file: name, line: 0, column: 0, message: message, hint: nil, sourceLine: "", width: 1))
+    }
+
+    func line(of span: Span) -> Int {
+        let index = Int(span.file)
+        guard files.indices.contains(index) else { return 0 }
+        return files[index].line(at: Int(span.start))
+    }
+
+    func name(of span: Span) -> String {
+        let index = Int(span.file)
+        guard files.indices.contains(index) else { return "?" }
+        return files[index].source.name
+    }
+
+    /// All of them in the order of the text: files in the order of opening, lines, columns.
+    var sorted: [Diagnostic] {
+        let order = Dictionary(files.enumerated().map { ($1.source.name, $0) }, uniquingKeysWith: { first, _ in first })
+        return (errors + warnings).enumerated().sorted { left, right in
+            let leftKey = (order[left.element.file] ?? .max, left.element.line, left.element.column, left.offset)
+            let rightKey = (order[right.element.file] ?? .max, right.element.line, right.element.column, right.offset)
+            return leftKey < rightKey
+        }.map(\.element)
+    }
+
+    private func make(
+        _ severity: Diagnostic.Severity, _ span: Span, _ message: String, _ hint: String?
+    ) -> Diagnostic {
+        let index = Int(span.file)
+        guard files.indices.contains(index) else {
+            return Diagnostic(
+                severity: severity, file: "?", line: 0, column: 0, message: message, hint: hint, sourceLine: "",
+                width: 1)
+        }
+        let file = files[index]
+        let line = file.line(at: Int(span.start))
+        let (start, bytes) = file.lineBytes(line)
+        let before = bytes.prefix(max(Int(span.start) - start, 0))
+        let marked = bytes.dropFirst(before.count).prefix(max(Int(span.end - span.start), 0))
+        let shown = Self.harmless(bytes)
+        return Diagnostic(
+            severity: severity, file: file.source.name, line: line, column: Self.characters(before) + 1,
+            message: message, hint: hint, sourceLine: String(String.UnicodeScalarView(shown.prefix(Self.lineLimit))),
+            width: min(max(Self.characters(marked), 1), Self.lineLimit))
+    }
+
+    private static func characters(_ bytes: ArraySlice<UInt8>) -> Int {
+        String(decoding: bytes, as: UTF8.self).unicodeScalars.count
+    }
+
+    /// Control characters, which a terminal might obey, become a replacement character; the count stays.
+    private static func harmless(_ bytes: ArraySlice<UInt8>) -> [Unicode.Scalar] {
+        String(decoding: bytes, as: UTF8.self).unicodeScalars.map { scalar in
+            switch scalar.properties.generalCategory {
+            case .control where scalar != "\t", .format, .lineSeparator, .paragraphSeparator: "\u{FFFD}"
+            default: scalar
+            }
+        }
+    }
+}
+
+/// "Did you mean".
+enum Suggestion {
+    /// The most candidates that are looked at, and the longest word.
+    private static let candidateLimit = 10_000
+    private static let wordLimit = 64
+
+    /// The nearest candidate, if one is near enough to be what was meant.
+    static func nearest(to word: String, among candidates: some Sequence<String>) -> String? {
+        let bytes = Array(word.utf8)
+        guard !bytes.isEmpty, bytes.count <= wordLimit else { return nil }
+        var best: String?
+        var bestDistance = bytes.count <= 3 ? 2 : 3
+        for candidate in candidates.prefix(candidateLimit) {
+            let other = Array(candidate.utf8)
+            guard other.count <= wordLimit, abs(other.count - bytes.count) < bestDistance else { continue }
+            let distance = distance(bytes, other)
+            if distance > 0, distance < bestDistance, distance < max(bytes.count, other.count) {
+                best = candidate
+                bestDistance = distance
+            }
+        }
+        return best
+    }
+
+    /// `did you mean X?`, if something is near enough.
+    static func hint(_ word: String, among candidates: some Sequence<String>) -> String? {
+        nearest(to: word, among: candidates).map { "did you mean \($0)?" }
+    }
+
+    /// Insertions, deletions, substitutions and swaps of neighbours that turn one into the other.
+    private static func distance(_ left: [UInt8], _ right: [UInt8]) -> Int {
+        var beforeLast: [Int] = []
+        var last = Array(0...right.count)
+        for (row, byte) in left.enumerated() {
+            var current = [row + 1]
+            for (column, other) in right.enumerated() {
+                var cost = min(last[column + 1] + 1, current[column] + 1, last[column] + (byte == other ? 0 : 1))
+                if row > 0, column > 0, byte == right[column - 1], left[row - 1] == other {
+                    cost = min(cost, beforeLast[column - 1] + 1)
+                }
+                current.append(cost)
+            }
+            beforeLast = last
+            last = current
+        }
+        return last.last ?? 0
+    }
+}

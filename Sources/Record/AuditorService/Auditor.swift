@@ -1,0 +1,529 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+import Audit
+import Core
+import Linux
+import Logging
+import Messages
+
+/// The one writer of the trail: takes records from its channels, stamps and links them, and answers when they are on
+/// disk.
+///
+/// One thread. Each turn drains the channels that are ready into one batch, writes it with one write(2) and one
+/// fdatasync(2), and then answers every sender: that is the group commit.
+final class Auditor {
+    /// The most frames that one channel gives to a batch, so that none keeps the others waiting.
+    private static let framesPerTurn = 64
+    /// The most sessions at once.
+    static let sessionLimit = 65_536
+    /// The most sessions that are remembered after their channel has closed.
+    private static let pastLimit = 8_192
+    /// The most answers that wait for the monitor to read.
+    private static let outboxLimit = 4_096
+    /// Milliseconds between reports of the trail's place to the monitor.
+    private static let reportInterval: Int64 = 1_000
+
+    /// Where time comes from.
+    struct Time {
+        /// Milliseconds since 1970.
+        var wall: () -> UInt64 = { UInt64(max(0, Clock.wallMilliseconds())) }
+        /// Milliseconds that are never set back.
+        var monotonic: () -> Int64 = { Clock.monotonicMilliseconds() }
+    }
+
+    /// Who waits for an answer.
+    private enum Asker {
+        case monitor(number: UInt64)
+        case session(SessionID, number: UInt64)
+    }
+
+    private struct Item {
+        var item: Trail.Item
+        var asker: Asker?
+    }
+
+    private struct Session {
+        var channel: Channel?
+        var token: UInt64
+        var sender: Sender
+        var phase: SessionPhase
+        /// Whether another auditor had this session before, so that its end may be on the trail already.
+        var isAdopted: Bool
+        var origin: Record.Origin?
+        var account: ByteText?
+    }
+
+    private static let monitorToken: UInt64 = 0
+    private static let frontToken: UInt64 = 1
+
+    private let monitor: Channel
+    private let trail: Trail
+    private let gateway: Sender
+    private let time: Time
+    private let log: Logger
+    private let epoll: Epoll
+
+    private var front: (channel: Channel, sender: Sender)?
+    private var sessions: [SessionID: Session] = [:]
+    private var tokens: [UInt64: SessionID] = [:]
+    private var nextToken: UInt64 = 2
+    private var past: Set<SessionID> = []
+    private var pastOrder: [SessionID] = []
+    private var flood = RefusalFlood()
+    private var batch: [Item] = []
+    private var outbox: [[UInt8]] = []
+    private var hasRecovered = false
+    private var isReady = false
+    private var reported: (sequence: UInt64, isDurable: Bool, at: Int64) = (0, true, 0)
+    /// The status to end with, once it is time.
+    private(set) var exitStatus: Int32?
+
+    init(monitor: Channel, directory: Descriptor, gateway: Sender, digest: @escaping Digest, time: Time, log: Logger)
+        throws(SystemError)
+    {
+        self.monitor = monitor
+        self.gateway = gateway
+        self.time = time
+        self.log = log
+        trail = Trail(directory: directory, gateway: gateway, digest: digest)
+        epoll = try Epoll()
+        try epoll.add(monitor.descriptor, token: Self.monitorToken)
+    }
+
+    /// Serves until the monitor says stop or goes away.
+    func run() throws(SystemError) -> Int32 {
+        open()
+        while true {
+            try turn(waiting: timeout())
+            if let exitStatus { return exitStatus }
+        }
+    }
+
+    /// Opens the trail; the first record can come before it could be.
+    func open() {
+        tend()
+    }
+
+    private func timeout() -> Int32 {
+        let now = time.monotonic()
+        var due = trail.due(now: now)
+        if let flood = flood.due { due = min(due, flood) }
+        if reported.sequence != trail.sequence { due = min(due, reported.at + Self.reportInterval) }
+        return Int32(clamping: max(0, min(due - now, 1_000)))
+    }
+
+    /// One turn: everything that is ready, in one batch.
+    func turn(waiting milliseconds: Int32) throws(SystemError) {
+        // A channel that has no room keeps what is to go to the monitor until the next turn.
+        let events = try epoll.wait(milliseconds: milliseconds, limit: 256)
+        // ORDER: sessions and front before the monitor, so that what a session sent before it died is there before
+        // the monitor says that it did.
+        for event in events where event.token != Self.monitorToken {
+            if event.token == Self.frontToken { drainFront() } else if let id = tokens[event.token] { drain(id) }
+        }
+        for event in events where event.token == Self.monitorToken { drainMonitor() }
+        tend()
+    }
+
+    /// Ends the seconds that are over, writes the batch, answers, and reports.
+    private func tend() {
+        let now = time.monotonic()
+        for (login, stamp) in flood.flush(now: now, all: exitStatus != nil) {
+            batch.append(Item(item: Trail.Item(entry: .record(.login(login)), stamp: stamp)))
+        }
+        let wasFailing = trail.failure
+        trail.tick(wall: time.wall(), now: now)
+        commit()
+        if exitStatus != nil { trail.finish(wall: time.wall(), now: now) }
+        report(wasFailing: wasFailing, now: now)
+        flushOutbox()
+    }
+
+    private func commit() {
+        guard !batch.isEmpty else { return }
+        let items = batch
+        batch = []
+        let outcome = trail.commit(items.map(\.item), wall: time.wall(), now: time.monotonic())
+        for item in items {
+            guard let asker = item.asker else { continue }
+            answer(asker, item.item.entry, outcome)
+        }
+    }
+
+    private func answer(_ asker: Asker, _ entry: Entry, _ outcome: Trail.Outcome) {
+        switch asker {
+        case .monitor(let number):
+            tell(outcome == .failed ? .failed(number: number) : .durable(number: number, sequence: trail.sequence))
+        case .session(let id, let number):
+            if outcome == .failed, case .record(.command) = entry { sessions[id]?.phase.withdrawStart() }
+            guard let channel = sessions[id]?.channel else { return }
+            let frame: RecordAnswer = outcome == .failed ? .failed(number: number) : .durable(number: number)
+            do throws(SystemError) {
+                try channel.send(frame.encoded(), waiting: false)
+            } catch {
+                // A session that does not read its few answers, or is gone.
+                close(id)
+            }
+        }
+    }
+
+    // MARK: The monitor
+
+    private func tell(_ report: AuditorReport) {
+        guard outbox.count < Self.outboxLimit else {
+            log.error("the monitor reads no answers")
+            exitStatus = 70
+            return
+        }
+        outbox.append(report.encoded())
+    }
+
+    private func flushOutbox() {
+        while let first = outbox.first {
+            do throws(SystemError) {
+                try monitor.send(first, waiting: false)
+            } catch {
+                // What has no room waits; an end shows where the channel is read.
+                if error.wouldBlock { return }
+                outbox = []
+                return
+            }
+            outbox.removeFirst()
+        }
+    }
+
+    private func report(wasFailing: String?, now: Int64) {
+        if !isReady, trail.hasOpened {
+            isReady = true
+            tell(.ready(sequence: trail.sequence, notices: trail.notices))
+            for notice in trail.notices { log.warning("trail: \(notice)") }
+            reported = (trail.sequence, true, now)
+        }
+        let isDurable = trail.failure == nil
+        if isDurable != reported.isDurable {
+            if let failure = trail.failure {
+                let consequence =
+                    trail.settings.onFailure == .goOn
+                    ? "requests go on unrecorded, as on-failure continue says" : "every request is refused"
+                log.critical("the trail cannot be written: \(failure): \(consequence)")
+            } else {
+                log.notice("the trail can be written again")
+            }
+        } else if reported.sequence == trail.sequence || now - reported.at < Self.reportInterval {
+            return
+        }
+        reported = (trail.sequence, isDurable, now)
+        tell(.state(isDurable: isDurable, sequence: trail.sequence, text: trail.failure ?? ""))
+    }
+
+    private func drainMonitor() {
+        for _ in 0..<Self.framesPerTurn {
+            let received: Channel.Received
+            do throws(SystemError) {
+                received = try monitor.receive(limit: FrameFormat.limit, descriptorLimit: 1, waiting: false)
+            } catch {
+                return violation(ofMonitor: "\(error)")
+            }
+            switch received {
+            case .nothing:
+                return
+            case .closed:
+                // The commands end with the monitor; the next start records what was lost.
+                drainAll()
+                exitStatus = exitStatus ?? 0
+                return
+            case .message(let message):
+                do throws(FrameError) {
+                    let order = try AuditorOrder(frame: message.bytes)
+                    guard obey(order, message.descriptors) else { return violation(ofMonitor: "an order out of place") }
+                } catch {
+                    return violation(ofMonitor: "a frame that is none: \(error)")
+                }
+            }
+            if exitStatus != nil { return }
+        }
+    }
+
+    private func violation(ofMonitor what: String) {
+        log.critical("the monitor sent \(what)")
+        note(.closedChannel, "the monitor sent \(what)", session: nil, sender: gateway)
+        exitStatus = 70
+    }
+
+    /// Does what the monitor wants; false where it may not want it.
+    private func obey(_ order: AuditorOrder, _ descriptors: [Descriptor]) -> Bool {
+        switch order {
+        case .configure(let settings):
+            guard descriptors.isEmpty else { return false }
+            trail.settings = settings
+        case .session(let id, let pid, let hasStarted):
+            guard let channel = Self.channel(descriptors) else { return false }
+            open(id, pid: pid, hasStarted: hasStarted, channel)
+        case .recover:
+            guard descriptors.isEmpty else { return false }
+            recover()
+        case .front:
+            guard let channel = Self.channel(descriptors) else { return false }
+            openFront(channel)
+        case .record(let number, let record):
+            guard descriptors.isEmpty, RecordRight.monitorMaySend(record) else { return false }
+            add(.record(record), session: nil, sender: gateway, asker: .monitor(number: number))
+        case .sessionLost(let id, let reason):
+            guard descriptors.isEmpty else { return false }
+            lose(id, reason)
+        case .stop:
+            guard descriptors.isEmpty else { return false }
+            drainAll()
+            exitStatus = 0
+        }
+        return true
+    }
+
+    /// The one descriptor of an order, if it is a socket of ours.
+    private static func channel(_ descriptors: [Descriptor]) -> Channel? {
+        guard descriptors.count == 1, let descriptor = descriptors.first else { return nil }
+        let channel = Channel(descriptor)
+        guard (try? channel.peer()) != nil else { return nil }
+        return channel
+    }
+
+    // MARK: Front
+
+    private func openFront(_ channel: Channel) {
+        closeFront()
+        do throws(SystemError) {
+            try epoll.add(channel.descriptor, token: Self.frontToken)
+        } catch {
+            return log.error("front's channel: \(error)")
+        }
+        // Front's refusals have no session: they are the gateway's.
+        front = (channel, gateway)
+    }
+
+    private func closeFront() {
+        guard let front else { return }
+        epoll.remove(front.channel.descriptor)
+        self.front = nil
+    }
+
+    private func drainFront() {
+        for _ in 0..<Self.framesPerTurn {
+            guard let front else { return }
+            do throws(SystemError) {
+                switch try front.channel.receive(limit: FrameFormat.limit, waiting: false) {
+                case .nothing:
+                    return
+                case .closed:
+                    return closeFront()
+                case .message(let message):
+                    guard case .record(_, let record)? = try? RecordFrame(frame: message.bytes),
+                        RecordRight.frontMaySend(record)
+                    else {
+                        note(.closedChannel, "front sent what it may not", session: nil, sender: gateway)
+                        log.critical("front sent what it may not: its channel is closed")
+                        return closeFront()
+                    }
+                    add(.record(record), session: nil, sender: front.sender, asker: nil)
+                }
+            } catch {
+                note(.closedChannel, "front: \(error)", session: nil, sender: gateway)
+                return closeFront()
+            }
+        }
+    }
+
+    // MARK: Sessions
+
+    private func open(_ id: SessionID, pid: Int32, hasStarted: Bool, _ channel: Channel) {
+        close(id)
+        guard sessions.count < Self.sessionLimit else {
+            return log.error("more than \(Self.sessionLimit) sessions: session \(id) has no channel")
+        }
+        let token = nextToken
+        nextToken += 1
+        do throws(SystemError) {
+            try epoll.add(channel.descriptor, token: token)
+        } catch {
+            return log.error("session \(id): \(error)")
+        }
+        var sender = gateway
+        sender.pid = pid
+        sender.auid = .max
+        sender.ses = .max
+        var session = Session(
+            channel: channel, token: token, sender: sender, phase: SessionPhase(hasStarted: hasStarted),
+            isAdopted: hasStarted, origin: nil, account: nil)
+        if hasStarted, let known = trail.sessions.sessions.first(where: { $0.session == id }) {
+            session.origin = known.origin
+            session.account = known.account
+            session.sender.auid = known.sender.auid
+            session.sender.ses = known.sender.ses
+        }
+        sessions[id] = session
+        tokens[token] = id
+    }
+
+    /// Closes a session's channel; what is known of the session stays until its end is known.
+    private func close(_ id: SessionID) {
+        guard var session = sessions[id], let channel = session.channel else { return }
+        epoll.remove(channel.descriptor)
+        tokens[session.token] = nil
+        session.channel = nil
+        sessions[id] = session.phase.isComplete ? nil : session
+        if session.phase.isComplete { remember(id) }
+    }
+
+    private func remember(_ id: SessionID) {
+        guard past.insert(id).inserted else { return }
+        pastOrder.append(id)
+        if pastOrder.count > 2 * Self.pastLimit {
+            for old in pastOrder.prefix(Self.pastLimit) { past.remove(old) }
+            pastOrder.removeFirst(Self.pastLimit)
+        }
+    }
+
+    private func drainAll() {
+        drainFront()
+        for id in Array(sessions.keys) { drain(id) }
+    }
+
+    private func drain(_ id: SessionID) {
+        for _ in 0..<Self.framesPerTurn {
+            guard let session = sessions[id], let channel = session.channel else { return }
+            do throws(SystemError) {
+                switch try channel.receive(limit: FrameFormat.limit, waiting: false) {
+                case .nothing:
+                    return
+                case .closed:
+                    return close(id)
+                case .message(let message):
+                    guard let frame = try? RecordFrame(frame: message.bytes) else {
+                        return violation(of: id, "a frame that is none")
+                    }
+                    guard take(frame, of: id) else { return violation(of: id, "what its phase does not permit") }
+                }
+            } catch {
+                return violation(of: id, "\(error)")
+            }
+        }
+    }
+
+    private func violation(of id: SessionID, _ what: String) {
+        log.critical("session \(id) sent \(what): its channel is closed")
+        note(.closedChannel, "the session sent \(what)", session: id, sender: sessions[id]?.sender ?? gateway)
+        close(id)
+    }
+
+    /// Takes a session's frame; false where its phase does not permit it.
+    private func take(_ frame: RecordFrame, of id: SessionID) -> Bool {
+        guard var session = sessions[id] else { return false }
+        switch frame {
+        case .identity(let auid, let ses):
+            guard session.phase.identify(afterReplacement: session.isAdopted) else { return false }
+            session.sender.auid = auid
+            session.sender.ses = ses
+            sessions[id] = session
+        case .record(let number, let record):
+            guard session.phase.admit(record) else { return false }
+            if let (origin, account) = record.origin {
+                session.origin = origin
+                session.account = account ?? session.account
+            }
+            sessions[id] = session
+            if case .end = record, session.isAdopted, trail.sessions.isComplete(id) {
+                // The auditor before this one wrote it, and died before it answered.
+                answer(.session(id, number: number), .record(record), .durable)
+                return true
+            }
+            add(.record(record), session: id, sender: session.sender, asker: .session(id, number: number))
+        }
+        return true
+    }
+
+    /// Records that a session died before it had said its last word.
+    private func lose(_ id: SessionID, _ reason: Reason) {
+        drain(id)
+        close(id)
+        guard let session = sessions.removeValue(forKey: id) else {
+            // Unknown: it had said its last word here or to another auditor, or never had a channel here.
+            guard !past.contains(id), !trail.sessions.isComplete(id) else { return }
+            remember(id)
+            if let known = trail.sessions.sessions.first(where: { $0.session == id }) {
+                return lose(known, reason)
+            }
+            return add(.lostRequest(reason), session: id, sender: gateway, asker: nil)
+        }
+        remember(id)
+        guard let origin = session.origin else {
+            return add(.lostRequest(reason), session: id, sender: session.sender, asker: nil)
+        }
+        let entry: Entry
+        if session.phase.hasStarted {
+            entry = .record(.end(.lost(origin: origin, account: session.account ?? ByteText([]), reason: reason.name)))
+        } else {
+            entry = .record(
+                .login(
+                    Record.Login(
+                        origin: origin, account: session.account, remoteUser: nil, refusal: reason, rule: nil,
+                        revision: nil)))
+        }
+        add(entry, session: id, sender: session.sender, asker: nil)
+    }
+
+    private func lose(_ known: OpenSessions.Session, _ reason: Reason) {
+        let end = Record.End.lost(origin: known.origin, account: known.account, reason: reason.name)
+        add(.record(.end(end)), session: known.session, sender: known.sender, asker: nil)
+    }
+
+    /// Records as lost the sessions that the trail knows to have started, and that nobody has named as running.
+    private func recover() {
+        guard !hasRecovered else { return }
+        hasRecovered = true
+        for known in trail.sessions.sessions where sessions[known.session] == nil && !past.contains(known.session) {
+            remember(known.session)
+            lose(known, .unavailable)
+        }
+    }
+
+    // MARK: The batch
+
+    private func note(_ subject: Entry.Subject, _ detail: String, session: SessionID?, sender: Sender) {
+        add(.note(Entry.Note(subject: subject, detail: ByteText(detail))), session: session, sender: sender, asker: nil)
+    }
+
+    private func add(_ entry: Entry, session: SessionID?, sender: Sender, asker: Asker?) {
+        let stamp = Stamp(milliseconds: time.wall(), session: session, sender: sender)
+        if case .record(.login(let login)) = entry, login.refusal != nil,
+            !flood.admit(login, stamp, gateway: gateway, now: time.monotonic())
+        {
+            // It is counted, and its record comes within a second: it need not wait for that.
+            if let asker { answer(asker, entry, trail.failure == nil ? .durable : .failed) }
+            return
+        }
+        batch.append(Item(item: Trail.Item(entry: entry, stamp: stamp), asker: asker))
+    }
+}
+
+extension Record {
+    /// Where a session's record says that its request came from, and for whom.
+    fileprivate var origin: (Origin, ByteText?)? {
+        switch self {
+        case .authentication(let record): (record.origin, record.account)
+        case .login(let record): (record.origin, record.account)
+        case .command(let record): (record.origin, record.account)
+        case .end(let record): (record.origin, record.account)
+        case .notice(let record): (record.origin, record.account)
+        case .serviceStart, .serviceStop, .policyLoaded, .policyRejected: nil
+        }
+    }
+}
+
+extension Record.End {
+    /// The end of a session that nobody saw end.
+    fileprivate static func lost(origin: Record.Origin, account: ByteText, reason: String) -> Record.End {
+        Record.End(
+            origin: origin, account: account, outcome: .lost(reason: reason), bytesIn: 0, bytesOut: 0, bytesErr: 0,
+            milliseconds: 0, limit: nil, leftovers: nil)
+    }
+}

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+import Audit
+import Core
+import Linux
+
+/// The trail as the auditor keeps it: open and growing, or waiting for its disk to come back.
+final class Trail {
+    /// Milliseconds between attempts while the trail cannot be written.
+    static let retryInterval: Int64 = 250
+    /// Milliseconds after which unsynchronised lines are synchronised, with `durability batch`.
+    static let batchInterval: Int64 = 500
+    /// Milliseconds between looks at whether the file is still the one that was written.
+    static let inspectionInterval: Int64 = 1_000
+    /// The most entries that wait for the disk.
+    static let waitingLimit = 65_536
+    /// The most of them that are no ends: the rest is room for the ends of running commands.
+    static let waitingLimitOfOthers = 16_384
+    /// The most waiting entries that are written at once.
+    private static let writingLimit = 512
+
+    /// An entry that is to be written.
+    struct Item {
+        var entry: Entry
+        var stamp: Stamp
+
+        /// Whether it is written later where it cannot be now. A permit and a start are not: they did not happen.
+        var isKept: Bool {
+            switch entry {
+            case .record(.login(let login)): login.refusal != nil
+            case .record(.command): false
+            default: true
+            }
+        }
+
+        var isEnd: Bool {
+            if case .record(.end) = entry { true } else { false }
+        }
+    }
+
+    /// What became of a batch.
+    enum Outcome: Sendable, Hashable {
+        /// Its records are where the settings want them.
+        case durable
+        /// They could not be written, and the settings say to go on.
+        case goingOn
+        /// They could not be written.
+        case failed
+    }
+
+    /// How it is kept.
+    var settings = AuditSettings()
+    /// The last record.
+    var sequence: UInt64 { chain.position.sequence }
+    /// Why it cannot be written; nil where it can.
+    private(set) var failure: String?
+    /// The sessions near the end of the trail, as they stood when it was opened first.
+    private(set) var sessions = OpenSessions()
+    /// What was found at opening, for people.
+    private(set) var notices: [String] = []
+    /// Whether it was ever open.
+    private(set) var hasOpened = false
+
+    private let directory: Descriptor
+    private let digest: Digest
+    /// Whose process the trail's own notes speak of.
+    private let gateway: Sender
+    private var file: TrailFile?
+    private var chain: Chain
+    private var waiting: [Item] = []
+    private var waitingOthers = 0
+    private var lost = 0
+    private var retryAt: Int64 = 0
+    private var unsynchronisedSince: Int64?
+    private var inspectedAt: Int64 = 0
+
+    init(directory: Descriptor, gateway: Sender, digest: @escaping Digest) {
+        self.directory = directory
+        self.gateway = gateway
+        self.digest = digest
+        chain = Chain(after: .start, digest: digest)
+    }
+
+    /// Writes a batch, and what waits before it.
+    ///
+    /// On `durable` all of it is in the file, and with `durability sync` on disk. Otherwise none of it is; what is kept
+    /// is written when the disk is back.
+    func commit(_ batch: [Item], wall: UInt64, now: Int64) -> Outcome {
+        guard !batch.isEmpty else { return .durable }
+        if restore(wall: wall, now: now), write(batch, now: now) { return .durable }
+        for item in batch { keep(item, always: settings.onFailure == .goOn) }
+        return settings.onFailure == .goOn ? .goingOn : .failed
+    }
+
+    /// Does what is due: writes what waits, synchronises, looks after the file.
+    func tick(wall: UInt64, now: Int64) {
+        guard restore(wall: wall, now: now), let file else { return }
+        if let since = unsynchronisedSince, now - since >= Self.batchInterval || settings.durability == .sync {
+            synchronise(file, now: now)
+        }
+        if now - inspectedAt >= Self.inspectionInterval {
+            inspectedAt = now
+            // A trail that somebody else changes is no trail: what was written goes aside, and a new segment begins.
+            if (try? file.isUntouched()) != true {
+                fail("the file was changed, moved or removed", now: now, reopening: true)
+            }
+        }
+    }
+
+    /// When `tick` has something to do at the latest.
+    func due(now: Int64) -> Int64 {
+        if failure != nil || file == nil { return retryAt }
+        if let since = unsynchronisedSince { return since + Self.batchInterval }
+        return now + Self.inspectionInterval
+    }
+
+    /// Writes and synchronises what can be, before the process ends.
+    func finish(wall: UInt64, now: Int64) {
+        retryAt = now
+        if restore(wall: wall, now: now), let file, unsynchronisedSince != nil { synchronise(file, now: now) }
+    }
+
+    private func synchronise(_ file: TrailFile, now: Int64) {
+        do throws(SystemError) {
+            try file.synchronize()
+            unsynchronisedSince = nil
+        } catch {
+            // What was answered for may not be on disk: that cannot be taken back, only said.
+            unsynchronisedSince = nil
+            lost += 1
+            fail("\(error)", now: now, reopening: true)
+        }
+    }
+
+    /// Whether the trail can be appended to, after whatever it takes and is due.
+    private func restore(wall: UInt64, now: Int64) -> Bool {
+        if file != nil, failure == nil { return true }
+        guard now >= retryAt else { return false }
+        let wasFailing = failure
+        do throws(TrailFileError) {
+            try reopen(wall: wall)
+        } catch {
+            fail("\(error)", now: now, reopening: false)
+            return false
+        }
+        let why = wasFailing.map { "the trail could not be written: \($0)" }
+        if let why { put(Entry.Note(subject: .writableAgain, detail: ByteText(why)), first: true, wall: wall) }
+        if lost > 0 {
+            put(Entry.Note(subject: .lostRecords, detail: ByteText("\(lost) records")), first: false, wall: wall)
+        }
+        while !waiting.isEmpty {
+            let part = Array(waiting.prefix(Self.writingLimit))
+            guard write(part, now: now) else {
+                // The notes are made anew at the next attempt.
+                waiting.removeAll {
+                    if case .note(let note) = $0.entry { note.subject == .writableAgain } else { false }
+                }
+                recount()
+                return false
+            }
+            waiting.removeFirst(part.count)
+        }
+        recount()
+        lost = 0
+        failure = nil
+        return true
+    }
+
+    private func put(_ note: Entry.Note, first: Bool, wall: UInt64) {
+        let item = Item(
+            entry: .note(note), stamp: Stamp(milliseconds: wall, session: nil, sender: gateway))
+        if first { waiting.insert(item, at: 0) } else { waiting.append(item) }
+    }
+
+    private func recount() {
+        waitingOthers = waiting.count { !$0.isEnd }
+    }
+
+    private func reopen(wall: UInt64) throws(TrailFileError) {
+        if let file {
+            do throws(SystemError) {
+                try file.repair()
+                return
+            } catch {
+                self.file = nil
+            }
+        }
+        let (file, opening) = try TrailFile.open(
+            in: directory, expecting: hasOpened ? chain.position : nil, digest: digest)
+        self.file = file
+        chain = Chain(after: opening.position, startsSegment: opening.startsSegment, digest: digest)
+        if !hasOpened {
+            hasOpened = true
+            sessions = opening.sessions
+        }
+        for note in opening.notes {
+            notices.append(note.detail.printable)
+            put(note, first: false, wall: wall)
+        }
+    }
+
+    /// Appends a batch; on failure the file is cut back to what it was.
+    private func write(_ batch: [Item], now: Int64) -> Bool {
+        guard let file else { return false }
+        var next = chain
+        var text: [UInt8] = []
+        text.reserveCapacity(batch.count * 512)
+        for item in batch { next.append(item.entry, item.stamp, to: &text) }
+        do throws(SystemError) {
+            try file.append(text, synchronously: settings.durability == .sync)
+        } catch {
+            fail("\(error)", now: now, reopening: false)
+            // What is there of the batch goes at once, so that a reader finds no torn line; else at the next attempt.
+            try? file.repair()
+            return false
+        }
+        chain = next
+        if settings.durability == .sync {
+            unsynchronisedSince = nil
+        } else if unsynchronisedSince == nil {
+            unsynchronisedSince = now
+        }
+        return true
+    }
+
+    private func fail(_ reason: String, now: Int64, reopening: Bool) {
+        failure = reason
+        retryAt = reopening ? now : now + Self.retryInterval
+        if reopening { file = nil }
+    }
+
+    private func keep(_ item: Item, always: Bool) {
+        guard item.isKept || always else { return }
+        guard waiting.count < Self.waitingLimit, item.isEnd || waitingOthers < Self.waitingLimitOfOthers else {
+            lost += 1
+            return
+        }
+        waiting.append(item)
+        if !item.isEnd { waitingOthers += 1 }
+    }
+}

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+public import Audit
+import Core
+public import Linux
+
+/// Why a trail cannot be opened.
+public enum TrailFileError: Error, Sendable, Hashable, CustomStringConvertible {
+    /// A system call failed.
+    case system(SystemError)
+    /// Another process writes it.
+    case locked
+    /// It is not a file of this process's user with one name.
+    case notOurs
+
+    /// What is wrong, and what to do.
+    public var description: String {
+        switch self {
+        case .system(let error): "\(error)"
+        case .locked: "another auditor writes it: is another gateway running on this state directory?"
+        case .notOurs: "it is not a regular file of the auditor's own user with one name: move it away"
+        }
+    }
+}
+
+/// The trail's file: opened, checked and locked; appended to and nothing else.
+public final class TrailFile {
+    /// Its name in the directory.
+    public static let name = "trail.log"
+
+    /// The most bytes from the end that are searched for sessions without an end.
+    public static let recoveryWindow: Int64 = 8 << 20
+
+    /// What was found when it was opened.
+    public struct Opening: Sendable {
+        /// The last record, and whether the next one begins a segment.
+        public var position: ChainPosition
+        /// Whether the next line is the first of a segment that follows another one.
+        public var startsSegment: Bool
+        /// What there is to say.
+        public var notes: [Entry.Note]
+        /// The sessions near the end that started a command.
+        public var sessions: OpenSessions
+    }
+
+    private let directory: Descriptor
+    private let writer: Descriptor
+    private let identity: (device: UInt64, inode: UInt64)
+    /// The bytes of whole lines: where the next one goes.
+    private(set) var size: Int64
+
+    private init(directory: Descriptor, writer: Descriptor, status: FileStatus) {
+        self.directory = directory
+        self.writer = writer
+        identity = (status.device, status.inode)
+        size = status.size
+    }
+
+    /// Opens the trail in a directory, makes it where there is none, and checks its end.
+    ///
+    /// A torn last line is set aside in a file of its own; a segment with a broken chain is moved aside as a whole, and
+    /// a new one is started. Nothing is ever deleted.
+    ///
+    /// - Parameters:
+    ///   - directory: The directory, open for reading; only this process's user writes there.
+    ///   - expected: The last record as this process wrote it, where it had the trail open before.
+    ///   - digest: SHA-256.
+    public static func open(
+        in directory: Descriptor, expecting expected: ChainPosition? = nil, digest: @escaping Digest
+    ) throws(TrailFileError) -> (TrailFile, Opening) {
+        let result: Result<(TrailFile, Opening), TrailFileError>
+        do throws(SystemError) {
+            result = try openTrail(in: directory, expecting: expected, digest: digest)
+        } catch {
+            throw .system(error)
+        }
+        return try result.get()
+    }
+
+    private static func openTrail(
+        in directory: Descriptor, expecting expected: ChainPosition?, digest: @escaping Digest
+    ) throws(SystemError) -> Result<(TrailFile, Opening), TrailFileError> {
+        var opening = Opening(position: .start, startsSegment: false, notes: [], sessions: OpenSessions())
+        // Twice: a broken segment is moved aside, and then there is none.
+        while true {
+            let writer = try File.open(
+                name, below: directory, [.writing, .appending, .creating, .noFollow, .nonBlocking], mode: 0o600)
+            guard try File.lock(writer) else { return .failure(.locked) }
+            let status = try File.status(writer)
+            guard status.kind == .regular, status.links == 1, status.uid == Process.userID else {
+                return .failure(.notOurs)
+            }
+            if status.mode != 0o600 { try File.setMode(writer, 0o600) }
+            let reader = try File.open(name, below: directory, [.reading, .noFollow, .nonBlocking])
+            let file = TrailFile(directory: directory, writer: writer, status: status)
+
+            let tail = try read(reader, from: max(0, status.size - Int64(TailCheck.window)), to: status.size)
+            let check = TailCheck(tail: tail, isWhole: tail.count == Int(status.size), digest: digest)
+            opening.sessions.take(
+                try read(reader, from: max(0, status.size - recoveryWindow), to: status.size),
+                isWhole: status.size <= recoveryWindow)
+            switch check {
+            case .empty:
+                // A new segment goes on where the one before ended, if this process knows.
+                if !opening.startsSegment, let expected, expected != .start {
+                    opening.position = expected
+                    opening.startsSegment = true
+                    opening.notes.append(
+                        Entry.Note(
+                            subject: .brokenChain,
+                            detail: "the trail was removed or emptied while it was written; a new segment is started"))
+                }
+                try File.synchronize(directory)
+            case .whole(let position):
+                if let expected, expected != position {
+                    try file.moveAside(
+                        "it ends with record \(position.sequence), but \(expected.sequence) was written last",
+                        continuing: expected, &opening)
+                    continue
+                }
+                opening.position = position
+            case .torn(let position, let bytes):
+                try file.setAside(reader, bytes: bytes, after: position, &opening)
+                if let expected, expected != position {
+                    try file.moveAside(
+                        "it ends with record \(position.sequence), but \(expected.sequence) was written last",
+                        continuing: expected, &opening)
+                    continue
+                }
+                opening.position = position
+            case .broken(let fault, let last):
+                try file.moveAside("near its end: \(fault)", continuing: expected ?? last ?? .start, &opening)
+                continue
+            }
+            return .success((file, opening))
+        }
+    }
+
+    private static func read(_ reader: Descriptor, from start: Int64, to end: Int64) throws(SystemError) -> [UInt8] {
+        var bytes: [UInt8] = []
+        while start + Int64(bytes.count) < end {
+            let part = try File.read(
+                reader, at: start + Int64(bytes.count), limit: min(1 << 20, Int(end - start) - bytes.count))
+            if part.isEmpty { break }
+            bytes += part
+        }
+        return bytes
+    }
+
+    /// A name in the directory that nothing has.
+    private func freeName(_ kind: String) throws(SystemError) -> String {
+        let taken = Set(try Directory.names(directory))
+        let stem = "\(Self.name).\(kind)-\(Clock.wallMilliseconds() / 1_000)"
+        var name = stem
+        var count = 1
+        while taken.contains(ByteText(name)) {
+            count += 1
+            name = "\(stem)-\(count)"
+        }
+        return name
+    }
+
+    /// Copies a torn last line into a file of its own, and cuts it off.
+    private func setAside(
+        _ reader: Descriptor, bytes: Int, after position: ChainPosition, _ opening: inout Opening
+    ) throws(SystemError) {
+        let whole = size - Int64(bytes)
+        let name = try freeName("torn")
+        let copy = try File.open(
+            name, below: directory, [.writing, .creating, .exclusive, .noFollow], mode: 0o600)
+        try copy.writeAll(try Self.read(reader, from: whole, to: size))
+        // ORDER: the copy is on disk before the original goes.
+        try File.synchronize(copy)
+        try File.synchronize(directory)
+        try File.truncate(writer, to: whole)
+        try File.synchronize(writer)
+        size = whole
+        opening.notes.append(
+            Entry.Note(
+                subject: .tornLine,
+                detail: ByteText("\(bytes) bytes after record \(position.sequence) are set aside in \(name)")))
+    }
+
+    /// Moves the segment aside; whoever opens the trail next starts a new one.
+    private func moveAside(
+        _ fault: String, continuing position: ChainPosition, _ opening: inout Opening
+    ) throws(SystemError) {
+        let name = try freeName("broken")
+        try File.rename(Self.name, to: name, below: directory)
+        try File.synchronize(directory)
+        opening.position = position
+        opening.startsSegment = true
+        opening.notes.append(
+            Entry.Note(
+                subject: .brokenChain,
+                detail: ByteText("\(fault); the segment is set aside in \(name), and a new one is started")))
+    }
+
+    /// Appends whole lines.
+    ///
+    /// - Throws: nothing of them is there then, or `repair` is needed before anything else is appended.
+    func append(_ text: [UInt8], synchronously: Bool) throws(SystemError) {
+        var rest = text[...]
+        while !rest.isEmpty {
+            let count = try writer.write(rest)
+            // write(2) of a positive count to a file never gives 0; if it did, this would not end.
+            guard count > 0 else { throw SystemError(5 /* EIO */, "write") }
+            rest = rest.dropFirst(count)
+        }
+        if synchronously { try File.synchronize(writer) }
+        size += Int64(text.count)
+    }
+
+    /// Waits until what was appended is on disk.
+    func synchronize() throws(SystemError) {
+        try File.synchronize(writer)
+    }
+
+    /// Cuts off what a failed write left, back to the last whole line.
+    func repair() throws(SystemError) {
+        if try File.status(writer).size > size { try File.truncate(writer, to: size) }
+    }
+
+    /// Whether the file is still the one that the name stands for, and as long as what was written.
+    func isUntouched() throws(SystemError) -> Bool {
+        let own = try File.status(writer)
+        let named = try File.open(Self.name, below: directory, [.reading, .noFollow, .nonBlocking])
+        let status = try File.status(named)
+        return own.size == size && (status.device, status.inode) == identity
+    }
+}
+
+extension OpenSessions {
+    /// Looks at the lines of a file's last bytes; the first, cut one is passed over.
+    mutating func take(_ tail: [UInt8], isWhole: Bool) {
+        var rest = tail[...]
+        if !isWhole { rest = rest.drop { $0 != UInt8(ascii: "\n") }.dropFirst() }
+        while let newline = rest.firstIndex(of: UInt8(ascii: "\n")) {
+            take(rest[..<newline])
+            rest = rest[newline...].dropFirst()
+        }
+    }
+}

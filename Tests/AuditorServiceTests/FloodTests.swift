@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+import Audit
+import Core
+import Linux
+import Messages
+import Testing
+
+@testable import AuditorService
+
+/// Beyond ten refusals a second from one source, one record a second stands for the further ones of a reason.
+@Suite struct FloodTests {
+    private func counts(_ gateway: Gateway) throws -> [(reason: Reason?, count: Int, session: SessionID?)] {
+        try gateway.lines.map { line in
+            guard case .record(.login(let login))? = Entry(line: line) else { return (nil, 0, nil) }
+            return (login.refusal, login.count, line.stamp.session)
+        }
+    }
+
+    @Test func furtherRefusalsAreCounted() throws {
+        let gateway = try Gateway()
+        let (front, other) = try Channel.pair()
+        try gateway.order(.front(pid: 200), [other.descriptor])
+        try gateway.turn()
+        for number in 0..<25 {
+            let reason: Reason = number < 20 ? .sourcePort : .limit
+            try front.send(RecordFrame.record(number: 1, record: refused(reason)).encoded(), waiting: false)
+        }
+        try front.send(
+            RecordFrame.record(number: 1, record: refused(.limit, from: "10.9.9.9")).encoded(), waiting: false)
+        try gateway.turn()
+        #expect(try counts(gateway).map(\.count) == Array(repeating: 1, count: 11))
+        try gateway.turn(after: 1_000)
+        let later = try counts(gateway).dropFirst(11).sorted { $0.count > $1.count }
+        #expect(later.map(\.count) == [10, 5])
+        #expect(later.map(\.reason) == [.sourcePort, .limit])
+        // The next second begins anew.
+        try front.send(RecordFrame.record(number: 1, record: refused(.limit)).encoded(), waiting: false)
+        try gateway.turn()
+        #expect(try counts(gateway).last?.count == 1)
+        #expect(try gateway.verify().sequence == 14)
+    }
+
+    /// A session that is refused in a flood need not wait for the second to end.
+    @Test func aCountedRefusalIsAnsweredAtOnce() throws {
+        let gateway = try Gateway()
+        for number in 1...12 {
+            #expect(try gateway.session(UInt8(number)).record(refused(.noRule)) == [.durable(number: 1)])
+        }
+        #expect(try gateway.lines.count == 10)
+        try gateway.turn(after: 1_000)
+        let last = try #require(try counts(gateway).last)
+        #expect(last.count == 2)
+        // It speaks of two sessions, and so names none.
+        #expect(last.session == nil)
+    }
+
+    @Test func aSingleFurtherRefusalKeepsItsSession() throws {
+        let gateway = try Gateway()
+        for number in 1...11 { try gateway.session(UInt8(number)).record(refused(.noRule)) }
+        try gateway.turn(after: 1_000)
+        let last = try #require(try counts(gateway).last)
+        #expect(last.count == 1)
+        #expect(last.session == SessionID(bytes: Array(repeating: 11, count: 16)))
+    }
+
+    @Test func whatIsCountedIsWrittenAtStop() throws {
+        let gateway = try Gateway()
+        for number in 1...15 { try gateway.session(UInt8(number)).record(refused(.noRule)) }
+        try gateway.order(.stop)
+        try gateway.turn()
+        #expect(try counts(gateway).map(\.count).reduce(0, +) == 15)
+    }
+
+    @Test func permitsAreNeverCounted() throws {
+        let gateway = try Gateway()
+        for number in 1...30 { try gateway.session(UInt8(number)).record(permitted) }
+        #expect(try gateway.lines.count == 30)
+    }
+}

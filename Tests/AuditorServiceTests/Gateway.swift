@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+import Audit
+import Core
+import Foundation
+import Linux
+import Logging
+import Messages
+import Testing
+
+@testable import AuditorService
+
+/// A directory that is removed with its last owner.
+final class TemporaryDirectory {
+    let path: String
+
+    init() throws {
+        path = FileManager.default.temporaryDirectory.appendingPathComponent("portcullis-\(UUID().uuidString)").path
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
+    }
+
+    deinit {
+        try? FileManager.default.removeItem(atPath: path)
+    }
+}
+
+/// A clock that goes when it is told to.
+final class TestClock {
+    var milliseconds: Int64 = 1_795_212_781_000
+}
+
+/// An auditor with a monitor's end in the test's hand. It runs when it is told to, in the test's own thread.
+final class Gateway {
+    let directory: TemporaryDirectory
+    let clock = TestClock()
+    private(set) var auditor: Auditor
+    private(set) var monitor: Channel
+    private(set) var reports: [AuditorReport] = []
+
+    let sender = Sender(pid: 100, uid: 0, auid: .max, ses: .max, executable: "/usr/sbin/portcullisd")
+
+    init(in directory: TemporaryDirectory? = nil, settings: AuditSettings = AuditSettings()) throws {
+        self.directory = try directory ?? TemporaryDirectory()
+        (auditor, monitor) = try Self.start(self.directory, clock, sender)
+        try order(.configure(settings: settings))
+        try turn()
+    }
+
+    private static func start(
+        _ directory: TemporaryDirectory, _ clock: TestClock, _ sender: Sender
+    ) throws -> (Auditor, Channel) {
+        let (own, other) = try Channel.pair()
+        let auditor = try Auditor(
+            monitor: other, directory: try File.open(directory.path, [.reading, .directory]), gateway: sender,
+            digest: sha256,
+            time: Auditor.Time(wall: { UInt64(clock.milliseconds) }, monotonic: { clock.milliseconds }),
+            log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        auditor.open()
+        return (auditor, own)
+    }
+
+    /// Ends this auditor as kill -9 would, and starts another on the same trail.
+    func restart() throws {
+        auditor = try {
+            // The old one lets go of its lock first.
+            let (own, other) = try Channel.pair()
+            monitor = own
+            let directory = try TemporaryDirectory()
+            return try Auditor(
+                monitor: other, directory: try File.open(directory.path, [.reading, .directory]), gateway: sender,
+                digest: sha256, time: Auditor.Time(), log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        }()
+        (auditor, monitor) = try Self.start(directory, clock, sender)
+        reports = []
+    }
+
+    /// The monitor's end goes away.
+    func closeMonitor() throws {
+        monitor = try Channel.pair().0
+    }
+
+    func order(_ order: AuditorOrder, _ descriptors: [Descriptor] = []) throws {
+        try monitor.send(order.encoded(), descriptors: descriptors)
+    }
+
+    /// Lets the auditor do what there is to do.
+    func turn(after milliseconds: Int64 = 0) throws {
+        clock.milliseconds += milliseconds
+        for _ in 0..<3 where auditor.exitStatus == nil { try auditor.turn(waiting: 0) }
+        while case .message(let message) = try monitor.receive(limit: FrameFormat.limit, waiting: false) {
+            reports.append(try AuditorReport(frame: message.bytes))
+        }
+    }
+
+    /// A session's own end of its channel.
+    func session(_ byte: UInt8, hasStarted: Bool = false) throws -> TestSession {
+        let id = try #require(SessionID(bytes: Array(repeating: byte, count: 16)))
+        let (own, other) = try Channel.pair()
+        try order(.session(session: id, pid: 4_000 + Int32(byte), hasStarted: hasStarted), [other.descriptor])
+        try turn()
+        return TestSession(id: id, channel: own, gateway: self)
+    }
+
+    var path: String { directory.path + "/trail.log" }
+
+    var text: [UInt8] { FileManager.default.contents(atPath: path).map { Array($0) } ?? [] }
+
+    /// The trail's lines, each read back.
+    var lines: [TrailLine] {
+        get throws {
+            try text.split(separator: UInt8(ascii: "\n")).map { try #require(TrailLine($0)) }
+        }
+    }
+
+    var entries: [Entry] {
+        get throws { try lines.map { try #require(Entry(line: $0)) } }
+    }
+
+    var names: [String] {
+        get throws { try FileManager.default.contentsOfDirectory(atPath: directory.path).sorted() }
+    }
+
+    /// Checks the whole chain.
+    @discardableResult
+    func verify(after position: ChainPosition? = nil) throws -> ChainPosition {
+        var verifier = TrailVerifier(after: position, digest: sha256)
+        try verifier.take(text)
+        try verifier.finish()
+        return verifier.position
+    }
+}
+
+/// A session, as the auditor sees one.
+struct TestSession {
+    let id: SessionID
+    let channel: Channel
+    let gateway: Gateway
+
+    func send(_ frame: RecordFrame) throws {
+        try channel.send(frame.encoded(), waiting: false)
+    }
+
+    func send(_ record: Record, number: UInt64 = 1) throws {
+        try send(.record(number: number, record: record))
+    }
+
+    /// The answers that have come.
+    func answers() throws -> [RecordAnswer] {
+        var found: [RecordAnswer] = []
+        while case .message(let message) = try channel.receive(limit: FrameFormat.limit, waiting: false) {
+            found.append(try RecordAnswer(frame: message.bytes))
+        }
+        return found
+    }
+
+    var isClosed: Bool {
+        get throws {
+            if case .closed = try channel.receive(limit: FrameFormat.limit, waiting: false) { true } else { false }
+        }
+    }
+
+    /// Sends a record and lets the auditor answer it.
+    @discardableResult
+    func record(_ record: Record, number: UInt64 = 1) throws -> [RecordAnswer] {
+        try send(record, number: number)
+        try gateway.turn()
+        return try answers()
+    }
+}
+
+let origin = Record.Origin(service: .rsh, address: IPAddress("10.1.2.3"), port: 1_022)
+let rule = RuleReference(name: "uptime", place: FilePlace(file: "portcullis.policy", line: 49))
+
+let checked = Record.authentication(
+    Record.Authentication(origin: origin, account: "alice", grantors: "rhosts", failure: nil, detail: nil))
+let permitted = Record.login(
+    Record.Login(origin: origin, account: "alice", remoteUser: "bob", refusal: nil, rule: rule, revision: Revision.none)
+)
+let started = Record.command(
+    Record.Command(
+        origin: origin, account: "alice", commandLine: "uptime", program: "/usr/bin/uptime", argumentCount: 1,
+        sandbox: "strict"))
+let ended = Record.end(
+    Record.End(
+        origin: origin, account: "alice", outcome: .status(0), bytesIn: 0, bytesOut: 61, bytesErr: 0, milliseconds: 9,
+        limit: nil, leftovers: 0))
+let noticed = Record.notice(Record.Notice(origin: origin, account: "alice", operation: "home", detail: "gone"))
+
+func refused(_ reason: Reason, from address: String = "10.1.2.3", count: Int = 1) -> Record {
+    .login(
+        Record.Login(
+            origin: Record.Origin(service: .rsh, address: IPAddress(address), port: 1_022), account: "alice",
+            remoteUser: "bob", refusal: reason, rule: nil, revision: nil, count: count))
+}
+
+func lost(_ reason: Reason) -> Record {
+    .end(
+        Record.End(
+            origin: origin, account: "alice", outcome: .lost(reason: reason.name), bytesIn: 0, bytesOut: 0, bytesErr: 0,
+            milliseconds: 0, limit: nil, leftovers: nil))
+}

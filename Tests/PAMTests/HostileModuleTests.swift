@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+import Core
+import Linux
+import PAM
+import Testing
+
+/// A PAM module of our own that misbehaves as its argument says, built with the C compiler at hand.
+final class HostileModule {
+    /// The C compiler; nil where there is none.
+    static let compiler = ["/usr/bin/cc", "/usr/bin/clang", "/usr/local/bin/clang"].first {
+        File.isExecutable(Array($0.utf8))
+    }
+
+    /// Where it lies.
+    let path: String
+
+    private static let source = """
+        #include <security/pam_modules.h>
+        #include <stdlib.h>
+        #include <string.h>
+        #include <unistd.h>
+        static int act(pam_handle_t *h, int argc, const char **argv) {
+            const char *what = argc > 0 ? argv[0] : "";
+            if (!strcmp(what, "user")) return pam_set_item(h, PAM_USER, "root");
+            if (!strcmp(what, "uid")) return seteuid(65534) == 0 ? PAM_SUCCESS : PAM_SYSTEM_ERR;
+            if (!strcmp(what, "expired")) return PAM_NEW_AUTHTOK_REQD;
+            if (!strncmp(what, "ask", 3)) {
+                const struct pam_conv *conv = NULL;
+                if (pam_get_item(h, PAM_CONV, (const void **)&conv) != PAM_SUCCESS) return PAM_SYSTEM_ERR;
+                struct pam_message one = {PAM_PROMPT_ECHO_OFF, "Verification code: "};
+                struct pam_message two = {PAM_PROMPT_ECHO_OFF, "Password: "};
+                struct pam_message three = {PAM_PROMPT_ECHO_ON, "Password: "};
+                struct pam_message info = {PAM_TEXT_INFO, "Password: "};
+                const struct pam_message *list[2] = {&info, &two};
+                if (!strcmp(what, "ask-code")) list[1] = &one;
+                if (!strcmp(what, "ask-echo")) list[1] = &three;
+                if (!strcmp(what, "ask-both")) { list[0] = &two; list[1] = &one; }
+                struct pam_response *answers = NULL;
+                int code = conv->conv(2, list, &answers, conv->appdata_ptr);
+                if (code != PAM_SUCCESS) return PAM_SUCCESS;  // It would let everybody in.
+                int right = answers[1].resp != NULL && !strcmp(answers[1].resp, "canary");
+                free(answers[0].resp);
+                free(answers[1].resp);
+                free(answers);
+                return right ? PAM_SUCCESS : PAM_AUTH_ERR;
+            }
+            return PAM_SUCCESS;
+        }
+        int pam_sm_authenticate(pam_handle_t *h, int f, int c, const char **v) { return act(h, c, v); }
+        int pam_sm_setcred(pam_handle_t *h, int f, int c, const char **v) { return act(h, c, v); }
+        int pam_sm_acct_mgmt(pam_handle_t *h, int f, int c, const char **v) { return act(h, c, v); }
+        int pam_sm_open_session(pam_handle_t *h, int f, int c, const char **v) { return act(h, c, v); }
+        int pam_sm_close_session(pam_handle_t *h, int f, int c, const char **v) { return act(h, c, v); }
+
+        """
+
+    init(_ name: String) throws {
+        let base = "/etc/pam.d/portcullis-test-\(Process.id)-\(name)"
+        path = base + ".so"
+        defer { try? File.remove(base + ".c") }
+        let file = try File.open(base + ".c", [.writing, .creating, .exclusive])
+        try file.writeAll(Array(Self.source.utf8))
+        let compiler = try #require(Self.compiler)
+        let arguments = [compiler, "-shared", "-fPIC", "-o", path, base + ".c"].map { Array($0.utf8) }
+        let status = try inChild {
+            _ = Process.execute(
+                Array(compiler.utf8), arguments: arguments,
+                environment: [Array("PATH=/usr/local/bin:/usr/bin:/bin".utf8)])
+            return 127
+        }
+        #expect(status == 0)
+    }
+
+    deinit {
+        try? File.remove(path)
+    }
+}
+
+/// Runs something in a process of its own and says with which status it ended.
+func inChild(_ body: () -> Int32) throws -> Int32? {
+    switch try Process.fork() {
+    case .child:
+        Process.exitNow(body())
+    case .parent(let pid):
+        let handle = try ProcessHandle(pid: pid)
+        var entries = [Poll.Entry(handle.descriptor)]
+        while !entries.contains(where: \.isReadable) { try Poll.wait(&entries, milliseconds: -1) }
+        guard case .exited(let status)? = handle.reap() else { return nil }
+        return Int32(status)
+    }
+}
+
+@Suite(
+    .serialized,
+    .enabled(if: Process.isRoot && HostileModule.compiler != nil, "needs root and a C compiler: it builds a PAM module")
+)
+struct HostileModuleTests {
+    /// Runs a test with a transaction of a service in whose lines `HOSTILE` stands for the module.
+    private func with(_ lines: [String], _ test: (PAMTransaction) throws -> Void) throws {
+        let module = try HostileModule("hostile")
+        let service = try TestService("hostile", lines.map { $0.replacing("HOSTILE", with: module.path) })
+        let pam = try PAMTransaction(
+            service: service.name, user: try #require(UserName("nobody")), remoteHost: IPAddress(v4: 0x7F00_0001),
+            remoteUser: nil, terminal: .rexec)
+        try withExtendedLifetime((module, service)) { try test(pam) }
+    }
+
+    @Test func thePasswordGoesToAPasswordPromptThatComesWithAText() throws {
+        try with(["auth required HOSTILE ask"]) { pam in
+            try pam.authenticate(try secret("canary"))
+        }
+    }
+
+    /// A module that takes a refused conversation for success lets nobody in.
+    @Test(arguments: ["ask-code", "ask-echo", "ask-both"])
+    func aPromptThatIsNotForThePasswordFailsWhateverTheModuleMakesOfIt(behaviour: String) throws {
+        try with(["auth required HOSTILE \(behaviour)"]) { pam in
+            let error = #expect(throws: PAMError.self) { try pam.authenticate(try secret("canary")) }
+            #expect(error?.cause == .foreignPrompt)
+            #expect(error?.reason == .badCredentials)
+        }
+    }
+
+    @Test func aModuleThatChangesTheUserIsStopped() throws {
+        try with(["auth required HOSTILE user"]) { pam in
+            let error = #expect(throws: PAMError.self) { try pam.authenticate(try secret("x")) }
+            #expect(error?.cause == .userChanged)
+        }
+    }
+
+    @Test(arguments: ["account", "session"])
+    func aModuleThatChangesTheUserLaterIsStoppedToo(type: String) throws {
+        let lines = [
+            "auth required pam_permit.so", "account required \(type == "account" ? "HOSTILE user" : "pam_permit.so")",
+            "session required \(type == "session" ? "HOSTILE user" : "pam_permit.so")",
+        ]
+        try with(lines) { pam in
+            try pam.authenticate(try secret("x"))
+            let error = #expect(throws: PAMError.self) {
+                try pam.checkAccount()
+                try pam.openSession()
+            }
+            #expect(error?.cause == .userChanged)
+        }
+    }
+
+    /// In a process of its own: the C library changes the ids of all threads.
+    @Test func aModuleThatChangesTheProcessesIdsIsStopped() throws {
+        try with(["auth required HOSTILE uid"]) { pam in
+            let password = try secret("x")
+            let status = try inChild {
+                do throws(PAMError) {
+                    try pam.authenticate(password)
+                    return 1
+                } catch {
+                    return error.cause == .identityChanged ? 42 : 2
+                }
+            }
+            #expect(status == 42)
+        }
+    }
+
+    @Test func anExpiredPasswordRefuses() throws {
+        try with(["auth required pam_permit.so", "account required HOSTILE expired"]) { pam in
+            try pam.authenticate(try secret("x"))
+            let error = #expect(throws: PAMError.self) { try pam.checkAccount() }
+            #expect(error?.reason == .accountRefused)
+        }
+    }
+}

@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+import Core
+import Foundation
+import Testing
+
+/// A running gateway of a test's own: the release build's programs, a policy, directories and an address.
+///
+/// As root the gateway has a mount namespace of its own with accounts, PAM services and a hosts.equiv of the test's, so that
+/// the host's are neither needed nor changed, and serves the real ports 512 and 514. As a plain user it serves high ports and
+/// that user alone.
+final class Gateway {
+    /// The password of every account of a test, and its yescrypt hash (of the least cost, to be quick).
+    static let password = "s3cret"
+    private static let hash = "$y$j75$doorsalt12345678$Oce5t2i/MrBocY2mN7KsmlNP7adE69zk9/NOwUsXwf4"
+
+    /// What a test's policy says besides its rules.
+    struct Setup {
+        var rules: String
+        /// Statements before the services.
+        var top = "securetcpip off"
+        /// Items of the services; nil leaves the service out.
+        var rexec: String? = "authenticate file \"credentials\""
+        var rsh: String? = "trust rule\n    account none"
+        var refusalDelay = "300ms"
+        var audit = "kernel off"
+        /// The address that is listened on, with the services' ports; nil for one of the test's own.
+        var address: IPAddress?
+        /// Accounts without a line in the credentials file.
+        var withoutCredentials: Set<String> = []
+        /// Shell commands run in the gateway's mount namespace before it starts; `$DIR` is the test's directory.
+        var mounts = ":"
+        /// Runs it as nobody, although the tests run as root.
+        var asNobody = false
+
+        init(_ rules: String) {
+            self.rules = rules
+        }
+    }
+
+    /// Accounts that every gateway run as root knows, besides those of Debian's base system.
+    static let accounts = ["alice", "bob", "backup-operator"]
+
+    let address: IPAddress
+    let directory: String
+    let setup: Setup
+    private(set) var daemon: Child?
+    private let ports: (rexec: UInt16, rsh: UInt16)
+
+    var policyPath: String { directory + "/test.policy" }
+    var state: String { directory + "/state" }
+    var runtime: String { directory + "/run" }
+    var trailPath: String { state + "/audit/trail.log" }
+    var logPath: String { directory + "/log" }
+    /// A home of one of the accounts.
+    func home(_ account: String) -> String { directory + "/home/" + account }
+
+    /// The account that commands run as: the test's own as root, this user otherwise.
+    static let target = Host.isRoot ? "alice" : NSUserName()
+
+    /// Runs a gateway for the time of a closure, and takes it away, whatever happens.
+    static func with(_ setup: Setup, start: Bool = true, _ body: (Gateway) throws -> Void) throws {
+        let gate = try Gateway(setup)
+        defer { gate.remove() }
+        do {
+            if start { try gate.start() }
+            try body(gate)
+        } catch {
+            gate.showLog()
+            throw error
+        }
+        if Test.current?.name != nil, gate.hasFailed { gate.showLog() }
+    }
+
+    static func with(_ rules: String, _ body: (Gateway) throws -> Void) throws {
+        try with(Setup(rules), body)
+    }
+
+    private var hasFailed = false
+
+    /// Marks that the log is worth showing.
+    func fail() { hasFailed = true }
+
+    private init(_ setup: Setup) throws {
+        self.setup = setup
+        let number = Self.numbers.next()
+        let own = IPAddress(v4: 0x7F4D_0000 | UInt32(getpid() % 250 + 1) << 8 | UInt32(number % 250 + 1))
+        address = setup.address ?? own
+        let high = UInt16(20_000 + Int(getpid()) % 150 * 250 + number % 250)
+        let usesRealPorts = Host.isRoot && setup.address == nil && !setup.asNobody
+        ports = usesRealPorts ? (512, 514) : (high, high + 40)
+        // Not below /tmp as root: a sandbox with a /tmp of its own would not see the homes.
+        let base = Host.isRoot ? "/run" : FileManager.default.temporaryDirectory.path
+        directory = "\(base)/portcullis-test-\(getpid())-\(number)"
+        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+        Files.set(directory, mode: 0o755)
+        for folder in [state, runtime] { Files.makeDirectory(folder, mode: 0o711) }
+        if Host.isRoot { try makeAccounts() }
+        try writePolicy()
+        try writeCredentials()
+        guard setup.asNobody else { return }
+        for path in [directory, state, runtime, policyPath, state + "/credentials"] {
+            Files.setOwner(path, Self.nobody)
+        }
+    }
+
+    private static let nobody: uid_t = 65_534
+
+    /// Whether this gateway has root's rights.
+    var isRoot: Bool { Host.isRoot && !setup.asNobody }
+
+    private static let numbers = Counter()
+
+    func endpoint(_ service: Service) -> Endpoint {
+        Endpoint(address: address, port: service == .rexec ? ports.rexec : ports.rsh)
+    }
+
+    // MARK: - What it finds
+
+    /// Writes the policy; a test changes rules with it before a reload.
+    func writePolicy(rules: String? = nil, top: String? = nil) throws {
+        var text = (top ?? setup.top) + "\n"
+        for (service, items) in [(Service.rexec, setup.rexec), (.rsh, setup.rsh)] {
+            guard let items else { continue }
+            text += "service \(service.name) {\n    enable\n    listen \(endpoint(service))\n    \(items)\n"
+            if service == .rsh, !isRoot, !items.contains("source-port") { text += "    source-port any\n" }
+            text += "}\n"
+        }
+        text += "refusal {\n    delay \(setup.refusalDelay)\n}\naudit {\n    \(setup.audit)\n}\n"
+        try Files.write(text + (rules ?? setup.rules) + "\n", to: policyPath, mode: 0o600)
+    }
+
+    private func writeCredentials() throws {
+        let names = Host.isRoot ? Self.accounts + ["games", "nobody"] : [NSUserName()]
+        let lines = names.filter { !setup.withoutCredentials.contains($0) }.map { "\($0):\(Self.hash)\n" }
+        try Files.write(lines.joined(), to: state + "/credentials", mode: 0o600)
+    }
+
+    /// The uid of one of the accounts.
+    static func uid(_ account: String) -> uid_t {
+        uid_t(4_100 + (accounts.firstIndex(of: account) ?? 0))
+    }
+
+    private var etc: String { directory + "/etc" }
+
+    private func makeAccounts() throws {
+        try FileManager.default.copyItem(atPath: "/etc", toPath: etc)
+        for file in ["hosts.equiv", "nologin"] { Files.remove(etc + "/" + file) }
+        Files.makeDirectory(directory + "/home", mode: 0o755)
+        var passwd = try String(contentsOfFile: "/etc/passwd", encoding: .utf8)
+        var group = try String(contentsOfFile: "/etc/group", encoding: .utf8)
+        var shadow = try String(contentsOfFile: "/etc/shadow", encoding: .utf8)
+        for name in Self.accounts {
+            let uid = Self.uid(name)
+            passwd += "\(name):x:\(uid):\(uid):test:\(home(name)):/bin/sh\n"
+            group += "\(name):x:\(uid):\n"
+            shadow += "\(name):\(Self.hash):19000:0:99999:7:::\n"
+            Files.makeDirectory(home(name), mode: 0o755, owner: uid)
+        }
+        // An account that has expired, one whose password has, and one that is locked.
+        passwd += "expired:x:4190:4190:test:/:/bin/sh\nstale:x:4191:4191:test:/:/bin/sh\n"
+        group += "expired:x:4190:\nstale:x:4191:\noperators:x:4199:alice\n"
+        shadow += "expired:\(Self.hash):19000:0:99999:7::19001:\nstale:\(Self.hash):0:0:99999:7:::\n"
+        try Files.write(passwd, to: etc + "/passwd", mode: 0o644)
+        try Files.write(group, to: etc + "/group", mode: 0o644)
+        try Files.write(shadow, to: etc + "/shadow", mode: 0o600)
+        for service in ["portcullis-rexec", "portcullis-rsh"] {
+            let text = "auth required pam_unix.so\naccount required pam_unix.so\nsession required pam_permit.so\n"
+            try Files.write(text, to: etc + "/pam.d/" + service, mode: 0o644)
+        }
+    }
+
+    /// Puts a file below the /etc that the gateway alone sees.
+    func writeEtc(_ name: String, _ text: String, mode: mode_t = 0o644) throws {
+        try Files.write(text, to: etc + "/" + name, mode: mode)
+    }
+
+    func removeEtc(_ name: String) { Files.remove(etc + "/" + name) }
+
+    /// Writes an account's .rhosts.
+    func writeRhosts(of account: String, _ text: String, mode: mode_t = 0o600) throws {
+        try Files.write(text, to: home(account) + "/.rhosts", mode: mode, owner: Self.uid(account))
+    }
+
+    /// For the shell that puts the test's /etc over the host's, in the gateway's own mount namespace.
+    private var mounts: String {
+        "DIR='\(directory)' && mount --bind '\(etc)' /etc && { \(setup.mounts); } && exec \"$@\""
+    }
+
+    // MARK: - Its life
+
+    var daemonArguments: [String] {
+        ["--policy", policyPath, "--state-directory", state, "--runtime-directory", runtime]
+    }
+
+    /// Starts it without waiting.
+    func launch() throws {
+        var program = Host.own("portcullisd")
+        var arguments = daemonArguments
+        if setup.asNobody {
+            let ids = ["--reuid=\(Self.nobody)", "--regid=\(Self.nobody)", "--clear-groups", "--"]
+            arguments = ids + [program] + arguments
+            program = "/usr/bin/setpriv"
+            Files.makeDirectory(directory + "/tmp", mode: 0o700, owner: Self.nobody)
+        } else if Host.isRoot {
+            arguments =
+                ["--mount", "--propagation", "private", "--", "/bin/sh", "-c", mounts, "sh", program] + arguments
+            program = "/usr/bin/unshare"
+        }
+        var off = ["SWIFT_BACKTRACE": "enable=no"]
+        if setup.asNobody { off["TMPDIR"] = directory + "/tmp" }
+        daemon = try Child(program, arguments, out: logPath, err: logPath, environment: off)
+    }
+
+    /// Starts it and waits for its ready line.
+    func start() throws {
+        try launch()
+        let ready = wait { self.log.contains("ready:") || self.daemon?.wait(within: 0) != .stillRunning }
+        guard ready, log.contains("ready:") else {
+            throw HarnessError(description: "the gateway did not become ready:\n\(log)")
+        }
+    }
+
+    var log: String { Files.text(logPath) }
+
+    func showLog() {
+        print("--- the gateway's log\n\(log)--- its trail\n\(trail.map(\.text).joined(separator: "\n"))\n---")
+    }
+
+    /// Ends it as TERM does.
+    @discardableResult
+    func stop(within milliseconds: Int = 20_000) -> Child.Outcome {
+        daemon?.send(SIGTERM)
+        return daemon?.wait(within: milliseconds) ?? .stillRunning
+    }
+
+    private func remove() {
+        // SIGKILL would be no proof of a clean end, but a test that failed must leave nothing either.
+        if stop() == .stillRunning {
+            Issue.record("the gateway did not end within 20 s of TERM")
+            daemon?.send(SIGKILL)
+            _ = daemon?.wait(within: 5_000)
+        }
+        if hasFailed { showLog() }
+        try? FileManager.default.removeItem(atPath: directory)
+    }
+
+    // MARK: - What it shows
+
+    /// Waits until something holds.
+    @discardableResult
+    func wait(within milliseconds: Int = 15_000, until condition: () -> Bool) -> Bool {
+        let deadline = Moment.now + milliseconds
+        while !condition() {
+            guard Moment.now < deadline else { return false }
+            Moment.sleep(10)
+        }
+        return true
+    }
+
+    /// The trail as it now is.
+    var trail: [TrailLine] {
+        Files.text(trailPath).split(separator: "\n").map { TrailLine(String($0)) }
+    }
+
+    /// The last record of a type for which something holds, waited for: some are written after the client is let go.
+    func record(
+        _ type: String, within milliseconds: Int = 15_000, where condition: (TrailLine) -> Bool = { _ in true }
+    ) throws -> TrailLine {
+        var found: TrailLine?
+        wait(within: milliseconds) {
+            found = trail.last { $0.type == type && condition($0) }
+            return found != nil
+        }
+        guard let found else {
+            hasFailed = true
+            throw HarnessError(description: "no such \(type) record")
+        }
+        return found
+    }
+
+    /// The reason of the last refusal.
+    func lastReason(after count: Int = 0) throws -> String? {
+        try record("USER_LOGIN") { $0["res"] == "failed" && $0["reason"] != nil }["reason"]
+    }
+
+    /// The number of refusals recorded.
+    var refusals: Int { trail.filter { $0.type == "USER_LOGIN" && $0["res"] == "failed" }.count }
+
+    // MARK: - Its processes
+
+    /// A process of the gateway's tree.
+    struct Member {
+        var pid: pid_t
+        var parent: pid_t
+        var uid: uid_t
+        var arguments: String
+    }
+
+    /// Every process below the gateway's monitor, itself first.
+    var members: [Member] {
+        guard let monitor = daemon?.pid else { return [] }
+        let all = (try? FileManager.default.contentsOfDirectory(atPath: "/proc"))?.compactMap { pid_t($0) } ?? []
+        let read = all.compactMap(Self.member)
+        var found = read.filter { $0.pid == monitor }
+        var open = [monitor]
+        while let next = open.popLast() {
+            let children = read.filter { $0.parent == next }
+            found += children
+            open += children.map(\.pid)
+        }
+        return found
+    }
+
+    /// The helper of a name: front, engine or auditor.
+    func helper(_ name: String) -> Member? {
+        members.first { $0.arguments.hasPrefix("portcullis-\(name)") }
+    }
+
+    private static func member(_ pid: pid_t) -> Member? {
+        guard let status = try? String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8) else { return nil }
+        var fields: [Substring: [Substring]] = [:]
+        for line in status.split(separator: "\n") {
+            let parts = line.split { $0 == ":" || $0 == "\t" || $0 == " " }
+            if let name = parts.first { fields[name] = Array(parts.dropFirst()) }
+        }
+        guard let parent = fields["PPid"]?.first.flatMap({ pid_t($0) }),
+            let uid = fields["Uid"]?.first.flatMap({ uid_t($0) })
+        else { return nil }
+        let line = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") ?? Data()
+        let arguments = line.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }.joined(separator: " ")
+        return Member(pid: pid, parent: parent, uid: uid, arguments: arguments)
+    }
+}
+
+/// A number a call.
+final class Counter: @unchecked Sendable {
+    private let lock = NSLock()
+    private var value = 0
+
+    func next() -> Int {
+        lock.withLock {
+            value += 1
+            return value
+        }
+    }
+}

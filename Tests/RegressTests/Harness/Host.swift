@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+import Foundation
+import Testing
+
+/// What this host has and may, for tests that need it and are skipped aloud where it is missing.
+enum Host {
+    static let isRoot = geteuid() == 0
+
+    /// The package's own directory: this file is three folders below it.
+    static let package: String = {
+        var parts = #filePath.split(separator: "/").dropLast(4).map(String.init)
+        parts.insert("", at: 0)
+        return parts.joined(separator: "/")
+    }()
+
+    static let release = package + "/.build/release"
+
+    /// A program of the release build.
+    static func own(_ name: String) -> String { release + "/" + name }
+
+    static let isBuilt = FileManager.default.isExecutableFile(atPath: own("portcullisd"))
+
+    /// The path of a program of the host, or of a package that scripts/dependencies unpacked; nil where there is none.
+    static func program(_ name: String) -> String? {
+        let tools = package + "/.build/tools"
+        let places =
+            ["/usr/bin", "/bin", "/usr/sbin", "/sbin"]
+            + ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].map { tools + $0 }
+        return places.map { $0 + "/" + name }.first(where: FileManager.default.isExecutableFile)
+    }
+
+    static func has(_ programs: String...) -> Bool { programs.allSatisfy { program($0) != nil } }
+
+    static let compiler = program("gcc") ?? program("cc") ?? program("clang")
+    static let commonsNet = "/usr/share/java/commons-net.jar"
+    static let hasCommonsNet = FileManager.default.fileExists(atPath: commonsNet)
+}
+
+extension Trait where Self == ConditionTrait {
+    static var needsBuild: Self { .enabled(if: Host.isBuilt, "the release build is missing: make build") }
+
+    static var needsRoot: Self { .enabled(if: Host.isRoot, "needs root") }
+
+    static func needs(_ program: String) -> Self {
+        .enabled(if: Host.has(program), "\(program) is not installed")
+    }
+
+    static var needsCompiler: Self { .enabled(if: Host.compiler != nil, "no C compiler is installed") }
+}
