@@ -34,7 +34,7 @@ enum CommandRig {
     static let refused: [String] = [
         // By the ruleset.
         "echo x > $D/file", "echo x >> $D/there", "mkdir $D/directory", "ln -s x $D/link", "rm $D/there",
-        "mv $W/moved $D/moved", "cat $D/there", "ls $D", "cat /etc/os-release", "truncate -s 1 $D/there",
+        "mv $W/moved $D/moved", "cat $D/there", "ls $D", "cat /etc/group", "truncate -s 1 $D/there",
         "$W/program", "kill -0 $P",
         // By the filter.
         "chmod 600 $W/there", "touch -d 2000-01-01 $W/there", "mkfifo $W/fifo", "chgrp $(id -g) $W/there",

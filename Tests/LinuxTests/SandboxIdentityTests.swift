@@ -62,6 +62,8 @@ func failure(_ body: () throws -> Any) -> ConfinementError? {
 
 /// Runs shell text in place of this process, and ends it with the shell's status.
 func becomeShell(_ script: String) -> Never {
+    // The test runner's threads block signals, and a shell that inherits that waits for its children in vain.
+    Signals.reset()
     _ = Linux.Process.execute(
         Array("/usr/bin/sh".utf8), arguments: [Array("sh".utf8), Array("-c".utf8), Array(script.utf8)],
         environment: [Array("PATH=/usr/bin:/bin".utf8)])
@@ -170,8 +172,7 @@ func becomeShell(_ script: String) -> Never {
                 let ptrace = try number("ptrace")
                 let me = SystemCallTrial.Argument.number(UInt64(getpid()))
                 let theirs = SystemCallTrial(uid: nobody)
-                // ORDER: the trial's process is made outside of the loan, while this process is borrowing in a thread's
-                // stead: forked inside, it needs root to become the target.
+                // The child does the asking: the trial's process has to be root to become the target.
                 let (ready, started) = try Descriptor.pipe()
                 let (release, done) = try Descriptor.pipe()
                 if case .parent = try Linux.Process.fork() {
@@ -179,6 +180,7 @@ func becomeShell(_ script: String) -> Never {
                         try started.writeAll([1])
                         promise(1, try release.read(1) == [2])
                     }
+                    return
                 }
                 promise(2, try ready.read(1) == [1])
                 promise(3, try theirs.call(kill, [me, 0]) == .failed(EPERM))
