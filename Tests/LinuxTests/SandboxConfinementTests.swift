@@ -266,6 +266,20 @@ enum CommandRig {
     }
 }
 
+/// Starts an init with a child in namespaces of their own, both with the writing end of a pipe.
+func startTree() throws -> (ProcessHandle, Descriptor) {
+    let (read, write) = try Descriptor.pipe()
+    switch try Namespaces.session.fork() {
+    case .child:
+        if case .child = try Linux.Process.fork() {
+            try write.writeAll([1])
+        }
+        while true { pause() }
+    case .parent(let handle):
+        return (handle, read)
+    }
+}
+
 /// Namespaces of a session.
 @Suite(.enabled(if: geteuidIsRoot(), "namespaces are made by root alone")) struct `A session's namespace` {
     @Test func hasProcessesAndTmpOfItsOwn() async {
@@ -305,23 +319,63 @@ enum CommandRig {
         }
     }
 
+    /// Landlock governs no modes, owners, times and attributes; read-only mounts do, without filter or ruleset.
+    @Test func changesNoModesOutsideOfWhatItWrites() async throws {
+        let place = try SandboxPlace(in: "/var/tmp")
+        try place.directory("home", owner: nobody)
+        try place.directory("home/sub", owner: nobody)
+        try place.directory("elsewhere", owner: nobody)
+        for name in ["home/file", "home/sub/file", "elsewhere/file"] { try place.file(name, owner: nobody) }
+        // What a former session of the target's may have planted.
+        try place.link("home/planted", to: place.at("elsewhere"))
+        let path = place.path
+        for mounted in [true, false] {
+            await #expect(processExitsWith: .exitCode(0)) { [path = path as String, mounted = mounted as Bool] in
+                alone {
+                    var sandbox = Sandbox(name: "s")
+                    sandbox.read = [.home("")]
+                    sandbox.write = [.home("/sub"), .home("/planted"), .absolute("/tmp"), .absolute("/dev/null")]
+                    let target = Credentials(uid: nobody, gid: nobody, groups: [])
+                    let compiled = CompiledSandbox(sandbox: sandbox, filter: try SystemCallFilter.compile(sandbox))
+                    let confinement = try CommandConfinement(
+                        compiled, credentials: target, home: ByteText(path + "/home"))
+                    switch try Namespaces.session.fork() {
+                    case .child:
+                        if mounted { try confinement.mount() } else { try Mounts.makePrivate() }
+                        try confinement.drop()
+                        func changes(_ name: String) throws -> SystemCallTrial.Outcome {
+                            try SystemCallTrial().call(try number("fchmodat"), [-100, .text(path + name), 0o600])
+                        }
+                        let held = mounted ? SystemCallTrial.Outcome.failed(EROFS) : .returned(0)
+                        promise(1, try changes("/home/file") == held)
+                        promise(2, try changes("/elsewhere/file") == held)
+                        promise(3, try changes("/home/sub/file") == .returned(0))
+                        promise(4, (try? File.open(path + "/home/sub/new", [.writing, .creating])) != nil)
+                        promise(5, (try? File.open("/dev/null", .writing)) != nil)
+                        promise(6, (try? File.open("/tmp/portcullis-new", [.writing, .creating])) != nil)
+                        promise(7, !mounted || (try? Directory.names("/tmp").count) == 1)
+                        if !mounted { try File.remove("/tmp/portcullis-new") }
+                        Linux.Process.exitNow(7)
+                    case .parent(let handle):
+                        promise(8, try ended(handle.pid) == .exited(7))
+                        // The host's own mounts are as they were.
+                        promise(9, (try? File.open(path + "/new", [.writing, .creating])) != nil)
+                    }
+                }
+            }
+        }
+        _ = place
+    }
+
     @Test func endsWithItsInit() async {
         await #expect(processExitsWith: .exitCode(0)) {
             alone {
-                let (read, write) = try Descriptor.pipe()
-                guard case .parent(let handle) = try Namespaces.session.fork() else {
-                    if case .child = try Linux.Process.fork() {
-                        while true { pause() }
-                    }
-                    try write.writeAll([1])
-                    while true { pause() }
-                }
+                let (handle, read) = try startTree()
                 promise(1, try read.read(1) == [1])
                 handle.signal(SIGKILL)
-                while handle.reap() == nil { usleep(1_000) }
-                // Both other holders of the pipe are gone: only this process's own end is left.
-                promise(2, dup2(read.number, write.number) == write.number)
-                promise(3, true)
+                promise(2, try ended(handle.pid) == .signalled(UInt8(SIGKILL)))
+                // The end of the pipe: nobody in the namespace holds its other side any more.
+                promise(3, try read.read(1).isEmpty)
             }
         }
     }
