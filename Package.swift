@@ -131,7 +131,7 @@ let package = Package(
         tests("Wire", ["Core", "Wire"]),
         tests("Audit", ["Audit", "Core"]),
         tests("Messages", ["Audit", "Core", "Messages"]),
-        tests("Linux", ["Core", "Linux", "Seccomp"]),
+        tests("Linux", ["Core", "Linux", "Policy", "Seccomp"]),
         tests("PAM", ["Core", "Linux", "PAM"]),
         tests("KernelAudit", ["Core", "KernelAudit", "Linux"]),
         tests("PasswordHash", ["Core", "Linux", "PasswordHash"]),
