@@ -61,6 +61,8 @@ struct Outbox {
 struct RefusalRecords {
     /// The most records that wait.
     static let limit = 4_096
+    /// The most refusals that one record stands for; the auditor takes no more.
+    static let countLimit = 1_000_000
 
     private struct Key: Hashable {
         var service: Service
@@ -143,7 +145,7 @@ struct RefusalRecords {
                 remoteUser: nil, refusal: login.refusal, rule: nil, revision: nil,
                 detail: "too many at once to tell each source", count: login.count)
         }
-        if let place = places[key], waiting.indices.contains(place) {
+        if let place = places[key], waiting.indices.contains(place), waiting[place].count < Self.countLimit {
             waiting[place].count += login.count
         } else {
             places[key] = waiting.count
