@@ -58,9 +58,21 @@ final class TestHome {
         let files = TrustFiles(
             names: names, hostsEquiv: ByteText(equiv ?? "\(root)/hosts.equiv"),
             hostsFile: ByteText(hosts ?? "\(root)/hosts"))
-        return files.verdict(
-            claim, home: ByteText(home),
-            credentials: Credentials(uid: Self.uid, gid: Self.gid, groups: [Self.gid]))
+        // In a process of its own: the C library changes the ids of all threads, other tests' too.
+        let (read, write) = try Descriptor.pipe()
+        switch try Process.fork() {
+        case .child:
+            let verdict = files.verdict(
+                claim, home: ByteText(home),
+                credentials: Credentials(uid: Self.uid, gid: Self.gid, groups: [Self.gid]))
+            try? write.writeAll([verdict.isTrusted ? 1 : 0] + Array(verdict.detail.utf8))
+            Process.exitNow(0)
+        case .parent(let pid):
+            Children.reap(pid)
+            let answer = try read.read(4_096)
+            return TrustVerdict(
+                isTrusted: answer.first == 1, detail: String(decoding: answer.dropFirst(), as: UTF8.self))
+        }
     }
 }
 
