@@ -186,6 +186,9 @@ public final class Front {
         case .drain:
             isDraining = true
             closeListeners()
+        case .auditor:
+            guard let descriptor = descriptors.first else { return }
+            takeAuditor(Linux.Channel(descriptor))
         }
     }
 
@@ -230,6 +233,18 @@ extension Front {
             log.error("the auditor's channel: \(error)")
         }
         watchRecords()
+    }
+
+    /// Goes on with another auditor; what waited for one is sent to it.
+    private func takeAuditor(_ channel: Linux.Channel) {
+        if let old = records.channel { epoll.remove(old.descriptor) }
+        records.auditorIsBack(channel)
+        isWatchingRecords = true
+        do {
+            try epoll.add(channel.descriptor, token: Token.auditor, writing: true)
+        } catch {
+            log.error("the auditor's channel: \(error)")
+        }
     }
 
     private func watchRecords() {

@@ -91,6 +91,12 @@ struct RefusalRecords {
         channel = nil
     }
 
+    /// Another auditor has taken over; what waits is sent with the next flush.
+    mutating func auditorIsBack(_ channel: Linux.Channel) {
+        self.channel = channel
+        number = 0
+    }
+
     /// Sends a record, or keeps it.
     ///
     /// - Throws: where the auditor is gone; the record is kept.
