@@ -163,6 +163,26 @@ final class TestHome {
         #expect(try !home.verdict().isTrusted)
     }
 
+    /// In a sticky directory of root's nobody but its owner can put another home in a home's place.
+    @Test func aHomeInAStickyDirectoryIsItsOwners() throws {
+        let home = try TestHome()
+        try home.write(home.rhosts, Self.line)
+        try File.setMode(home.root, 0o1777)
+        #expect(try home.verdict().isTrusted)
+        try File.setMode(home.root, 0o777)
+        #expect(try !home.verdict().isTrusted)
+    }
+
+    @Test func aStickyDirectoryOfRootsIsNobodysHome() throws {
+        let home = try TestHome()
+        try home.write(home.rhosts, Self.line)
+        try File.setOwner(try File.open(home.home, [.directory]), uid: 0, gid: 0)
+        try File.setMode(home.home, 0o1777)
+        #expect(try !home.verdict().isTrusted)
+        try File.setMode(home.home, 0o755)
+        #expect(try home.verdict().isTrusted)
+    }
+
     @Test func noFileIsNoRejection() throws {
         let home = try TestHome()
         #expect(try home.verdict().detail == "no hosts.equiv; no .rhosts")
