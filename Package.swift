@@ -139,7 +139,7 @@ let package = Package(
         tests("EngineService", ["Core", "EngineService", "Linux", "Messages", "Policy"]),
         tests("Session", ["Audit", "Core", "Linux", "Messages", "Session", "Trust"]),
         tests("AuditorService", ["Audit", "AuditorService", "Core", "Linux", "Messages", logging]),
-        tests("CLI", ["CLI", "Core"]),
+        tests("CLI", ["Audit", "CLI", "Core", "Linux", "Messages", "PasswordHash", "portcullis"]),
         tests("RemoteCommand", ["Core", "Linux", "RemoteCommand", "Wire"]),
         tests("Regress", ["Core"], exclude: ["Clients"]),
     ]

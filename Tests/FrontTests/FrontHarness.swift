@@ -92,7 +92,11 @@ final class FrontHarness {
 
     /// Opens a fresh listener of a service.
     func listen(_ service: Service) throws {
-        let descriptor = try Socket.listen(Endpoint(address: IPAddress(v4: 0x7F00_0001), port: 0))
+        try listen(service, on: Socket.listen(Endpoint(address: IPAddress(v4: 0x7F00_0001), port: 0)))
+    }
+
+    /// Serves a service on a listener.
+    func listen(_ service: Service, on descriptor: Descriptor) throws {
         listeners[service] = (descriptor, try Socket.local(descriptor))
     }
 
@@ -212,14 +216,10 @@ struct Handover {
         return request
     }
 
-    /// The password's message, without its NUL.
+    /// The password, as the session receives it.
     func password() throws -> [UInt8] {
-        let memory = SecretBytes(count: 129)
         try FrontHarness.wait(channel.descriptor)
-        guard let size = try memory.receive(on: channel), memory[size - 1] == 0 else {
-            throw FrontHarness.HarnessError.nothingCame
-        }
-        return memory.copy(0..<(size - 1))
+        return try Secret(receivedOn: channel.descriptor).copyOfBytes()
     }
 
     func answer(_ answer: RequestAnswer) throws {

@@ -89,6 +89,20 @@ import Testing
         #expect(try isBlocking(handover.primary))
     }
 
+    @Test func aClientOfIPv6IsServedToo() throws {
+        let harness = try FrontHarness()
+        let listener = try Socket.listen(Endpoint(address: IPAddress(v6: 1), port: 0))
+        try harness.listen(.rexec, on: listener)
+        try harness.configure()
+        let socket = try Socket.open(.v6)
+        try? Socket.connect(socket, to: try Socket.local(listener))
+        var entries = [Poll.Entry(socket, reading: false, writing: true)]
+        try Poll.wait(&entries, milliseconds: 30_000)
+        _ = try Socket.send(socket, Array("\0\0".utf8)[...])
+        #expect(try Client.readToEnd(socket) == Array("\u{1}Login incorrect.\n".utf8))
+        #expect(try harness.record().origin.address == IPAddress(v6: 1))
+    }
+
     @Test func urgentDataInTheHandshakeStopsNothing() throws {
         let harness = try FrontHarness()
         let client = try harness.client(.rsh)

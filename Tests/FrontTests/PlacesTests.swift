@@ -86,6 +86,14 @@ import Testing
         #expect(numbers == (1...UInt64(numbers.count)).map { $0 })
     }
 
+    @Test func handshakesFitTheDescriptorsThatThereAre() {
+        var bounds = Front.Bounds()
+        let fits = bounds.fit(descriptors: 65_536)
+        #expect(fits && bounds.handshakes == 20_000)
+        let isLow = bounds.fit(descriptors: 1_024)
+        #expect(!isLow && bounds.handshakes == 768)
+    }
+
     @Test func frontIsStartedByTheMonitorAlone() {
         #expect(FrontProgram.Options(["[net]"])?.uid == nil)
         #expect(FrontProgram.Options(["[net]", "--uid", "61184", "--gid", "61185"])?.gid == 61_185)

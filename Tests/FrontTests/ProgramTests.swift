@@ -34,7 +34,7 @@ import Testing
             waitpid(pid, nil, 0)
         }
         let client = try ready(monitor, auditor, pid)
-        try client.serves()
+        try client.serves(pid)
         let status = try String(decoding: Data.read("/proc/\(pid)/status"), as: UTF8.self)
         #expect(status.contains("\nSeccomp:\t2\n"))
         #expect(status.contains("\nNoNewPrivs:\t1\n"))
@@ -71,7 +71,8 @@ import Testing
         var words = ["portcullis-front", "[net]"]
         if let identity { words += ["--uid", "\(identity)", "--gid", "\(identity)"] }
         var arguments: [UnsafeMutablePointer<CChar>?] = unsafe words.map { unsafe strdup($0) } + [nil]
-        defer { for unsafeword in unsafe arguments { unsafe free(word) } }
+        // SAFETY: strdup's copies, each freed once.
+        defer { unsafe arguments.forEach { unsafe free($0) } }
         var pid: pid_t = 0
         let path = try #require(Self.program)
         let code = unsafe posix_spawn(&pid, path, &actions, nil, &arguments, environ)
@@ -99,10 +100,36 @@ import Testing
         var auditor: Linux.Channel
         var endpoint: Endpoint
 
-        func serves() throws {
+        func serves(_ pid: pid_t) throws {
             try refuses()
             try isLate()
             try handsOver()
+            try forgetsPasswords(pid)
+        }
+
+        /// traps.md: a canary password is searched for in the memory of every process.
+        private func forgetsPasswords(_ pid: pid_t) throws {
+            let canary = "canary-\(UInt64.random(in: UInt64.min...UInt64.max))"
+            let client = try Client(endpoint)
+            try Socket.setNoDelay(client.socket)
+            try client.write("\0alice\0")
+            // In two pieces, of which NIO reads a byte each.
+            try client.write(String(canary.prefix(9)))
+            Clock.sleep(milliseconds: 30)
+            let isThere = try !Process.isRoot || memory(of: pid, contains: Array(canary.prefix(9).utf8))
+            #expect(isThere, "or the search finds nothing that is there")
+            try client.write(canary.dropFirst(9) + "\0cat\0stdin")
+            let message = try #require(try FrontHarness.next(monitor, descriptors: 3))
+            guard case .handover(let connection, .rexec, false) = try FrontAsk(frame: message.bytes) else {
+                Issue.record("no handover")
+                return
+            }
+            let handover = Handover(
+                connection: connection, service: .rexec, channel: Linux.Channel(message.descriptors[0]),
+                primary: message.descriptors[1], secondary: nil)
+            if Process.isRoot { #expect(try !memory(of: pid, contains: Array(canary.prefix(9).utf8))) }
+            _ = try handover.request()
+            #expect(try handover.password() == Array(canary.utf8))
         }
 
         private func refuses() throws {

@@ -79,7 +79,7 @@ import Testing
             FrontAsk.handover(connection: 1, service: .rexec, hasSecondary: true),
             FrontOrder.configure(settings: frontSettings), FrontOrder.connectedBack(connection: 3),
             FrontOrder.connectBackFailed(connection: 3, reason: .limit),
-            FrontOrder.rejected(connection: 4, reason: .unavailable), FrontOrder.drain,
+            FrontOrder.rejected(connection: 4, reason: .unavailable), FrontOrder.drain, FrontOrder.auditor,
             RequestFrame.request(request: unverified), RequestFrame.released, RequestAnswer.release,
             RequestAnswer.refuse(reason: .untrusted), EngineOrder.session(number: 1), EngineOrder.drain,
             EngineReport.failed(diagnostics: "x", errors: 1), EngineReport.settings(settings: settings),

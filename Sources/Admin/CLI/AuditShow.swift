@@ -44,7 +44,8 @@ struct AuditShow: ParsableCommand {
                 try cutter.take(piece) { bytes in
                     number += 1
                     guard let line = TrailLine(bytes), let entry = Entry(line: line) else {
-                        complain("\(trail.path):\(number): not a record: \(ByteText(Array(bytes.prefix(80))).printable)")
+                        complain(
+                            "\(trail.path):\(number): not a record: \(ByteText(Array(bytes.prefix(80))).printable)")
                         return
                     }
                     let part = CommandPart(line: line)

@@ -42,7 +42,9 @@ struct TrailFileReader {
     init(_ path: String) throws {
         do throws(SystemError) {
             file = try File.open(path, [.reading, .nonBlocking])
-            guard try File.status(file).kind == .regular else { throw SystemError(22 /* EINVAL */, "not a regular file") }
+            guard try File.status(file).kind == .regular else {
+                throw SystemError(22 /* EINVAL */, "not a regular file")
+            }
         } catch {
             let hint = error.isNotFound ? " (has a gateway run with this --state-directory?)" : ""
             throw Failure(description: "cannot read the trail \(path): \(error.text)\(hint)")

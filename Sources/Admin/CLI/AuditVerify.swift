@@ -120,6 +120,7 @@ struct AuditVerify: ParsableCommand {
     }
 }
 
-@Sendable private func sha256(_ bytes: [UInt8]) -> [UInt8] {
+/// SHA-256, for the chain.
+@Sendable func sha256(_ bytes: [UInt8]) -> [UInt8] {
     Array(SHA256.hash(data: bytes))
 }

@@ -36,6 +36,10 @@ struct CredentialsVerb: ParsableCommand {
         @OptionGroup var file: CredentialsFileOptions
         @Argument(help: "The account.") var user: String
 
+        func validate() throws {
+            _ = try CredentialsFile.userName(user)
+        }
+
         func run() throws {
             try reporting {
                 let name = try CredentialsFile.userName(user)
@@ -80,7 +84,9 @@ struct CredentialsVerb: ParsableCommand {
         private static let limit = 128
 
         private func checked(_ secret: Secret) throws -> Secret {
-            guard !secret.isEmpty else { throw Failure(description: "an empty password opens nothing: nothing was changed") }
+            guard !secret.isEmpty else {
+                throw Failure(description: "an empty password opens nothing: nothing was changed")
+            }
             guard secret.count <= Self.limit else {
                 throw Failure(description: "a REXEC password has at most \(Self.limit) bytes: nothing was changed")
             }
@@ -100,6 +106,10 @@ struct CredentialsVerb: ParsableCommand {
 
         @OptionGroup var file: CredentialsFileOptions
         @Argument(help: "The account.") var user: String
+
+        func validate() throws {
+            _ = try CredentialsFile.userName(user)
+        }
 
         func run() throws {
             try reporting {
@@ -127,6 +137,10 @@ struct CredentialsVerb: ParsableCommand {
         @OptionGroup var file: CredentialsFileOptions
         @OptionGroup var format: FormatOptions
         @Argument(help: "Only this account.") var user: String?
+
+        func validate() throws {
+            _ = try user.map { try CredentialsFile.userName($0) }
+        }
 
         func run() throws {
             try reporting {

@@ -23,10 +23,14 @@ struct Output {
     let hasColour: Bool
 
     init() {
-        let isTerminal = Terminal.isTerminal(StandardStreams.output)
+        hasColour = Self.hasColour(on: StandardStreams.output)
+    }
+
+    /// Whether a stream is a terminal that takes colours.
+    static func hasColour(on stream: Descriptor) -> Bool {
         // https://no-color.org: any value but an empty one.
         let refusal = Linux.Process.environmentVariable("NO_COLOR") ?? ""
-        hasColour = isTerminal && refusal.isEmpty && Linux.Process.environmentVariable("TERM") != "dumb"
+        return Terminal.isTerminal(stream) && refusal.isEmpty && Linux.Process.environmentVariable("TERM") != "dumb"
     }
 
     /// The text in a tone's colour, where there are colours.

@@ -67,7 +67,8 @@ struct StatusVerb: ParsableCommand {
                 .array(
                     status.listeners.map {
                         .object([
-                            ("service", .string($0.service.name)), ("address", .string($0.endpoint.address.description)),
+                            ("service", .string($0.service.name)),
+                            ("address", .string($0.endpoint.address.description)),
                             ("port", .integer($0.endpoint.port)),
                         ])
                     })
@@ -161,12 +162,16 @@ struct TerminateVerb: ParsableCommand {
         }
     }
 
+    func validate() throws {
+        let digits = session.utf8
+        guard (4...32).contains(digits.count), digits.allSatisfy({ Hexadecimal.bytes([$0, $0]) != nil }) else {
+            throw ValidationError("'\(ByteText(session).printable)' is no session id: 4 to 32 hexadecimal digits.")
+        }
+    }
+
     private func identify(_ client: ControlClient) throws -> SessionID {
         if let id = SessionID(session) { return id }
         let digits = session.lowercased()
-        guard (4...31).contains(digits.utf8.count), digits.utf8.allSatisfy({ Hexadecimal.bytes([$0, $0]) != nil }) else {
-            throw ValidationError("'\(ByteText(session).printable)' is no session id: 4 to 32 hexadecimal digits.")
-        }
         let found = try client.sessions().map(\.session).filter { $0.description.hasPrefix(digits) }
         guard let id = found.first else { throw Failure(description: "no session \(digits)") }
         guard found.count == 1 else {
@@ -230,7 +235,8 @@ struct ControlClient {
             try channel.send(ask.encoded())
         } catch {
             if error.isPermission {
-                throw Failure(description: "cannot ask the gateway at \(path): \(error.text): only root, or its own user, may")
+                throw Failure(
+                    description: "cannot ask the gateway at \(path): \(error.text): only root, or its own user, may")
             }
             throw Failure(description: "no gateway runs at \(path): \(error.text)", status: Self.notRunning)
         }

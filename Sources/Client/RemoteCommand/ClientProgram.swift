@@ -21,19 +21,24 @@ public struct ClientProgram: Sendable {
 
     /// Opens a request and carries its bytes.
     ///
-    /// - Parameter input: what becomes the command's stdin; nil for none, which is an end of file at once.
+    /// - Parameters:
+    ///   - input: what becomes the command's stdin; nil for none, which is an end of file at once.
+    ///   - hint: what to say after a refusal.
     /// - Returns: the program's exit status: 0, or 1 where the other side refused or was not reached. The command's own
     ///   status is not carried by these protocols.
-    public func run(_ request: RemoteRequest, input: Descriptor?) -> Int32 {
+    public func run(_ request: RemoteRequest, input: Descriptor?, hint: String? = nil) -> Int32 {
         let connection: RemoteConnection
         do {
             connection = try request.open()
         } catch .refused(let text) {
-            // The server's own line, as these programs have always shown it.
-            say(text.isEmpty ? "refused" : text.printable)
+            // The server's own line and nothing else, as these programs have always shown it.
+            try? StandardStreams.error.writeAll(Array("\(text.isEmpty ? "refused" : text.printable)\n".utf8))
+            if let hint { say(hint) }
             return 1
         } catch {
             say(error.description)
+            // Some servers hang up on a caller from another port without a word.
+            if let hint, case .brokenProtocol = error { say(hint) }
             return 1
         }
         do {

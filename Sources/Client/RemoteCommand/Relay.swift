@@ -9,9 +9,6 @@ public import Linux
 public struct Relay {
     /// The most bytes that are carried at once in one direction.
     public static let pieceLimit = 65_536
-    /// What a pipe or terminal that poll(2) calls writable takes without waiting (PIPE_BUF).
-    private static let safePiece = 4_096
-
     /// How it ended.
     public enum End: Sendable {
         /// The command's output has ended.
@@ -24,8 +21,8 @@ public struct Relay {
 
     private let connection: RemoteConnection
     private let input: Descriptor?
-    private let output: Descriptor
-    private let errors: Descriptor
+    private let output: Sink
+    private let errors: Sink
     private let signals: Signals?
 
     private var toPrimary = ArraySlice<UInt8>()
@@ -46,8 +43,8 @@ public struct Relay {
     ) {
         self.connection = connection
         self.input = input
-        self.output = output
-        self.errors = errors
+        self.output = Sink(output)
+        self.errors = Sink(errors)
         self.signals = signals
         inputIsOpen = input != nil
         secondaryIsOpen = connection.secondary != nil
@@ -82,8 +79,8 @@ public struct Relay {
                 readsPrimary || writesPrimary ? connection.primary : nil, reading: readsPrimary,
                 writing: writesPrimary),
             Poll.Entry(secondaryIsOpen && toErrors.isEmpty ? connection.secondary : nil),
-            Poll.Entry(toOutput.isEmpty ? nil : output, reading: false, writing: true),
-            Poll.Entry(toErrors.isEmpty ? nil : errors, reading: false, writing: true),
+            Poll.Entry(toOutput.isEmpty ? nil : output.descriptor, reading: false, writing: true),
+            Poll.Entry(toErrors.isEmpty ? nil : errors.descriptor, reading: false, writing: true),
             Poll.Entry(signals?.descriptor),
         ]
     }
@@ -98,8 +95,8 @@ public struct Relay {
             guard secondaryIsOpen else { return .interrupted(signal) }
             connection.signal(UInt8(clamping: signal))
         }
-        if isReady(.output) { try Self.drain(&toOutput, to: output) }
-        if isReady(.errors) { try Self.drain(&toErrors, to: errors) }
+        if isReady(.output) { try output.drain(&toOutput) }
+        if isReady(.errors) { try errors.drain(&toErrors) }
         if isReady(.primary) {
             if !toPrimary.isEmpty { sendInput() }
             if primaryIsOpen, toOutput.isEmpty, let end = receiveOutput() { return end }
@@ -132,7 +129,7 @@ public struct Relay {
         } catch {
             closePrimary()
             // What stderr has brought already is shown all the same.
-            try? errors.writeAll(Array(toErrors))
+            try? errors.descriptor.writeAll(Array(toErrors))
             return .lost(error)
         }
     }
@@ -155,8 +152,37 @@ public struct Relay {
             secondaryIsOpen = false
         }
     }
+}
 
-    private static func drain(_ bytes: inout ArraySlice<UInt8>, to descriptor: Descriptor) throws(SystemError) {
-        bytes = bytes.dropFirst(try descriptor.write(bytes.prefix(safePiece)))
+/// A stream of ours that is written without waiting, so that a reader who is slow holds up no signal.
+private struct Sink {
+    let descriptor: Descriptor
+    private let pieceLimit: Int
+
+    /// What a pipe or terminal that poll(2) calls writable takes without waiting (PIPE_BUF).
+    private static let safePiece = 4_096
+
+    init(_ stream: Descriptor) {
+        // O_NONBLOCK on the stream itself would be everybody's who shares it: the shell's, for one. A pipe can be
+        // opened anew, with flags of its own; a regular file never waits, and must keep its place.
+        let kind = (try? File.status(stream))?.kind
+        if kind == .other, !Terminal.isTerminal(stream),
+            let own = try? File.open("/proc/self/fd/\(stream.number)", [.writing, .nonBlocking])
+        {
+            descriptor = own
+            pieceLimit = Relay.pieceLimit
+        } else {
+            descriptor = stream
+            pieceLimit = kind == .regular ? Relay.pieceLimit : Self.safePiece
+        }
+    }
+
+    /// Writes some of the bytes.
+    func drain(_ bytes: inout ArraySlice<UInt8>) throws(SystemError) {
+        do {
+            bytes = bytes.dropFirst(try descriptor.write(bytes.prefix(pieceLimit)))
+        } catch {
+            if !error.wouldBlock { throw error }
+        }
     }
 }

@@ -66,9 +66,9 @@ request.retries = false
 request.whenBound = ClientProgram.dropLentRights
 
 // A server with `source-port any` takes callers without the right to reserved ports; any other one refuses them.
-if !ReservedPort.isPermitted { request.ports = .any }
-let status = program.run(request, input: parsed.noInput ? nil : StandardStreams.input)
-if status == 1, request.ports == .any {
-    program.say("this was not called from a reserved port, which needs root or cap_net_bind_service")
-}
-Process.exitNow(status)
+let isPermitted = ReservedPort.isPermitted
+if !isPermitted { request.ports = .any }
+Process.exitNow(
+    program.run(
+        request, input: parsed.noInput ? nil : StandardStreams.input,
+        hint: isPermitted ? nil : "this was not called from a reserved port, which needs root or cap_net_bind_service"))

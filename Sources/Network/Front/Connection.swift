@@ -62,7 +62,7 @@ final class Connection {
     /// The handshake as far as it was read.
     var handshake: ServerHandshake
     /// The handshake's bytes before the command: the one place where the password is.
-    var head: SecretBytes?
+    var head: WipedBytes?
     /// The command's bytes.
     var command: [UInt8] = []
 
@@ -154,7 +154,7 @@ extension Connection {
     /// - Parameters:
     ///   - socket: the socket's number.
     ///   - scratch: room to look at a command's bytes; wiped on return.
-    func readOn(from socket: Int32, scratch: SecretBytes) -> Progress {
+    func readOn(from socket: Int32, scratch: WipedBytes) -> Progress {
         while case .reading(let field) = handshake.state {
             do {
                 let progress = field == .command ? try readCommand(socket, scratch) : try readHead(socket)
@@ -167,9 +167,9 @@ extension Connection {
         return .stopped
     }
 
-    private func ensureHead() -> SecretBytes {
+    private func ensureHead() -> WipedBytes {
         if let head { return head }
-        let made = SecretBytes(count: ServerHandshake.headLimit)
+        let made = WipedBytes(count: ServerHandshake.headLimit)
         head = made
         return made
     }
@@ -200,7 +200,7 @@ extension Connection {
     }
 
     /// Reads the command; nil where there may be more.
-    private func readCommand(_ socket: Int32, _ scratch: SecretBytes) throws(SystemError) -> Progress? {
+    private func readCommand(_ socket: Int32, _ scratch: WipedBytes) throws(SystemError) -> Progress? {
         defer { scratch.wipe() }
         let limit = min(scratch.count, handshake.lengthLimit - handshake.consumed)
         guard limit > 0 else { return .lost }

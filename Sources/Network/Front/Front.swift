@@ -33,6 +33,16 @@ public final class Front {
 
         /// The contract's bounds.
         public init() {}
+
+        /// Lowers the handshakes to what the open descriptors allow; false where it had to.
+        ///
+        /// A handshake holds one or two, and a quarter is left for sessions' channels and connect-backs.
+        mutating func fit(descriptors: UInt64) -> Bool {
+            let room = Int(clamping: descriptors / 4) * 3
+            guard room < handshakes else { return true }
+            handshakes = room
+            return false
+        }
     }
 
     /// How front ends; called on the event loop, and does not return in a program.
@@ -76,7 +86,8 @@ public final class Front {
     /// The sources of the connect-backs that the monitor was asked for and has not answered.
     private var callingBack: [UInt64: IPAddress] = [:]
     /// Room to look at a command's bytes, shared by all handshakes.
-    private let scratch = SecretBytes(count: 16_384)
+    private let scratch = WipedBytes(count: 16_384)
+    private var nextComplaint = NIODeadline.uptimeNanoseconds(0)
     private var hasEnded = false
 
     /// A front that has not begun.
@@ -106,6 +117,14 @@ public final class Front {
         try epoll.add(monitor.descriptor, token: Token.monitor)
         if let auditor = records.channel { try epoll.add(auditor.descriptor, token: Token.auditor) }
         ask(.ready)
+    }
+
+    /// Logs what clients can bring about, at most once a second: the records have it all.
+    private func complain(_ text: String) {
+        let now = NIODeadline.now()
+        guard now >= nextComplaint else { return }
+        nextComplaint = now + .seconds(1)
+        log.error("\(text)")
     }
 
     private func stop(_ why: String, isFailure: Bool) {
@@ -167,6 +186,9 @@ public final class Front {
         case .drain:
             isDraining = true
             closeListeners()
+        case .auditor:
+            guard let descriptor = descriptors.first else { return }
+            takeAuditor(Linux.Channel(descriptor))
         }
     }
 
@@ -211,6 +233,18 @@ extension Front {
             log.error("the auditor's channel: \(error)")
         }
         watchRecords()
+    }
+
+    /// Goes on with another auditor; what waited for one is sent to it.
+    private func takeAuditor(_ channel: Linux.Channel) {
+        if let old = records.channel { epoll.remove(old.descriptor) }
+        records.auditorIsBack(channel)
+        isWatchingRecords = true
+        do {
+            try epoll.add(channel.descriptor, token: Token.auditor, writing: true)
+        } catch {
+            log.error("the auditor's channel: \(error)")
+        }
     }
 
     private func watchRecords() {
@@ -416,9 +450,9 @@ extension Front {
                 return refuse(connection, .protocolError, recording: "stderr port \(port) is not permitted")
             }
             // The channel would read names, and at a half-close stdin too, while the client is called back.
-            guard takeSocket(connection) else { return }
+            guard takeSocket(connection), let primary = connection.primary else { return }
             connection.phase = .awaitingTurn
-            if turns.ask(connection.id, source: connection.source.address) { callBack(connection, port) }
+            if turns.ask(connection.id, source: connection.source.address) { callBack(connection, port, primary) }
         }
     }
 
@@ -443,7 +477,7 @@ extension Front {
             do {
                 connection.primary = try Descriptor.duplicate(of: connection.socketNumber)
             } catch {
-                log.error("a client is dropped: \(error)")
+                complain("a client is dropped: \(error)")
             }
         }
         releaseChannel(connection, channel)
@@ -464,8 +498,8 @@ extension Front {
 
     // MARK: Connect-back
 
-    private func callBack(_ connection: Connection, _ port: UInt16) {
-        guard let primary = connection.primary else { return }
+    /// Asks the monitor, in the connection's turn.
+    private func callBack(_ connection: Connection, _ port: UInt16, _ primary: Descriptor) {
         connection.phase = .callingBack
         callingBack[connection.id] = connection.source.address
         ask(.connectBack(connection: connection.id, service: connection.service, port: port), [primary])
@@ -494,11 +528,12 @@ extension Front {
     }
 
     private func nextTurn(_ source: IPAddress) {
-        guard let next = turns.end(source: source) else { return }
-        guard let connection = connections[next], let port = connection.handshake.connectBackPort else {
-            return nextTurn(source)
+        while let next = turns.end(source: source) {
+            guard let connection = connections[next], let port = connection.handshake.connectBackPort,
+                let primary = connection.primary
+            else { continue }
+            return callBack(connection, port, primary)
         }
-        callBack(connection, port)
     }
 
     /// Has a channel wait for the names.
@@ -561,7 +596,7 @@ extension Front {
                     connection: connection.id, service: connection.service, hasSecondary: secondary != nil),
                 [sessions.descriptor, primary] + (secondary.map { [$0] } ?? []))
         } catch {
-            log.error("a request cannot be handed over: \(error)")
+            complain("a request cannot be handed over: \(error)")
             freeSessionPlace(connection)
             refuse(connection, .unavailable, recording: "the request could not be handed over")
         }
@@ -599,7 +634,7 @@ extension Front {
             }
         } catch {
             // A session that breaks the protocol between us has no say any more, whatever it still does.
-            log.error("a session broke its protocol: \(error)")
+            complain("a session broke its protocol: \(error)")
             sessionEnded(connection)
         }
     }
@@ -679,6 +714,8 @@ extension Front {
     /// Writes the refusal and reads what the client still sends.
     private func answer(_ connection: Connection) {
         // ORDER: the secondary first, then the text, then our end of the stream, then the drain, then the close.
+        // The session may still be ending, with copies of both: so they are shut down, not only closed.
+        if let secondary = connection.secondary { Socket.shutdownBoth(secondary) }
         connection.secondary = nil
         guard let primary = connection.primary else { return forgetClient(connection) }
         // Nothing was written before, so there is room for a line.

@@ -34,9 +34,14 @@ public enum FrontProgram {
             log.critical("descriptors 3 and 4 are to be channels to the monitor and the auditor")
             Process.exitNow(64)
         }
+        var bounds = Front.Bounds()
         do {
-            // ORDER: what needs files comes first; then the confinement; then threads; and only then the first byte.
+            // ORDER: limits, then the confinement, then threads, and only then the first byte.
             Signals.ignore(Signals.Number.pipe)
+            let files = try ResourceLimits.raiseFiles()
+            if !bounds.fit(descriptors: files) {
+                log.warning("\(files) open descriptors are few: at most \(bounds.handshakes) handshakes at once")
+            }
             let filter = try SystemCallFilter.helper(allowing: systemCalls, threads: true)
             try Confinement.enter(uid: options.uid, gid: options.gid, filter: filter)
         } catch {
@@ -44,19 +49,22 @@ public enum FrontProgram {
             Process.exitNow(70)
         }
         do {
-            try serve(Linux.Channel(monitor), Linux.Channel(auditor), log)
+            try serve(Linux.Channel(monitor), Linux.Channel(auditor), bounds, log)
         } catch {
             log.critical("\(error)")
         }
         Process.exitNow(70)
     }
 
-    private static func serve(_ monitor: Linux.Channel, _ auditor: Linux.Channel, _ log: Logger) throws {
+    private static func serve(
+        _ monitor: Linux.Channel, _ auditor: Linux.Channel, _ bounds: Front.Bounds, _ log: Logger
+    ) throws {
         let epoll = try Epoll()
         let eventLoop = MultiThreadedEventLoopGroup(numberOfThreads: 1).next()
         let watcher = try eventLoop.submit {
-            let front = Front(eventLoop: eventLoop, monitor: monitor, auditor: auditor, epoll: epoll, log: log) {
-                why, isFailure in
+            let front = Front(
+                eventLoop: eventLoop, monitor: monitor, auditor: auditor, epoll: epoll, bounds: bounds, log: log
+            ) { why, isFailure in
                 if isFailure { log.critical("\(why)") }
                 Process.exitNow(isFailure ? 70 : 0)
             }

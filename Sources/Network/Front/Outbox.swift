@@ -61,6 +61,8 @@ struct Outbox {
 struct RefusalRecords {
     /// The most records that wait.
     static let limit = 4_096
+    /// The most refusals that one record stands for; the auditor takes no more.
+    static let countLimit = 1_000_000
 
     private struct Key: Hashable {
         var service: Service
@@ -87,6 +89,12 @@ struct RefusalRecords {
     /// The auditor is gone.
     mutating func auditorIsGone() {
         channel = nil
+    }
+
+    /// Another auditor has taken over; what waits is sent with the next flush.
+    mutating func auditorIsBack(_ channel: Linux.Channel) {
+        self.channel = channel
+        number = 0
     }
 
     /// Sends a record, or keeps it.
@@ -143,7 +151,7 @@ struct RefusalRecords {
                 remoteUser: nil, refusal: login.refusal, rule: nil, revision: nil,
                 detail: "too many at once to tell each source", count: login.count)
         }
-        if let place = places[key], waiting.indices.contains(place) {
+        if let place = places[key], waiting.indices.contains(place), waiting[place].count < Self.countLimit {
             waiting[place].count += login.count
         } else {
             places[key] = waiting.count

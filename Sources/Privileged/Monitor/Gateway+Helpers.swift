@@ -116,10 +116,11 @@ extension Gateway {
         }
     }
 
-    /// A new auditor has no channel to front, and front's descriptors are fixed: it starts anew with one.
+    /// Gives front a fresh channel to a new auditor: what it refused meanwhile still finds its way to the trail.
     private func connectFrontToAuditor() {
-        guard let front else { return }
-        front.process.signal(Signals.Number.kill)
+        guard let front, let (records, auditors) = try? Channel.pair() else { return }
+        _ = auditor?.outbox.send(AuditorOrder.front(pid: front.process.pid), [auditors.descriptor])
+        tellFront(.auditor, [records.descriptor])
     }
 
     func configureFront() {

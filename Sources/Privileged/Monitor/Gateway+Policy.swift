@@ -91,12 +91,20 @@ extension Gateway {
 
     private func reject(_ diagnostics: String, _ errors: Int) {
         discardLoading()
-        try? StandardStreams.error.writeAll(Array((diagnostics.hasSuffix("\n") ? diagnostics : diagnostics + "\n").utf8))
+        show(diagnostics)
         record(.policyRejected(file: ByteText(options.policy), errors: ByteText(diagnostics)))
         guard hasServed else { return fail(1) }
         log.say("policy not loaded: \(errors) \(errors == 1 ? "error" : "errors"); " + standing)
         notify("STATUS=policy not loaded; the former one stands")
         again()
+    }
+
+    /// Prints diagnostics as they are, a line at a time: carets stand below what they point at.
+    private func show(_ diagnostics: String) {
+        for line in diagnostics.split(separator: "\n") {
+            let text = ByteText(String(line)).printable + "\n"
+            try? StandardStreams.error.writeAll(Array(text.utf8))
+        }
     }
 
     private var standing: String {
@@ -138,7 +146,7 @@ extension Gateway {
         }
         self.policy = policy
         listeners.install(bound)
-        if !policy.warnings.isEmpty { log.say(policy.warnings) }
+        show(policy.warnings)
         log.say("policy \(policy.revision), \(policy.rules) rules")
         _ = auditor?.outbox.send(AuditorOrder.configure(settings: policy.settings.audit))
         record(.policyLoaded(revision: policy.revision, file: ByteText(options.policy), rules: policy.rules))

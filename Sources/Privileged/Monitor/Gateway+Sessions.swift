@@ -53,7 +53,8 @@ extension Gateway {
         // No engine: the session finds its channel closed, and refuses as `unavailable`.
         _ = engine?.helper.outbox.send(EngineOrder.session(number: number), [engines.descriptor])
         let input = SessionInput(
-            session: session, number: number, settings: policy.settings, sandboxes: policy.sandboxes,
+            session: session, number: number, settings: policy.settings,
+            listeners: listeners.bound.map(\.listener), sandboxes: policy.sandboxes,
             revision: policy.revision, stateDirectory: options.stateDirectory,
             runtimeDirectory: options.runtimeDirectory, policyDirectory: policyDirectory,
             gatewayUIDs: identities.uids, hasSecondary: secondary != nil, monitorPID: Process.id)

@@ -136,7 +136,7 @@ final class RequestSession {
     private func establishOrigin() throws -> (Endpoint, Service) {
         let peer = try Socket.peer(parts.primary)
         let local = try Socket.local(parts.primary)
-        guard let service = settings.service(at: local) else { throw SessionError("no service listens on \(local)") }
+        guard let service = input.service(at: local) else { throw SessionError("no service listens on \(local)") }
         origin = Record.Origin(service: service, address: peer.address, port: peer.port)
         if let secondary = parts.secondary {
             let back = try Socket.peer(secondary)
@@ -173,15 +173,14 @@ final class RequestSession {
     }
 }
 
-extension Settings {
+extension SessionInput {
     /// The service behind a local address: the listener of the very address, else one of all addresses on that port.
     func service(at local: Endpoint) -> Service? {
-        let serving = Service.allCases.filter { serves($0) }
-        let exact = serving.first { self[$0].listeners.contains { $0.address == local.address && $0.port == local.port } }
-        if let exact { return exact }
-        let wildcard = serving.first {
-            self[$0].listeners.contains { $0.address.value == 0 && $0.port == local.port }
+        let here = listeners.filter { $0.endpoint.port == local.port }
+        let exact = here.first { $0.endpoint.address == local.address }
+        let wildcard = here.first {
+            $0.endpoint.address.value == 0 && $0.endpoint.address.family == local.address.family
         }
-        return wildcard
+        return (exact ?? wildcard)?.service
     }
 }

@@ -3,6 +3,7 @@
 
 public import Core
 public import Linux
+public import Messages
 
 /// What a session has from the monitor: the policy's frozen tables, all of one revision, and who it is.
 public struct SessionInput {
@@ -12,6 +13,8 @@ public struct SessionInput {
     public var number: UInt64
     /// The settings.
     public var settings: Settings
+    /// The listeners that are bound, by which a local address tells its service.
+    public var listeners: [FrontSettings.Listener]
     /// The sandboxes; a permit names one by its place.
     public var sandboxes: [CompiledSandbox]
     /// The revision that the engine must answer with.
@@ -31,13 +34,15 @@ public struct SessionInput {
 
     /// What a session has from the monitor.
     public init(
-        session: SessionID, number: UInt64, settings: Settings, sandboxes: [CompiledSandbox], revision: Revision,
+        session: SessionID, number: UInt64, settings: Settings,
+        listeners: [FrontSettings.Listener], sandboxes: [CompiledSandbox], revision: Revision,
         stateDirectory: String, runtimeDirectory: String, policyDirectory: String, gatewayUIDs: Set<UInt32>,
         hasSecondary: Bool, monitorPID: Int32
     ) {
         self.session = session
         self.number = number
         self.settings = settings
+        self.listeners = listeners
         self.sandboxes = sandboxes
         self.revision = revision
         self.stateDirectory = stateDirectory

@@ -67,6 +67,8 @@ public enum FrontOrder: Frame, Hashable {
     case rejected(connection: UInt64, reason: Reason)
     /// Accept no more.
     case drain
+    /// Another auditor has taken over: front's end of a fresh channel comes with the frame.
+    case auditor
 
     /// Reads a whole frame.
     public init(frame: [UInt8]) throws(FrameError) {
@@ -82,6 +84,8 @@ public enum FrontOrder: Frame, Hashable {
             self = .rejected(connection: try reader.integer(), reason: try reader.field())
         case 5:
             self = .drain
+        case 6:
+            self = .auditor
         default:
             throw .kind(reader.kind)
         }
@@ -108,6 +112,8 @@ public enum FrontOrder: Frame, Hashable {
             writer.field(reason)
         case .drain:
             writer = FrameWriter(kind: 5)
+        case .auditor:
+            writer = FrameWriter(kind: 6)
         }
         return writer.bytes
     }
@@ -115,7 +121,8 @@ public enum FrontOrder: Frame, Hashable {
 
 /// What front sends to a session on the request's own channel.
 public enum RequestFrame: Frame, Hashable {
-    /// The request, complete and unverified; in REXEC the password follows in a message of its own.
+    /// The request, complete and unverified; in REXEC the password follows in a message of its own, with the NUL that
+    /// ends it on the wire, so that an empty password is no empty message.
     case request(request: UnverifiedRequest)
     /// Front has closed its copies of the client's sockets.
     case released

@@ -15,6 +15,11 @@ struct Formatter {
     private var lastKind: String?
     private var lastWasBlock = false
     private var pendingBlank = false
+    /// Where a comment behind an item starts; 0 outside blocks.
+    private var commentColumn = 0
+    private var lineLength = 0
+    /// Longer items do not move the others' comments.
+    private static let alignedLimit = 60
 
     private init(comments: [Comment], bytes: [UInt8]) {
         self.comments = comments[...]
@@ -101,14 +106,31 @@ struct Formatter {
         out += head + " {"
         // A comment behind the brace belongs to the head.
         finishLine(end: nextOffset(items, span))
+        commentColumn = column(items, span)
         for item in items {
             writeComments(before: Int(item.span.start), indent: "    ", isFirst: false)
             out += "    " + item.text
+            lineLength = 4 + item.text.utf8.count
             finishLine(end: Int(item.span.end))
         }
+        commentColumn = 0
         writeComments(before: Int(span.end), indent: "    ", isFirst: false)
         out += "}"
         finishLine(end: Int(span.end))
+    }
+
+    /// Where the comments behind a block's items start: behind the longest item that has one, within reason.
+    private func column(_ items: [Statement.Item], _ span: Span) -> Int {
+        var longest = 0
+        var rest = comments.drop { $0.start < Int(span.start) }
+        for item in items {
+            rest = rest.drop { $0.start < Int(item.span.end) }
+            guard let comment = rest.first, !comment.isAlone,
+                isBlank(from: Int(item.span.end), to: comment.start), item.text.utf8.count <= Self.alignedLimit
+            else { continue }
+            longest = max(longest, 4 + item.text.utf8.count)
+        }
+        return longest + 2
     }
 
     /// The end of the head's own line, as far as comments go: a comment on it stands before the first item.
@@ -132,9 +154,10 @@ struct Formatter {
         if end >= 0, let comment = comments.first, !comment.isAlone, comment.start >= end,
             isBlank(from: end, to: comment.start)
         {
-            out += "  " + text(comment)
+            out += String(repeating: " ", count: max(commentColumn - lineLength, 2)) + text(comment)
             comments = comments.dropFirst()
         }
+        lineLength = 0
         out += "\n"
     }
 
@@ -147,7 +170,7 @@ struct Formatter {
     /// Writes the comments that stand before a place, each on a line of its own; an empty line after one stays.
     private mutating func writeComments(before offset: Int, indent: String, isFirst: Bool) {
         while let comment = comments.first, comment.start < offset {
-            if pendingBlank {
+            if pendingBlank || (isFirst && startsParagraph(comment)) {
                 blankLine()
                 pendingBlank = false
             }
@@ -155,6 +178,16 @@ struct Formatter {
             comments = comments.dropFirst()
             if isFirst, endsParagraph(comment) { pendingBlank = true }
         }
+    }
+
+    /// Whether an empty line stands before a comment in the source.
+    private func startsParagraph(_ comment: Comment) -> Bool {
+        var newlines = 0
+        for byte in bytes[..<comment.start].reversed() {
+            guard " \t\r\n".utf8.contains(byte) else { break }
+            if byte == UInt8(ascii: "\n") { newlines += 1 }
+        }
+        return newlines > 1
     }
 
     /// Whether an empty line follows a comment in the source, and then something more.

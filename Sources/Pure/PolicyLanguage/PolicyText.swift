@@ -196,7 +196,7 @@ struct Reader<Files: PolicyFiles> {
         let found = files.files(matching: pattern, from: handle)
         for refusal in found.refusals { sink.error(span, "\(refusal.name): \(refusal.text)") }
         if found.files.isEmpty, found.refusals.isEmpty {
-            let isGlob = pattern.utf8.contains { "*?[".utf8.contains($0) }
+            let isGlob = FileNamePattern.isGlob(pattern)
             if isGlob {
                 sink.warning(span, "nothing matches \"\(pattern)\"")
             } else {
@@ -251,5 +251,37 @@ enum UTF8Check {
             index += length
         }
         return nil
+    }
+}
+
+/// File name patterns of includes: `*` and `?` within a component, and nothing else.
+public enum FileNamePattern {
+    /// Whether a pattern can name other files than itself.
+    public static func isGlob(_ pattern: String) -> Bool {
+        pattern.utf8.contains { $0 == UInt8(ascii: "*") || $0 == UInt8(ascii: "?") }
+    }
+
+    /// Whether a name matches one component of a pattern, in time proportional to the product of the lengths.
+    public static func matches(_ pattern: [UInt8], _ name: [UInt8]) -> Bool {
+        var pattern = pattern[...]
+        var name = name[...]
+        var retry: (pattern: ArraySlice<UInt8>, name: ArraySlice<UInt8>)?
+        while !name.isEmpty || !pattern.isEmpty {
+            if pattern.first == UInt8(ascii: "*") {
+                pattern = pattern.dropFirst()
+                retry = name.isEmpty ? nil : (pattern, name.dropFirst())
+            } else if let wanted = pattern.first, let have = name.first,
+                wanted == UInt8(ascii: "?") || wanted == have
+            {
+                pattern = pattern.dropFirst()
+                name = name.dropFirst()
+            } else {
+                guard let again = retry else { return false }
+                pattern = again.pattern
+                name = again.name
+                retry = name.isEmpty ? nil : (pattern, name.dropFirst())
+            }
+        }
+        return true
     }
 }

@@ -98,6 +98,19 @@ public enum ResourceLimits {
         return (UInt64(limit.rlim_cur), UInt64(limit.rlim_max))
     }
 
+    /// Raises the soft limit of open descriptors to the hard one, for a process of ours that holds many.
+    ///
+    /// - Returns: what holds then.
+    public static func raiseFiles() throws(ConfinementError) -> UInt64 {
+        let before = try read(.files)
+        var wanted = rlimit(rlim_cur: before.rlim_max, rlim_max: before.rlim_max)
+        // SAFETY: `wanted` lives for the call and is only read.
+        guard unsafe setrlimit(__rlimit_resource_t(UInt32(Resource.files.number)), &wanted) == 0 else {
+            throw ConfinementError(.limits, errno)
+        }
+        return try current(.files).soft
+    }
+
     private static func read(_ resource: Resource) throws(ConfinementError) -> rlimit {
         var limit = rlimit()
         // SAFETY: `limit` lives for the call.

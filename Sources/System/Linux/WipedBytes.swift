@@ -5,8 +5,9 @@ internal import Glibc
 
 /// Memory of a fixed size for bytes that must not stay behind: never moved by growing, wiped when it is let go.
 ///
-/// Every place is checked, and one outside is a defect of ours that stops the process.
-@safe public final class SecretBytes {
+/// Front has one for each of up to 20,000 handshakes, for which a `Secret`'s page, locked and mapped by itself, would
+/// be too much. Every place is checked, and one outside is a defect of ours that stops the process.
+@safe public final class WipedBytes {
     /// The number of bytes.
     public let count: Int
 
@@ -101,23 +102,5 @@ internal import Glibc
                 Int32(MSG_NOSIGNAL) | (waiting ? 0 : Int32(MSG_DONTWAIT)))
         } while result < 0 && errno == EINTR
         guard result >= 0 else { throw .last("send") }
-    }
-
-    /// Receives one message into the beginning of this memory; what was there is wiped first.
-    ///
-    /// - Returns: the message's size; nil where the channel is closed. A message that does not fit is EMSGSIZE.
-    public func receive(on channel: Channel) throws(SystemError) -> Int? {
-        wipe()
-        var result = 0
-        repeat {
-            // SAFETY: the memory has `count` bytes; with MSG_TRUNC the result may be larger, but no more is written.
-            result = unsafe recv(channel.descriptor.number, memory.baseAddress, count, Int32(MSG_TRUNC))
-        } while result < 0 && errno == EINTR
-        guard result >= 0 else { throw .last("recv") }
-        guard result <= count else {
-            wipe()
-            throw SystemError(EMSGSIZE, "recv")
-        }
-        return result == 0 ? nil : result
     }
 }

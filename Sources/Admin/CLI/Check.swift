@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+import ArgumentParser
+import Core
+import Linux
+import Policy
+import PolicyLanguage
+
+/// `portcullis check`: whether a policy would be loaded, and what is doubtful in it.
+struct CheckVerb: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "check",
+        abstract: "Check a policy: errors, and what is doubtful, on standard error.",
+        discussion: """
+            EXAMPLE
+              portcullis check /etc/portcullis/portcullis.policy
+            """)
+
+    @Argument(help: "The policy file; without it the gateway's own.") var file: String?
+    @OptionGroup var policy: PolicyOptions
+    @OptionGroup var state: StateOptions
+    @OptionGroup var runtime: RuntimeOptions
+    @OptionGroup var format: FormatOptions
+
+    func run() throws {
+        try reporting {
+            let path = file ?? policy.file
+            let directory = LocalPolicyFiles.directory(of: File.absolute(path))
+            let local = try LocalPolicy(
+                path,
+                directories: GuardedDirectories(
+                    state: ByteText(File.absolute(state.directory)),
+                    runtime: ByteText(File.absolute(runtime.directory)), policy: ByteText(directory)))
+            let insecure = Self.insecurity(path)
+            if format.isJSON {
+                try Output.say(Self.json(path, local, insecure).text)
+            } else {
+                try local.report()
+                if let insecure { complain("error: the gateway would not load this file: \(insecure)") }
+                if insecure == nil, let good = local.loaded.policy {
+                    let rules = Shown.count(good.rules.count, "rule")
+                    try Output.say("\(path): \(rules), \(local.revision): good")
+                }
+            }
+            guard local.loaded.policy != nil, insecure == nil else { throw ExitCode(1) }
+        }
+    }
+
+    /// Why the gateway would not load a file of this owner and mode; nil where it would.
+    private static func insecurity(_ path: String) -> String? {
+        do throws(SecureOpen.Refusal) {
+            _ = try SecureOpen.file(ByteText(File.absolute(path)))
+            return nil
+        } catch {
+            return error.description
+        }
+    }
+
+    private static func json(_ path: String, _ local: LocalPolicy, _ insecure: String?) -> JSON {
+        let diagnostics = local.loaded.diagnostics.map { diagnostic in
+            JSON.object([
+                ("severity", .string(diagnostic.severity.name)), ("file", .string(diagnostic.file)),
+                ("line", .integer(diagnostic.line)), ("column", .integer(diagnostic.column)),
+                ("message", .string(diagnostic.message)), ("hint", .optional(diagnostic.hint))
+            ])
+        }
+        return .object([
+            ("file", .string(path)), ("good", .bool(local.loaded.policy != nil && insecure == nil)),
+            ("rules", local.loaded.policy.map { .integer($0.rules.count) } ?? .null),
+            ("revision", local.loaded.policy == nil ? .null : .string(local.revision.description)),
+            ("errors", .integer(local.loaded.errorCount)), ("warnings", .integer(local.loaded.warningCount)),
+            ("insecure", .optional(insecure)), ("diagnostics", .array(diagnostics))
+        ])
+    }
+}

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+import Core
+import Foundation
+import Linux
+import PasswordHash
+import Testing
+
+/// `portcullis credentials`: the file is replaced as a whole, is the owner's alone, and holds hashes.
+@Suite struct CredentialsTests {
+    private let state: TemporaryDirectory
+
+    init() throws {
+        state = try TemporaryDirectory()
+    }
+
+    private func run(_ arguments: String..., input: String = "") throws -> CommandRun.Result {
+        try CommandRun(["credentials"] + arguments + ["--state-directory", state.path], input: input).result()
+    }
+
+    private func hash(of user: String) throws -> PasswordHash {
+        let table = try CredentialTable(Array(state.read("credentials").utf8))
+        let name = try #require(UserName(user))
+        return try #require(table[name])
+    }
+
+    private func matches(_ user: String, _ password: String) throws -> Bool {
+        let secret = try Secret()
+        _ = secret.append(Array(password.utf8))
+        return try hash(of: user).matches(secret)
+    }
+
+    private var mode: Int? {
+        get throws {
+            try FileManager.default.attributesOfItem(atPath: state.path + "/credentials")[.posixPermissions] as? Int
+        }
+    }
+
+    @Test func aPasswordFromStandardInputIsHashedWithYescrypt() throws {
+        let set = try run("set", "root", input: "correct horse\nsecond line\n")
+        #expect(set.status == 0, "\(set.error)")
+        #expect(set.output.isEmpty)
+        #expect(state.read("credentials").hasPrefix("root:$y$"))
+        #expect(try matches("root", "correct horse"))
+        #expect(try !matches("root", "correct horse\n"))
+        #expect(try mode == 0o600)
+        #expect(!state.read("credentials").contains("horse"))
+    }
+
+    @Test func anotherSetReplacesAndOthersStay() throws {
+        _ = try run("set", "alice", input: "one")
+        _ = try run("set", "bob", input: "two")
+        _ = try run("set", "alice", input: "three")
+        #expect(try run("list").output == "alice\nbob\n")
+        #expect(try matches("alice", "three"))
+        #expect(try !matches("alice", "one"))
+        #expect(try matches("bob", "two"))
+        let list = try #require(try run("list", "--json").json as? [[String: String]])
+        #expect(list == [["user": "alice"], ["user": "bob"]])
+        #expect(try run("list", "bob").output == "bob\n")
+        #expect(try run("list", "carol").status == 1)
+    }
+
+    @Test func commentsStay() throws {
+        try state.write(Array("# the backup host\n".utf8), to: "credentials")
+        _ = try run("set", "backup", input: "x")
+        #expect(state.read("credentials").hasPrefix("# the backup host\nbackup:$y$"))
+        #expect(try mode == 0o600)
+    }
+
+    @Test func removeTakesOneAccount() throws {
+        _ = try run("set", "alice", input: "one")
+        _ = try run("set", "bob", input: "two")
+        #expect(try run("remove", "alice").status == 0)
+        #expect(try run("list").output == "bob\n")
+        let again = try run("remove", "alice")
+        #expect(again.status == 1)
+        #expect(again.error.contains("no account 'alice'"))
+    }
+
+    @Test(arguments: ["", "\n", String(repeating: "x", count: 129), "a\u{0}b"])
+    func passwordsThatNoRequestCanCarryAreRefused(_ password: String) throws {
+        let set = try run("set", "root", input: password)
+        #expect(set.status == 1)
+        #expect(!FileManager.default.fileExists(atPath: state.path + "/credentials"))
+    }
+
+    @Test(arguments: ["a b", "", "-x", "a:b", "é", String(repeating: "x", count: 33)])
+    func namesThatNoRequestCanCarryAreUsageErrors(_ name: String) throws {
+        let set = try CommandRun(
+            ["credentials", "set", "--state-directory", state.path, "--", name], input: "x"
+        ).result()
+        #expect(set.status == 64)
+    }
+
+    @Test func anUnknownAccountIsWarnedOf() throws {
+        let set = try run("set", "no-such-account", input: "x")
+        #expect(set.status == 0)
+        #expect(set.error.contains("no account 'no-such-account'"))
+    }
+
+    /// A file that is not understood is not replaced by half of itself.
+    @Test func aFileThatIsNotUnderstoodStaysAsItIs() throws {
+        try state.write(Array("alice:plaintext\n".utf8), to: "credentials")
+        let set = try run("set", "bob", input: "x")
+        #expect(set.status == 1)
+        #expect(set.error.contains("line 1"))
+        #expect(!set.error.contains("plaintext"))
+        #expect(state.read("credentials") == "alice:plaintext\n")
+    }
+
+    @Test func aLinkIsNotFollowed() throws {
+        let elsewhere = try TemporaryDirectory()
+        try elsewhere.write(Array("# theirs\n".utf8), to: "file")
+        try FileManager.default.createSymbolicLink(
+            atPath: state.path + "/credentials", withDestinationPath: elsewhere.path + "/file")
+        #expect(try run("set", "bob", input: "x").status == 1)
+        #expect(elsewhere.read("file") == "# theirs\n")
+    }
+
+    @Test func noChangeIsLostWhenTwoComeAtOnce() throws {
+        let runs = try (0..<6).map {
+            try CommandRun(["credentials", "set", "user\($0)", "--state-directory", state.path], input: "x")
+        }
+        for run in runs { #expect(try run.result().status == 0) }
+        #expect(try run("list").output.split(separator: "\n").sorted() == (0..<6).map { "user\($0)" })
+    }
+}
