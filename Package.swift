@@ -137,6 +137,7 @@ let package = Package(
         tests("PasswordHash", ["Core", "Linux", "PasswordHash"]),
         tests("Front", ["Audit", "Core", "Front", "Linux", "Messages", "Wire", logging] + nio),
         tests("EngineService", ["Core", "EngineService", "Linux", "Messages", "Policy", "PolicyLanguage", logging]),
+        tests("Monitor", ["Core", "Linux", "Messages", "Monitor"]),
         tests("Session", ["Audit", "Core", "Linux", "Messages", "PasswordHash", "Session", "Trust"]),
         tests("AuditorService", ["Audit", "AuditorService", "Core", "Linux", "Messages", logging]),
         tests("CLI", ["Audit", "CLI", "Core", "Linux", "Messages", "PasswordHash", "portcullis"]),
