@@ -87,14 +87,15 @@ enum RecordRight {
     /// The most refusals that one record of front's stands for.
     static let countLimit = 1_000_000
 
-    /// Front speaks of refusals alone, for the reasons that it finds itself. One record stands for several where there
+    /// Front speaks of refusals alone, for the reasons that it finds itself, and of those that no session had; what was
+    /// refused while there was no auditor comes when there is one again. One record stands for several where there
     /// was no room for each on the way here.
     static func frontMaySend(_ record: Record) -> Bool {
         guard case .login(let login) = record, login.rule == nil, login.revision == nil,
             (1...countLimit).contains(login.count)
         else { return false }
         switch login.refusal {
-        case .sourcePort, .limit, .penalty, .protocolError, .unavailable: return true
+        case .sourcePort, .limit, .penalty, .protocolError, .unavailable, .auditUnavailable: return true
         default: return false
         }
     }
