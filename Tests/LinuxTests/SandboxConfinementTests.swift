@@ -49,7 +49,9 @@ enum CommandRig {
         "true", "cat /etc/passwd", "ls /usr/bin", "echo x > $W/new && cat $W/new && rm $W/new", "echo x > /dev/null",
         "echo a | cat | grep -q a", "test $(id -u) -ge 0", "(exit 3); test $? = 3", "sleep 0.01 & wait",
         "perl -e 'use Socket; socketpair(A,B,AF_UNIX,SOCK_STREAM,0) or exit 1'",
-        "grep -q 'NoNewPrivs:.1' /proc/self/status", "grep -q 'CapBnd:.0000000000000000' /proc/self/status",
+        "grep -q 'NoNewPrivs:.1' /proc/self/status", "grep -q 'CapPrm:.0000000000000000' /proc/self/status",
+        // The bounding set is emptied by root alone.
+        "grep -q 'CapBnd:.0000000000000000' /proc/self/status || ! $ROOT",
         "test $(ulimit -c) = 0", "perl -e 'kill 9, $$; ' & wait $!; test $? = 137",
     ]
 
@@ -73,6 +75,7 @@ enum CommandRig {
     ) throws -> Bool {
         guard case .parent(let child) = try Linux.Process.fork() else {
             let sandbox = shellSandbox(writing: directory + "/writable")
+            let wasRoot = geteuidIsRoot()
             let target = try uid.map { Credentials(uid: $0, gid: $0, groups: []) } ?? Credentials.current()
             let compiled = CompiledSandbox(sandbox: sandbox, filter: try SystemCallFilter.compile(sandbox))
             let confinement = try CommandConfinement(compiled, credentials: target, home: "/nonexistent")
@@ -81,7 +84,7 @@ enum CommandRig {
             if ruled { try confinement.restrict() } else { try NoNewPrivileges.promise() }
             if filtered { try confinement.load() }
             becomeShell(
-                "exec >/dev/null 2>&1; D=\(directory)/open; W=\(directory)/writable; P=\(outside); \(script)")
+                "exec >/dev/null 2>&1; D=\(directory)/open; W=\(directory)/writable; P=\(outside); ROOT=\(wasRoot); \(script)")
         }
         return try ended(child) == .exited(0)
     }
