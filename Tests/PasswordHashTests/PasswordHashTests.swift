@@ -40,6 +40,13 @@ func secret(_ text: String) throws -> Secret {
         #expect(PasswordHash(ByteText(text)) == nil)
     }
 
+    /// A setting that crypt(3) did not take would cost nothing, and tell who has an account.
+    @Test func anAccountWithoutAHashCostsAHashToo() throws {
+        let password = try secret("canary")
+        #expect(PasswordHash.spend(on: password, like: nil))
+        #expect(PasswordHash.spend(on: password, like: try PasswordHash(hashing: password)))
+    }
+
     @Test func anEmptyPasswordIsNeitherHashedNorMatched() throws {
         #expect(throws: SystemError.self) { try PasswordHash(hashing: try secret("")) }
     }

@@ -5,7 +5,7 @@ import Core
 import Linux
 import Trust
 
-/// Reads trust files as docs/trust.md asks, and decides by them.
+/// Reads trust files as docs/host-trust.md asks, and decides by them.
 ///
 /// Nothing is kept between requests: each session reads the files as they are.
 struct TrustFiles {

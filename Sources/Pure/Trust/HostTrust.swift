@@ -5,7 +5,7 @@ public import Core
 
 /// The decision of iruserok(3) over parsed files: pure, total, and never by a name that the peer's DNS supplies.
 ///
-/// The rules are docs/trust.md's. What differs from the C libraries is on purpose: a negative match is final across
+/// The rules are docs/host-trust.md's. What differs from the C libraries is on purpose: a negative match is final across
 /// both files (glibc 2.36 lets `.rhosts` overrule hosts.equiv), each line is judged by itself (FreeBSD's keeps state
 /// from line to line), and the superuser's `.rhosts` counts only under a permit that names `root`.
 public enum HostTrust {

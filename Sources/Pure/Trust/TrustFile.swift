@@ -6,7 +6,7 @@ public import Core
 /// A parsed hosts.equiv, .rhosts or central trust file.
 ///
 /// Parsing is all or nothing: one line that is never honoured rejects the whole file, because what an administrator
-/// meant by the other lines cannot be known (docs/trust.md; the C libraries' readings of such lines differ).
+/// meant by the other lines cannot be known (docs/host-trust.md; the C libraries' readings of such lines differ).
 public struct TrustFile: Sendable, Hashable {
     /// The most bytes of a file.
     public static let sizeLimit = 65_536

@@ -163,6 +163,10 @@ public enum SecureOpen {
         var walk = try Walk(trusting: [0], last: [0, uid])
         try walk.follow(path)
         guard walk.isDirectory else { throw walk.refusal(.notADirectory) }
+        // A sticky directory of root's may lie on the way, but is nobody's home.
+        guard walk.status.st_mode & 0o022 == 0 else {
+            throw walk.refusal(.writable(walk.status.st_mode & 0o7777))
+        }
         return walk.finish()
     }
 
@@ -362,7 +366,9 @@ public enum SecureOpen {
             let next = try SecureOpen.open(name[...], in: descriptor, flags: SecureOpen.openPath | O_NOFOLLOW, shown: shown)
             let found = try SecureOpen.status(of: next, shown: shown)
             // TRUST: in a directory that others can write (a sticky one of root's) a name is whose its entry is.
-            if let owners, status.st_mode & 0o022 != 0, !owners.contains(found.st_uid) {
+            // A home in one is its owner's: nobody else can put another in its place.
+            let trusted = isLast && found.st_mode & S_IFMT == S_IFDIR ? last ?? owners : owners
+            if let trusted, status.st_mode & 0o022 != 0, !trusted.contains(found.st_uid) {
                 throw Refusal(path: shown, reason: .owner(found.st_uid))
             }
             if found.st_mode & S_IFMT == S_IFLNK {

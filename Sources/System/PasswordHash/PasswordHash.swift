@@ -53,9 +53,11 @@ public struct PasswordHash: Sendable, Hashable {
     /// Spends what `matches` would spend, for an account that has no hash.
     ///
     /// - Parameter like: a hash of the same table, so that the cost is the one that a real account would cause.
-    public static func spend(on password: Secret, like hash: PasswordHash?) {
+    /// - Returns: whether the work was done, which it is unless crypt(3) fails.
+    @discardableResult
+    public static func spend(on password: Secret, like hash: PasswordHash?) -> Bool {
         let setting = hash?.text ?? dummy
-        _ = try? Self.hash(password, setting: terminated(setting))
+        return (try? Self.hash(password, setting: terminated(setting))) != nil
     }
 
     /// A setting that no password was hashed with, of yescrypt's default cost in Debian 12.

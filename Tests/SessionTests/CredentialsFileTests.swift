@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+import Core
+import Linux
+import PasswordHash
+import Testing
+
+@testable import Session
+
+@Suite(.serialized) struct CredentialsFileTests {
+    private func secret(_ text: String) throws -> Secret {
+        let secret = try Secret()
+        #expect(secret.append(Array(text.utf8)))
+        return secret
+    }
+
+    private static let hash = "$y$j9T$saltsaltsaltsaltsalts.$BmfCqvLKnc6RC1KWSbfRXbhhPVRsgTDUpqcnZhRPLy0"
+
+    private func answer(_ text: String?, mode: UInt32 = 0o600, user: String = "alice") throws -> CredentialsFile.Answer
+    {
+        let root = "/tmp/portcullis-test-\(Process.id)-\(UInt32.random(in: .min ... .max))"
+        try File.makeDirectory(root, mode: 0o700)
+        defer { Directory.removeTree(root) }
+        if let text {
+            let file = try File.open("\(root)/credentials", [.writing, .creating, .exclusive])
+            try file.writeAll(Array(text.utf8))
+            try File.setMode(file, mode)
+        }
+        return CredentialsFile(path: ByteText("\(root)/credentials")).verify(
+            user: try #require(UserName(user)), password: try secret("canary"))
+    }
+
+    private func isUnusable(_ answer: CredentialsFile.Answer) -> Bool {
+        if case .unusable = answer { true } else { false }
+    }
+
+    @Test func theAccountsOwnPasswordIsVerified() throws {
+        let hash = try PasswordHash(hashing: try secret("canary"))
+        #expect(try answer("alice:\(hash.text.printable)\n") == .verified)
+        #expect(try answer("alice:\(hash.text.printable)\n", user: "Alice") == .refused("no credentials for this user"))
+    }
+
+    @Test func aWrongPasswordAndAnUnknownUserAreRefused() throws {
+        #expect(try answer("alice:\(Self.hash)\n") == .refused("wrong password"))
+        #expect(try answer("bob:\(Self.hash)\n") == .refused("no credentials for this user"))
+        #expect(try answer("") == .refused("no credentials for this user"))
+    }
+
+    @Test(arguments: [UInt32(0o640), 0o604, 0o644, 0o660, 0o606])
+    func aFileThatOthersHaveRightsOnIsNotUsed(mode: UInt32) throws {
+        #expect(isUnusable(try answer("alice:\(Self.hash)\n", mode: mode)))
+    }
+
+    @Test func noFileAndABrokenOneAreNotUsed() throws {
+        #expect(isUnusable(try answer(nil)))
+        #expect(isUnusable(try answer("alice\n")))
+        #expect(isUnusable(try answer("alice:plain\n")))
+    }
+}
