@@ -83,7 +83,8 @@ enum BuiltInRig {
     @Test func aStrictCommandWritesNowhereReachesNothingAndChangesNothing() async {
         await #expect(processExitsWith: .exitCode(0)) {
             alone {
-                let wrong = try BuiltInRig.check(BuiltInRig.writing + BuiltInRig.changing + BuiltInRig.reaching, in: "strict", expecting: false)
+                let wrong = try BuiltInRig.check(
+                    BuiltInRig.writing + BuiltInRig.changing + BuiltInRig.reaching, in: "strict", expecting: false)
                 if !wrong.isEmpty { CommandRig.finish(wrong) }
             }
         }
@@ -94,7 +95,8 @@ enum BuiltInRig {
         await #expect(processExitsWith: .exitCode(0)) {
             alone {
                 let wrong = try BuiltInRig.check(
-                    BuiltInRig.writing + BuiltInRig.changing + BuiltInRig.reaching, in: "strict", expecting: true, confined: false)
+                    BuiltInRig.writing + BuiltInRig.changing + BuiltInRig.reaching, in: "strict", expecting: true,
+                    confined: false)
                 if !wrong.isEmpty { CommandRig.finish(wrong) }
             }
         }
@@ -119,7 +121,8 @@ enum BuiltInRig {
                 var wrong = try BuiltInRig.check(
                     ["echo x > $H/new && rm $H/new", "mkdir $H/d && mv $H/file $H/d/file", "chmod 600 $H/file"],
                     in: "home", expecting: true)
-                wrong += try BuiltInRig.check(["echo x > /var/tmp/portcullis-test-$$"] + BuiltInRig.reaching, in: "home", expecting: false)
+                wrong += try BuiltInRig.check(
+                    ["echo x > /var/tmp/portcullis-test-$$"] + BuiltInRig.reaching, in: "home", expecting: false)
                 if !wrong.isEmpty { CommandRig.finish(wrong) }
             }
         }
@@ -128,11 +131,13 @@ enum BuiltInRig {
     @Test func unconfinedGainsNothingButIsNotHeld() async {
         await #expect(processExitsWith: .exitCode(0)) {
             alone {
-                var wrong = try BuiltInRig.check(BuiltInRig.writing + BuiltInRig.reaching, in: "unconfined", expecting: true)
+                var wrong = try BuiltInRig.check(
+                    BuiltInRig.writing + BuiltInRig.reaching, in: "unconfined", expecting: true)
                 wrong += try BuiltInRig.check(
                     ["perl -e 'syscall(425,0,0); exit($!==38||$!==14||$!==22?0:1)'", "unshare -U true"],
                     in: "unconfined", expecting: false)
-                wrong += try BuiltInRig.check(["grep -q 'NoNewPrivs:.1' /proc/self/status"], in: "unconfined", expecting: true)
+                wrong += try BuiltInRig.check(
+                    ["grep -q 'NoNewPrivs:.1' /proc/self/status"], in: "unconfined", expecting: true)
                 if !wrong.isEmpty { CommandRig.finish(wrong) }
             }
         }
