@@ -177,6 +177,25 @@ import Testing
         #expect(try gateway.lines.map(\.type) == [.error])
     }
 
+    /// A monitor that reads late gets every answer, and the auditor neither waits for it nor forgets.
+    @Test func aMonitorThatReadsLateGetsEveryAnswer() throws {
+        let gateway = try Gateway()
+        var sent = 0
+        while sent < 2_000 {
+            let order = AuditorOrder.record(number: UInt64(sent), record: .serviceStart(unit: "x"))
+            if (try? gateway.monitor.send(order.encoded(), waiting: false)) != nil {
+                sent += 1
+            } else {
+                try gateway.auditor.turn(waiting: 0)
+            }
+        }
+        for _ in 0..<100 { try gateway.turn() }
+        let answers = gateway.reports.compactMap { report -> UInt64? in
+            if case .durable(let number, _) = report { number } else { nil }
+        }
+        #expect(answers == (0..<2_000).map { UInt64($0) })
+    }
+
     @Test func anOrderWithWrongDescriptorsEndsTheAuditor() throws {
         for order in [AuditorOrder.recover, .configure(settings: AuditSettings()), .stop] {
             let gateway = try Gateway()
@@ -297,6 +316,55 @@ import Testing
         let again = try gateway.session(1, hasStarted: true)
         #expect(try again.record(ended, number: 5) == [.durable(number: 5)])
         #expect(try gateway.entries.count == 3)
+    }
+
+    /// What a session had no answer for it sends again, to whichever auditor there is then.
+    @Test func whatIsSentAgainIsWrittenOnce() throws {
+        let gateway = try Gateway()
+        let session = try gateway.session(1)
+        let long = Record.command(
+            Record.Command(
+                origin: origin, account: "alice", commandLine: ByteText(Array(repeating: 0x20, count: 20_000)),
+                program: "/usr/bin/uptime", argumentCount: 1, sandbox: "strict"))
+        try session.record(checked)
+        try session.record(permitted)
+        try session.record(long)
+        let lines = try gateway.lines.count
+        try gateway.restart()
+        // The monitor may not know yet that the command runs.
+        let again = try gateway.session(1)
+        try gateway.order(.recover)
+        try again.send(.identity(auid: 1, ses: 2))
+        #expect(try again.record(permitted, number: 7) == [.durable(number: 7)])
+        #expect(try again.record(long, number: 8) == [.durable(number: 8)])
+        #expect(try gateway.lines.count == lines)
+        #expect(try again.record(ended, number: 9) == [.durable(number: 9)])
+        #expect(try gateway.lines.count == lines + 1)
+        // A second end is out of place, as ever.
+        try again.send(ended, number: 10)
+        try gateway.turn()
+        #expect(try again.isClosed)
+    }
+
+    /// What the auditor before had not written is written by this one.
+    @Test func whatWasNotWrittenIsWrittenByTheNextAuditor() throws {
+        let gateway = try Gateway()
+        let session = try gateway.session(1)
+        try session.record(permitted)
+        try gateway.restart()
+        let again = try gateway.session(1)
+        try gateway.order(.recover)
+        #expect(try again.record(started, number: 8) == [.durable(number: 8)])
+        #expect(try gateway.entries == [.record(permitted), .record(started)])
+    }
+
+    @Test func aRefusalThatIsSentAgainIsWrittenOnce() throws {
+        let gateway = try Gateway()
+        try gateway.session(1).record(refused(.noRule))
+        try gateway.restart()
+        let again = try gateway.session(1)
+        #expect(try again.record(refused(.noRule), number: 3) == [.durable(number: 3)])
+        #expect(try gateway.entries.count == 1)
     }
 
     @Test func anAdoptedSessionThatIsLostIsNamedAsItsStartNamedIt() throws {

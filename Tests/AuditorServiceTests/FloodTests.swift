@@ -73,6 +73,21 @@ import Testing
         #expect(try counts(gateway).map(\.count).reduce(0, +) == 15)
     }
 
+    /// Front counts, too, where its channel has no room.
+    @Test func whatFrontCountedIsAddedUp() throws {
+        let gateway = try Gateway()
+        let (front, other) = try Channel.pair()
+        try gateway.order(.front(pid: 200), [other.descriptor])
+        try gateway.turn()
+        for _ in 0..<12 {
+            let frame = RecordFrame.record(number: 1, record: refused(.limit, count: 7))
+            try front.send(frame.encoded(), waiting: false)
+        }
+        try gateway.turn()
+        try gateway.turn(after: 1_000)
+        #expect(try counts(gateway).map(\.count) == Array(repeating: 7, count: 10) + [14])
+    }
+
     @Test func permitsAreNeverCounted() throws {
         let gateway = try Gateway()
         for number in 1...30 { try gateway.session(UInt8(number)).record(permitted) }

@@ -44,6 +44,7 @@ final class Gateway {
         self.directory = try directory ?? TemporaryDirectory()
         (auditor, monitor) = try Self.start(self.directory, clock, sender)
         try order(.configure(settings: settings))
+        try order(.recover)
         try turn()
     }
 

@@ -150,7 +150,8 @@ import Testing
 @Suite struct HelpTests {
     @Test(
         arguments: [
-            [], ["audit"], ["audit", "show"], ["audit", "verify"], ["credentials"], ["credentials", "set"],
+            [], ["check"], ["explain"], ["test"], ["fmt"], ["audit"], ["audit", "show"], ["audit", "verify"],
+            ["credentials"], ["credentials", "set"],
             ["credentials", "remove"], ["credentials", "list"], ["status"], ["sessions"], ["terminate"], ["reload"],
         ])
     func helpHasAnExample(_ verb: [String]) throws {

@@ -166,12 +166,17 @@ final class FrontHarness {
     /// Waits until something holds on front's event loop.
     func until(_ condition: @escaping @Sendable (Front) -> Bool) throws -> Bool {
         let end = Clock.monotonicMilliseconds() + Self.patience
-        let bound = bound
         while Clock.monotonicMilliseconds() < end {
-            if try eventLoop.submit({ condition(bound.value) }).wait() { return true }
+            if try holds(condition) { return true }
             Clock.sleep(milliseconds: 2)
         }
         return false
+    }
+
+    /// Whether something holds on front's event loop now.
+    func holds(_ condition: @escaping @Sendable (Front) -> Bool) throws -> Bool {
+        let bound = bound
+        return try eventLoop.submit { condition(bound.value) }.wait()
     }
 
     /// Waits until front has ended, and says why.

@@ -182,14 +182,35 @@ import Testing
         #expect(try client.readToEnd() == Self.rshLine)
     }
 
-    @Test func aRequestForWhichThereIsNoSessionIsRefusedAndRecorded() throws {
+    @Test(arguments: [Reason.unavailable, .limit, .protocolError, .auditUnavailable])
+    func aRequestForWhichThereIsNoSessionIsRefusedAndRecorded(_ reason: Reason) throws {
         let harness = try FrontHarness()
         let client = try harness.client(.rsh)
         try client.write("\0a\0b\0c\0")
         let handover = try harness.handover()
-        try harness.send(.rejected(connection: handover.connection, reason: .unavailable))
+        try harness.send(.rejected(connection: handover.connection, reason: reason))
         #expect(try client.readToEnd() == Self.rshLine)
-        #expect(try harness.record().refusal == .unavailable)
+        #expect(try harness.record().refusal == reason)
+    }
+
+    @Test func refusalsWhileThereIsNoAuditorAreRecordedByTheNext() throws {
+        let harness = try FrontHarness()
+        Socket.shutdownBoth(harness.auditor.descriptor)
+        #expect(try harness.until { !$0.hasAuditor })
+        for _ in 0..<3 {
+            let client = try harness.client(.rexec)
+            try client.write("x")
+            #expect(try client.readToEnd() == Self.rexecLine)
+        }
+        let (auditor, records) = try Linux.Channel.pair()
+        try harness.send(.auditor, [records.descriptor])
+        let message = try #require(try FrontHarness.next(auditor, descriptors: 0))
+        guard case .record(1, .login(let login)) = try RecordFrame(frame: message.bytes) else {
+            Issue.record("no record")
+            return
+        }
+        #expect(login.refusal == .protocolError)
+        #expect(login.count == 3, "those of one source and reason are one record")
     }
 
     @Test func theTextIsNotLostToWhatTheClientStillSends() throws {

@@ -34,7 +34,7 @@ enum CommandRig {
     static let refused: [String] = [
         // By the ruleset.
         "echo x > $D/file", "echo x >> $D/there", "mkdir $D/directory", "ln -s x $D/link", "rm $D/there",
-        "mv $W/moved $D/moved", "cat $D/there", "ls $D", "cat /etc/os-release", "truncate -s 1 $D/there",
+        "mv $W/moved $D/moved", "cat $D/there", "ls $D", "cat /etc/group", "truncate -s 1 $D/there",
         "$W/program", "kill -0 $P",
         // By the filter.
         "chmod 600 $W/there", "touch -d 2000-01-01 $W/there", "mkfifo $W/fifo", "chgrp $(id -g) $W/there",
@@ -83,11 +83,7 @@ enum CommandRig {
             becomeShell(
                 "exec >/dev/null 2>&1; D=\(directory)/open; W=\(directory)/writable; P=\(outside); \(script)")
         }
-        let handle = try ProcessHandle(pid: child)
-        while true {
-            if let status = handle.reap() { return status == .exited(0) }
-            usleep(1_000)
-        }
+        return try ended(child) == .exited(0)
     }
 
     /// Starts a process of the target's that no confinement holds.
@@ -127,31 +123,38 @@ enum CommandRig {
 @Suite struct `A confined command` {
     @Test func isRefusedWhatItsSandboxDoesNotOpen() async {
         await #expect(processExitsWith: .exitCode(0)) {
-            CommandRig.finish(try CommandRig.check(CommandRig.refused, expecting: false, filtered: true, ruled: true, uid: CommandRig.target))
+            alone {
+                CommandRig.finish(try CommandRig.check(CommandRig.refused, expecting: false, filtered: true, ruled: true, uid: CommandRig.target))
+            }
         }
     }
 
     /// Without filter and ruleset every row succeeds: each of them was refused by the confinement.
     @Test func isRefusedByTheConfinementAndNothingElse() async {
         await #expect(processExitsWith: .exitCode(0)) {
-            CommandRig.finish(try CommandRig.check(CommandRig.refused, expecting: true, filtered: false, ruled: false, uid: CommandRig.target))
+            alone {
+                CommandRig.finish(try CommandRig.check(CommandRig.refused, expecting: true, filtered: false, ruled: false, uid: CommandRig.target))
+            }
         }
     }
 
     @Test func needsBothFilterAndRuleset() async {
         await #expect(processExitsWith: .exitCode(0)) {
-            let withoutFilter = try CommandRig.check(CommandRig.refused, expecting: false, filtered: false, ruled: true, uid: CommandRig.target)
-            let withoutRuleset = try CommandRig.check(CommandRig.refused, expecting: false, filtered: true, ruled: false, uid: CommandRig.target)
-            promise(1, withoutFilter.count >= 8)
-            promise(2, withoutRuleset.count >= 12)
-            promise(3, Set(withoutFilter).isDisjoint(with: withoutRuleset))
-            Linux.Process.exitNow(0)
+            alone {
+                let withoutFilter = try CommandRig.check(CommandRig.refused, expecting: false, filtered: false, ruled: true, uid: CommandRig.target)
+                let withoutRuleset = try CommandRig.check(CommandRig.refused, expecting: false, filtered: true, ruled: false, uid: CommandRig.target)
+                promise(1, withoutFilter.count >= 8)
+                promise(2, withoutRuleset.count >= 12)
+                promise(3, Set(withoutFilter).isDisjoint(with: withoutRuleset))
+            }
         }
     }
 
     @Test func canDoItsWork() async {
         await #expect(processExitsWith: .exitCode(0)) {
-            CommandRig.finish(try CommandRig.check(CommandRig.permitted, expecting: true, filtered: true, ruled: true, uid: CommandRig.target))
+            alone {
+                CommandRig.finish(try CommandRig.check(CommandRig.permitted, expecting: true, filtered: true, ruled: true, uid: CommandRig.target))
+            }
         }
     }
 
@@ -159,28 +162,31 @@ enum CommandRig {
     @Test(.enabled(if: geteuidIsRoot(), "a command as root needs root"))
     func hasNoRightsOfRootsEvenAsRoot() async {
         await #expect(processExitsWith: .exitCode(0)) {
-            let rows = [
-                "cat /etc/shadow", "echo x > /etc/portcullis-test", "chown 1 $W/there", "mount -t tmpfs x /mnt",
-                "chroot / true", "echo x > /proc/sys/kernel/hostname", "nice -n -5 true 2>&1 | grep -vq denied",
-            ]
-            let wrong = try CommandRig.check(Array(rows.dropLast()), expecting: false, filtered: true, ruled: true, uid: 0)
-            let status = ["grep -q 'CapEff:.0000000000000000' /proc/self/status && test $(id -u) = 0"]
-            CommandRig.finish(wrong + (try CommandRig.check(status, expecting: true, filtered: true, ruled: true, uid: 0)))
+            alone {
+                let rows = [
+                    "cat /etc/shadow", "echo x > /etc/portcullis-test", "chown 1 $W/there", "mount -t tmpfs x /mnt",
+                    "chroot / true", "echo x > /proc/sys/kernel/hostname", "nice -n -5 true 2>&1 | grep -vq denied",
+                ]
+                let wrong = try CommandRig.check(Array(rows.dropLast()), expecting: false, filtered: true, ruled: true, uid: 0)
+                let status = ["grep -q 'CapEff:.0000000000000000' /proc/self/status && test $(id -u) = 0"]
+                CommandRig.finish(wrong + (try CommandRig.check(status, expecting: true, filtered: true, ruled: true, uid: 0)))
+            }
         }
     }
 
     @Test func doesNotStartWhereItsSandboxCannotBeHad() async {
         await #expect(processExitsWith: .exitCode(0)) {
-            var sandbox = shellSandbox(writing: "/tmp")
-            let filter = try SystemCallFilter.compile(sandbox)
-            let me = try Credentials.current()
-            let unfiltered = CompiledSandbox(sandbox: sandbox, filter: [])
-            promise(1, (try? CommandConfinement(unfiltered, credentials: me, home: "/")) == nil)
-            sandbox.requiredLandlock = Landlock.version() + 1
-            let compiled = CompiledSandbox(sandbox: sandbox, filter: filter)
-            let failure = failure { try CommandConfinement(compiled, credentials: me, home: "/") }
-            promise(2, failure == ConfinementError(.landlock, EOPNOTSUPP))
-            Linux.Process.exitNow(0)
+            alone {
+                var sandbox = shellSandbox(writing: "/tmp")
+                let filter = try SystemCallFilter.compile(sandbox)
+                let me = try Credentials.current()
+                let unfiltered = CompiledSandbox(sandbox: sandbox, filter: [])
+                promise(1, (try? CommandConfinement(unfiltered, credentials: me, home: "/")) == nil)
+                sandbox.requiredLandlock = Landlock.version() + 1
+                let compiled = CompiledSandbox(sandbox: sandbox, filter: filter)
+                let failure = failure { try CommandConfinement(compiled, credentials: me, home: "/") }
+                promise(2, failure == ConfinementError(.landlock, EOPNOTSUPP))
+            }
         }
     }
 }
@@ -193,62 +199,84 @@ enum CommandRig {
         try place.directory("own", owner: nobody)
         let path = place.path
         await #expect(processExitsWith: .exitCode(0)) { [path = path as String] in
-            let own = try File.open(path + "/own", .directory)
-            let filter = try SystemCallFilter.helper(
-                allowing: HelperCalls.runtime + HelperCalls.channels + HelperCalls.files + ["socket", "connect", "kill"],
-                threads: true, onViolation: .errno)
-            promise(1, (try? File.open("/etc/passwd", .reading)) != nil)
-            try Confinement.enter(
-                uid: nobody, gid: nobody, directories: [(own, [.writing])], filter: filter)
-            promise(2, try Credentials.current() == Credentials(uid: nobody, gid: nobody, groups: []))
-            promise(3, (try? File.open("/etc/passwd", .reading)) == nil)
-            promise(4, (try? File.open("/tmp", .directory)) == nil)
-            promise(5, (try? File.open("trail", below: own, [.writing, .creating])) != nil)
-            promise(6, Glibc.fork() == -1)
-            promise(7, setuid(0) != 0 && kill(1, 0) != 0)
-            promise(8, try NoNewPrivileges.isPromised())
-            Linux.Process.exitNow(0)
+            alone {
+                let own = try File.open(path + "/own", .directory)
+                // What the questions below take.
+                let asking = ["getresuid", "getresgid", "getgroups", "setfsuid", "setfsgid", "setuid", "kill"]
+                let filter = try SystemCallFilter.helper(
+                    allowing: HelperCalls.runtime + HelperCalls.channels + HelperCalls.files + asking, threads: true,
+                    onViolation: .errno)
+                promise(1, (try? File.open("/etc/passwd", .reading)) != nil)
+                try Confinement.enter(
+                    uid: nobody, gid: nobody, directories: [(own, [.writing])], filter: filter)
+                promise(2, try Credentials.current() == Credentials(uid: nobody, gid: nobody, groups: []))
+                promise(3, (try? File.open("/etc/passwd", .reading)) == nil)
+                promise(4, (try? File.open("/tmp", .directory)) == nil)
+                promise(5, (try? File.open("trail", below: own, [.writing, .creating])) != nil)
+                promise(6, Glibc.fork() == -1)
+                promise(7, setuid(0) != 0 && kill(1, 0) != 0)
+                promise(8, try NoNewPrivileges.isPromised())
+            }
         }
         _ = place
     }
 
     @Test func confinesItselfAsAPlainUserToo() async {
         await #expect(processExitsWith: .exitCode(0)) {
-            if geteuidIsRoot() { try Credentials(uid: nobody, gid: nobody, groups: []).drop() }
-            let filter = try SystemCallFilter.helper(
-                allowing: HelperCalls.runtime + HelperCalls.files, onViolation: .errno)
-            promise(1, (try? File.open("/etc/passwd", .reading)) != nil)
-            try Confinement.enter(uid: nil, gid: nil, filter: filter)
-            promise(2, (try? File.open("/etc/passwd", .reading)) == nil)
-            Linux.Process.exitNow(0)
+            alone {
+                if geteuidIsRoot() { try Credentials(uid: nobody, gid: nobody, groups: []).drop() }
+                let filter = try SystemCallFilter.helper(
+                    allowing: HelperCalls.runtime + HelperCalls.files, onViolation: .errno)
+                promise(1, (try? File.open("/etc/passwd", .reading)) != nil)
+                try Confinement.enter(uid: nil, gid: nil, filter: filter)
+                promise(2, (try? File.open("/etc/passwd", .reading)) == nil)
+            }
         }
     }
 
     @Test func endsByAViolation() async {
         await #expect(processExitsWith: .signal(SIGSYS)) {
-            let filter = try SystemCallFilter.helper(allowing: HelperCalls.runtime + HelperCalls.channels)
-            try Confinement.enter(uid: nil, gid: nil, filter: filter)
-            _ = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+            alone {
+                let filter = try SystemCallFilter.helper(allowing: HelperCalls.runtime + HelperCalls.channels)
+                try Confinement.enter(uid: nil, gid: nil, filter: filter)
+                _ = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+            }
         }
     }
 
     /// The engine compiles filters after it has confined itself.
     @Test func compilesFiltersUnderItsOwn() async {
         await #expect(processExitsWith: .exitCode(0)) {
-            let filter = try SystemCallFilter.helper(
-                allowing: HelperCalls.runtime + HelperCalls.channels + HelperCalls.compiling)
-            try Confinement.enter(uid: nil, gid: nil, filter: filter)
-            promise(1, try SystemCallFilter.compile(smallSandbox()).isEmpty == false)
-            Linux.Process.exitNow(0)
+            alone {
+                let filter = try SystemCallFilter.helper(
+                    allowing: HelperCalls.runtime + HelperCalls.channels + HelperCalls.compiling)
+                try Confinement.enter(uid: nil, gid: nil, filter: filter)
+                promise(1, try SystemCallFilter.compile(smallSandbox()).isEmpty == false)
+            }
         }
     }
 
     @Test func doesNotRunWithAFilterThatIsNone() async {
         await #expect(processExitsWith: .exitCode(0)) {
-            promise(1, (try? Confinement.enter(uid: nil, gid: nil, filter: [])) == nil)
-            promise(2, (try? Confinement.enter(uid: 1, gid: nil, filter: [1, 2, 3])) == nil)
-            Linux.Process.exitNow(0)
+            alone {
+                promise(1, (try? Confinement.enter(uid: nil, gid: nil, filter: [])) == nil)
+                promise(2, (try? Confinement.enter(uid: 1, gid: nil, filter: [1, 2, 3])) == nil)
+            }
         }
+    }
+}
+
+/// Starts an init with a child in namespaces of their own, both with the writing end of a pipe.
+func startTree() throws -> (ProcessHandle, Descriptor) {
+    let (read, write) = try Descriptor.pipe()
+    switch try Namespaces.session.fork() {
+    case .child:
+        if case .child = try Linux.Process.fork() {
+            try write.writeAll([1])
+        }
+        while true { pause() }
+    case .parent(let handle):
+        return (handle, read)
     }
 }
 
@@ -256,65 +284,109 @@ enum CommandRig {
 @Suite(.enabled(if: geteuidIsRoot(), "namespaces are made by root alone")) struct `A session's namespace` {
     @Test func hasProcessesAndTmpOfItsOwn() async {
         await #expect(processExitsWith: .exitCode(0)) {
-            let name = "/tmp/portcullis-namespace-\(getpid())"
-            switch try Namespaces.session.fork() {
-            case .child:
-                promise(1, getpid() == 1)
-                try Mounts.makePrivate()
-                try Mounts.temporary(size: 1 << 20, entries: 16)
-                try Mounts.processes()
-                promise(2, try Directory.names("/tmp").isEmpty)
-                promise(3, (try? File.open(name, [.writing, .creating])) != nil)
-                promise(4, (try? File.open("/proc/2", .directory)) == nil)
-                promise(11, (try? File.open("/proc/1", .directory)) != nil)
-                // Nothing of a stranger's making: no device, no setuid.
-                let null: [SystemCallTrial.Argument] = [-100, "/tmp/null", 0o020666, 0x103]
-                promise(5, try SystemCallTrial().call(try number("mknodat"), null) == .returned(0))
-                promise(6, (try? File.open("/tmp/null", .reading)) == nil)
-                // No more than its size.
-                let large = try File.open("/tmp/large", [.writing, .creating])
-                promise(7, (try? large.writeAll([UInt8](repeating: 0, count: 2 << 20))) == nil)
-                Linux.Process.exitNow(7)
-            case .parent(let handle):
-                var status: Linux.ExitStatus?
-                while status == nil {
-                    status = handle.reap()
-                    usleep(1_000)
+            alone {
+                let name = "/tmp/portcullis-namespace-\(getpid())"
+                switch try Namespaces.session.fork() {
+                case .child:
+                    promise(1, getpid() == 1)
+                    try Mounts.makePrivate()
+                    try Mounts.temporary(size: 1 << 20, entries: 16)
+                    try Mounts.processes()
+                    promise(2, try Directory.names("/tmp").isEmpty)
+                    promise(3, (try? File.open(name, [.writing, .creating])) != nil)
+                    promise(4, (try? File.open("/proc/2", .directory)) == nil)
+                    promise(11, (try? File.open("/proc/1", .directory)) != nil)
+                    // Nothing of a stranger's making: no device, no setuid.
+                    let null: [SystemCallTrial.Argument] = [-100, "/tmp/null", 0o020666, 0x103]
+                    promise(5, try SystemCallTrial().call(try number("mknodat"), null) == .returned(0))
+                    promise(6, (try? File.open("/tmp/null", .reading)) == nil)
+                    // No more than its size.
+                    let large = try File.open("/tmp/large", [.writing, .creating])
+                    promise(7, (try? large.writeAll([UInt8](repeating: 0, count: 2 << 20))) == nil)
+                    Linux.Process.exitNow(7)
+                case .parent(let handle):
+                    var status: Linux.ExitStatus?
+                    while status == nil {
+                        status = handle.reap()
+                        usleep(1_000)
+                    }
+                    promise(8, status == .exited(7))
+                    promise(9, (try? File.open(name, .reading)) == nil)
+                    promise(10, (try? File.open("/proc/\(getpid())", .directory)) != nil)
+                    Linux.Process.exitNow(0)
                 }
-                promise(8, status == .exited(7))
-                promise(9, (try? File.open(name, .reading)) == nil)
-                promise(10, (try? File.open("/proc/\(getpid())", .directory)) != nil)
-                Linux.Process.exitNow(0)
             }
         }
     }
 
+    /// Landlock governs no modes, owners, times and attributes; read-only mounts do, without filter or ruleset.
+    @Test func changesNoModesOutsideOfWhatItWrites() async throws {
+        let place = try SandboxPlace(in: "/var/tmp")
+        try place.directory("home", owner: nobody)
+        try place.directory("home/sub", owner: nobody)
+        try place.directory("elsewhere", owner: nobody)
+        for name in ["home/file", "home/sub/file", "elsewhere/file"] { try place.file(name, owner: nobody) }
+        // What a former session of the target's may have planted.
+        try place.link("home/planted", to: place.at("elsewhere"))
+        let path = place.path
+        for mounted in [true, false] {
+            await #expect(processExitsWith: .exitCode(0)) { [path = path as String, mounted = mounted as Bool] in
+                alone {
+                    var sandbox = Sandbox(name: "s")
+                    sandbox.read = [.home("")]
+                    sandbox.write = [.home("/sub"), .home("/planted"), .absolute("/tmp"), .absolute("/dev/null")]
+                    let target = Credentials(uid: nobody, gid: nobody, groups: [])
+                    let compiled = CompiledSandbox(sandbox: sandbox, filter: try SystemCallFilter.compile(sandbox))
+                    let confinement = try CommandConfinement(
+                        compiled, credentials: target, home: ByteText(path + "/home"))
+                    switch try Namespaces.session.fork() {
+                    case .child:
+                        if mounted { try confinement.mount() } else { try Mounts.makePrivate() }
+                        try confinement.drop()
+                        func changes(_ name: String) throws -> SystemCallTrial.Outcome {
+                            try SystemCallTrial().call(try number("fchmodat"), [-100, .text(path + name), 0o600])
+                        }
+                        let held = mounted ? SystemCallTrial.Outcome.failed(EROFS) : .returned(0)
+                        promise(1, try changes("/home/file") == held)
+                        promise(2, try changes("/elsewhere/file") == held)
+                        promise(3, try changes("/home/sub/file") == .returned(0))
+                        promise(4, (try? File.open(path + "/home/sub/new", [.writing, .creating])) != nil)
+                        promise(5, (try? File.open("/dev/null", .writing)) != nil)
+                        promise(6, (try? File.open("/tmp/portcullis-new", [.writing, .creating])) != nil)
+                        promise(7, !mounted || (try? Directory.names("/tmp").count) == 1)
+                        if !mounted { try File.remove("/tmp/portcullis-new") }
+                        Linux.Process.exitNow(7)
+                    case .parent(let handle):
+                        promise(8, try ended(handle.pid) == .exited(7))
+                        // The host's own mounts are as they were.
+                        promise(9, (try? File.open(path + "/new", [.writing, .creating])) != nil)
+                    }
+                }
+            }
+        }
+        _ = place
+    }
+
     @Test func endsWithItsInit() async {
         await #expect(processExitsWith: .exitCode(0)) {
-            let (read, write) = try Descriptor.pipe()
-            guard case .parent(let handle) = try Namespaces.session.fork() else {
-                if case .child = try Linux.Process.fork() {
-                    while true { pause() }
-                }
-                try write.writeAll([1])
-                while true { pause() }
+            alone {
+                let (handle, read) = try startTree()
+                promise(1, try read.read(1) == [1])
+                handle.signal(SIGKILL)
+                promise(2, try ended(handle.pid) == .signalled(UInt8(SIGKILL)))
+                // The end of the pipe: nobody in the namespace holds its other side any more.
+                promise(3, try read.read(1).isEmpty)
             }
-            promise(1, try read.read(1) == [1])
-            handle.signal(SIGKILL)
-            while handle.reap() == nil { usleep(1_000) }
-            // Both other holders of the pipe are gone: only this process's own end is left.
-            promise(2, dup2(read.number, write.number) == write.number)
-            promise(3, true)
-            Linux.Process.exitNow(0)
         }
     }
 
     @Test func failsForAPlainUserAndForksNothing() async {
         await #expect(processExitsWith: .exitCode(0)) {
-            try Credentials(uid: nobody, gid: nobody, groups: []).drop()
-            promise(1, failure { try Namespaces.session.fork() } == ConfinementError(.namespaces, EPERM))
-            promise(3, (try? Mounts.makePrivate()) == nil)
-            Linux.Process.exitNow(0)
+            alone {
+                try Credentials(uid: nobody, gid: nobody, groups: []).drop()
+                promise(1, failure { try Namespaces.session.fork() } == ConfinementError(.namespaces, EPERM))
+                promise(3, (try? Mounts.makePrivate()) == nil)
+            }
         }
     }
 }

@@ -17,8 +17,9 @@ let nobody: UInt32 = 65_534
 final class SandboxPlace: Sendable {
     let path: String
 
-    init() throws {
-        let path = "/tmp/portcullis-sandbox-\(UInt64.random(in: 0 ... .max))"
+    /// - Parameter parent: where; `/var/tmp` is on the disk and stays in sight of a session.
+    init(in parent: String = "/tmp") throws {
+        let path = "\(parent)/portcullis-sandbox-\(UInt64.random(in: 0 ... .max))"
         try FileManager.default.createDirectory(
             atPath: path, withIntermediateDirectories: false, attributes: [.posixPermissions: 0o755])
         self.path = path

@@ -47,16 +47,16 @@ struct CredentialsVerb: ParsableCommand {
                 if case .success(nil) = Result(catching: { try Accounts.named(name) }) {
                     complain("warning: this host has no account '\(name)': its requests are refused as unknown-user")
                 }
-                let hash = try PasswordHash(hashing: password(for: name))
+                let hash = try hash(for: name)
                 try CredentialsFile(file.path).change { table in table[name] = hash }
             }
         }
 
-        private func password(for name: UserName) throws -> Secret {
+        private func hash(for name: UserName) throws -> PasswordHash {
             guard Terminal.isTerminal(StandardStreams.input) else {
                 let secret = try Secret()
                 switch try secret.readLine(from: StandardStreams.input) {
-                case .complete: return try checked(secret)
+                case .complete: return try Self.checkedHash(secret)
                 case .closed: throw Failure(description: "no password on standard input")
                 case .refused: throw Failure(description: "the password on standard input is too long or holds a NUL")
                 }
@@ -74,23 +74,25 @@ struct CredentialsVerb: ParsableCommand {
                 case .system(let error): throw error
                 }
             }
-            guard first.copyOfBytes() == second.copyOfBytes() else {
+            let hash = try Self.checkedHash(first)
+            // Compared by the hash, so that no copy of a password is made.
+            guard try hash.matches(second) else {
                 throw Failure(description: "the two passwords differ: nothing was changed")
             }
-            return try checked(first)
+            return hash
         }
 
         /// The most bytes of a password that a request carries (wire.md, Limits).
         private static let limit = 128
 
-        private func checked(_ secret: Secret) throws -> Secret {
+        private static func checkedHash(_ secret: Secret) throws -> PasswordHash {
             guard !secret.isEmpty else {
                 throw Failure(description: "an empty password opens nothing: nothing was changed")
             }
-            guard secret.count <= Self.limit else {
-                throw Failure(description: "a REXEC password has at most \(Self.limit) bytes: nothing was changed")
+            guard secret.count <= limit else {
+                throw Failure(description: "a REXEC password has at most \(limit) bytes: nothing was changed")
             }
-            return secret
+            return try PasswordHash(hashing: secret)
         }
     }
 

@@ -88,6 +88,11 @@ func reporting(_ work: () throws -> Void) throws {
     } catch let error as SystemError {
         complain(error.description)
         throw ExitCode(1)
+    } catch  where error is ExitCode || error is ValidationError || error is CleanExit {
+        throw error
+    } catch {
+        complain("a defect of ours: \(error)")
+        throw ExitCode(70)
     }
 }
 

@@ -180,9 +180,9 @@ public final class Front {
         case .rejected(let id, let reason):
             guard let connection = connections[id], connection.phase == .deciding else { return }
             endSession(connection)
-            // Nobody else speaks of a request that no session had.
-            let detail = reason == .auditUnavailable ? nil : "the gateway could not make a session"
-            refuse(connection, reason, recording: detail)
+            // Nobody else speaks of a request that no session had, and front may speak of no other reasons.
+            let isFronts = [.limit, .protocolError, .auditUnavailable].contains(reason)
+            refuse(connection, isFronts ? reason : .unavailable, recording: "no session could be made")
         case .drain:
             isDraining = true
             closeListeners()
@@ -222,12 +222,13 @@ public final class Front {
 extension Front {
     private func handleAuditor(_ event: Epoll.Event) {
         guard let channel = records.channel else { return }
-        if event.isHangup {
-            epoll.remove(channel.descriptor)
-            records.auditorIsGone()
-            return log.error("the auditor is gone")
-        }
         do {
+            // It answers nothing, so what there is to read is its end. The event may be of the auditor before this one.
+            if event.isHangup || event.isReadable, case .closed = try channel.receive(limit: 64, waiting: false) {
+                epoll.remove(channel.descriptor)
+                records.auditorIsGone()
+                return log.error("the auditor is gone")
+            }
             try records.flush()
         } catch {
             log.error("the auditor's channel: \(error)")
@@ -845,6 +846,9 @@ extension Front {
     var underWay: (connections: Int, handshakes: Int, sessions: Int) {
         (connections.count, handshakePlaces.taken, rexecPlaces.taken + rshPlaces.taken)
     }
+
+    /// Whether there is an auditor, for tests.
+    var hasAuditor: Bool { records.channel != nil }
 
     /// The listeners, for tests.
     var listenerCount: Int { listening.count }

@@ -22,7 +22,7 @@ final class Auditor {
     /// The most answers that wait for the monitor to read.
     private static let outboxLimit = 4_096
     /// Milliseconds between reports of the trail's place to the monitor.
-    private static let reportInterval: Int64 = 1_000
+    private static let reportInterval: Int64 = 200
 
     /// Where time comes from.
     struct Time {
@@ -48,8 +48,10 @@ final class Auditor {
         var token: UInt64
         var sender: Sender
         var phase: SessionPhase
-        /// Whether another auditor had this session before, so that its end may be on the trail already.
+        /// Whether another auditor may have had this session before.
         var isAdopted: Bool
+        /// What the trail has of it from then: sent again, it was written before and not answered.
+        var known: [Record]
         var origin: Record.Origin?
         var account: ByteText?
     }
@@ -73,6 +75,7 @@ final class Auditor {
     private var flood = RefusalFlood()
     private var batch: [Item] = []
     private var outbox: [[UInt8]] = []
+    private var isWatchingForRoom = false
     private var hasRecovered = false
     private var isReady = false
     private var reported: (sequence: UInt64, isDurable: Bool, at: Int64) = (0, true, 0)
@@ -115,14 +118,15 @@ final class Auditor {
 
     /// One turn: everything that is ready, in one batch.
     func turn(waiting milliseconds: Int32) throws(SystemError) {
-        // A channel that has no room keeps what is to go to the monitor until the next turn.
         let events = try epoll.wait(milliseconds: milliseconds, limit: 256)
         // ORDER: sessions and front before the monitor, so that what a session sent before it died is there before
         // the monitor says that it did.
         for event in events where event.token != Self.monitorToken {
             if event.token == Self.frontToken { drainFront() } else if let id = tokens[event.token] { drain(id) }
         }
-        for event in events where event.token == Self.monitorToken { drainMonitor() }
+        for event in events where event.token == Self.monitorToken {
+            if event.isReadable || event.isHangup { drainMonitor() }
+        }
         tend()
     }
 
@@ -180,17 +184,23 @@ final class Auditor {
     }
 
     private func flushOutbox() {
-        while let first = outbox.first {
+        var sent = 0
+        var isBlocked = false
+        for report in outbox {
             do throws(SystemError) {
-                try monitor.send(first, waiting: false)
+                try monitor.send(report, waiting: false)
+                sent += 1
             } catch {
-                // What has no room waits; an end shows where the channel is read.
-                if error.wouldBlock { return }
-                outbox = []
-                return
+                // What has no room waits for it; an end shows where the channel is read.
+                isBlocked = error.wouldBlock
+                if !isBlocked { sent = outbox.count }
+                break
             }
-            outbox.removeFirst()
         }
+        outbox.removeFirst(sent)
+        guard isBlocked != isWatchingForRoom else { return }
+        isWatchingForRoom = isBlocked
+        try? epoll.change(monitor.descriptor, token: Self.monitorToken, writing: isBlocked)
     }
 
     private func report(wasFailing: String?, now: Int64) {
@@ -201,6 +211,7 @@ final class Auditor {
             reported = (trail.sequence, true, now)
         }
         let isDurable = trail.failure == nil
+        var text = trail.failure ?? ""
         if isDurable != reported.isDurable {
             if let failure = trail.failure {
                 let consequence =
@@ -209,12 +220,13 @@ final class Auditor {
                 log.critical("the trail cannot be written: \(failure): \(consequence)")
             } else {
                 log.notice("the trail can be written again")
+                text = "it can be written again"
             }
         } else if reported.sequence == trail.sequence || now - reported.at < Self.reportInterval {
             return
         }
         reported = (trail.sequence, isDurable, now)
-        tell(.state(isDurable: isDurable, sequence: trail.sequence, text: trail.failure ?? ""))
+        tell(.state(isDurable: isDurable, sequence: trail.sequence, text: text))
     }
 
     private func drainMonitor() {
@@ -352,13 +364,19 @@ final class Auditor {
         sender.auid = .max
         sender.ses = .max
         var session = Session(
-            channel: channel, token: token, sender: sender, phase: SessionPhase(hasStarted: hasStarted),
-            isAdopted: hasStarted, origin: nil, account: nil)
-        if hasStarted, let known = trail.sessions.sessions.first(where: { $0.session == id }) {
-            session.origin = known.origin
-            session.account = known.account
-            session.sender.auid = known.sender.auid
-            session.sender.ses = known.sender.ses
+            channel: channel, token: token, sender: sender, phase: SessionPhase(), isAdopted: !hasRecovered, known: [],
+            origin: nil, account: nil)
+        if session.isAdopted {
+            // The monitor names the sessions that run before it has the others recorded as lost. What it knows of a
+            // start may be older than what the trail has.
+            session.known = trail.sessions.records(of: id)
+            session.phase = SessionPhase(
+                known: session.known, hasStarted: hasStarted, isComplete: trail.sessions.isComplete(id))
+            for record in session.known {
+                guard let (origin, account) = record.origin else { continue }
+                session.origin = origin
+                session.account = account ?? session.account
+            }
         }
         sessions[id] = session
         tokens[token] = id
@@ -425,17 +443,22 @@ final class Auditor {
             session.sender.ses = ses
             sessions[id] = session
         case .record(let number, let record):
+            // The auditor before this one wrote it, and died before it answered.
+            if let place = session.known.firstIndex(of: record) {
+                sessions[id]?.known.remove(at: place)
+                answer(.session(id, number: number), .record(record), .durable)
+                return true
+            }
+            if session.isAdopted, record.isLastWord, trail.sessions.isComplete(id) {
+                answer(.session(id, number: number), .record(record), .durable)
+                return true
+            }
             guard session.phase.admit(record) else { return false }
             if let (origin, account) = record.origin {
                 session.origin = origin
                 session.account = account ?? session.account
             }
             sessions[id] = session
-            if case .end = record, session.isAdopted, trail.sessions.isComplete(id) {
-                // The auditor before this one wrote it, and died before it answered.
-                answer(.session(id, number: number), .record(record), .durable)
-                return true
-            }
             add(.record(record), session: id, sender: session.sender, asker: .session(id, number: number))
         }
         return true
@@ -484,6 +507,7 @@ final class Auditor {
             remember(known.session)
             lose(known, .unavailable)
         }
+        trail.forgetOpenSessions()
     }
 
     // MARK: The batch
@@ -506,6 +530,15 @@ final class Auditor {
 }
 
 extension Record {
+    /// Whether a session says nothing of weight after it.
+    fileprivate var isLastWord: Bool {
+        switch self {
+        case .end: true
+        case .login(let login): login.refusal != nil
+        default: false
+        }
+    }
+
     /// Where a session's record says that its request came from, and for whom.
     fileprivate var origin: (Origin, ByteText?)? {
         switch self {

@@ -16,16 +16,23 @@ struct SessionPhase: Sendable {
     private var hasIdentity = false
     private var authentications = 0
     private var notices = 0
-    private var isPermitted: Bool
+    private var isPermitted = false
     /// Whether a command's start was recorded.
-    private(set) var hasStarted: Bool
+    private(set) var hasStarted = false
     private var isRefused = false
     private var hasEnded = false
 
-    /// The phase of a fresh session, or of one whose start another auditor recorded.
-    init(hasStarted: Bool) {
-        isPermitted = hasStarted
-        self.hasStarted = hasStarted
+    /// The phase of a fresh session.
+    init() {}
+
+    /// The phase of a session that another auditor had: what the trail has of it, and what the monitor knows.
+    init(known: [Record], hasStarted: Bool, isComplete: Bool) {
+        for record in known { _ = admit(record) }
+        if hasStarted {
+            isPermitted = true
+            self.hasStarted = true
+        }
+        hasEnded = hasEnded || isComplete
     }
 
     /// Whether the trail has the last word of the session: a refusal, or an end.
@@ -80,14 +87,15 @@ enum RecordRight {
     /// The most refusals that one record of front's stands for.
     static let countLimit = 1_000_000
 
-    /// Front speaks of refusals alone, for the reasons that it finds itself. One record stands for several where there
+    /// Front speaks of refusals alone, for the reasons that it finds itself, and of those that no session had; what was
+    /// refused while there was no auditor comes when there is one again. One record stands for several where there
     /// was no room for each on the way here.
     static func frontMaySend(_ record: Record) -> Bool {
         guard case .login(let login) = record, login.rule == nil, login.revision == nil,
             (1...countLimit).contains(login.count)
         else { return false }
         switch login.refusal {
-        case .sourcePort, .limit, .penalty, .protocolError, .unavailable: return true
+        case .sourcePort, .limit, .penalty, .protocolError, .unavailable, .auditUnavailable: return true
         default: return false
         }
     }

@@ -82,6 +82,11 @@ final class Trail {
         chain = Chain(after: .start, digest: digest)
     }
 
+    /// Forgets the sessions that the trail left open, once all of them are accounted for.
+    func forgetOpenSessions() {
+        sessions.forgetOpen()
+    }
+
     /// Writes a batch, and what waits before it.
     ///
     /// On `durable` all of it is in the file, and with `durability sync` on disk. Otherwise none of it is; what is kept

@@ -167,6 +167,43 @@ int portcullis_process_clone(uint64_t namespaces, pid_t *child, int *pidfd) {
     return 0;
 }
 
+// linux/mount.h, which does not go together with sys/mount.h everywhere.
+enum {
+    NUMBER_OPEN_TREE = 428,
+    NUMBER_MOVE_MOUNT = 429,
+    NUMBER_MOUNT_SETATTR = 442,
+    TREE_CLONE = 1,
+    TREE_CLOEXEC = O_CLOEXEC,
+    TREE_RECURSIVE = 0x8000,
+    FROM_EMPTY_PATH = 0x04,
+    TO_EMPTY_PATH = 0x40,
+    ATTRIBUTE_READ_ONLY = 0x01,
+};
+
+struct mount_attributes {
+    uint64_t set;
+    uint64_t clear;
+    uint64_t propagation;
+    uint64_t user_namespace;
+};
+
+int portcullis_tree_copy(int place, int *tree) {
+    long made = syscall(NUMBER_OPEN_TREE, place, "", AT_EMPTY_PATH | TREE_CLONE | TREE_CLOEXEC | TREE_RECURSIVE);
+    if (made < 0)
+        return errno;
+    *tree = (int)made;
+    return 0;
+}
+
+int portcullis_tree_attach(int tree, int place) {
+    return syscall(NUMBER_MOVE_MOUNT, tree, "", place, "", FROM_EMPTY_PATH | TO_EMPTY_PATH) < 0 ? errno : 0;
+}
+
+int portcullis_mounts_freeze(void) {
+    struct mount_attributes attributes = {.set = ATTRIBUTE_READ_ONLY};
+    return syscall(NUMBER_MOUNT_SETATTR, -1, "/", TREE_RECURSIVE, &attributes, sizeof attributes) < 0 ? errno : 0;
+}
+
 int portcullis_path_open(int directory, const char *path, uint64_t flags, uint64_t resolve, int *descriptor) {
     struct open_how how = {.flags = flags, .mode = 0, .resolve = resolve};
     long result = syscall(SYS_openat2, directory, path, &how, sizeof how);

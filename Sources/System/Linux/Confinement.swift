@@ -179,6 +179,48 @@ public struct CommandConfinement: Sendable {
         self.home = home
     }
 
+    /// Before all others, as root, in the init of the session's namespaces: what is mounted for the command.
+    ///
+    /// On return nothing mounted here shows elsewhere; /tmp is empty and the session's own; /proc shows the session's
+    /// processes. In a confined sandbox everything that it does not write is read-only besides, so that modes, owners,
+    /// times and attributes, which Landlock does not govern, stay as they are there.
+    ///
+    /// The write places are opened as the target would open them, and mounted by descriptor: root follows no link of
+    /// the target's.
+    public func mount() throws(ConfinementError) {
+        try Mounts.makePrivate()
+        if sandbox.isConfined {
+            do {
+                let places = try credentials.borrowed { try writePlaces() }
+                if let places { try Mounts.freeze(except: places) }
+            } catch {
+                throw error as? ConfinementError ?? ConfinementError(.mounts, EINVAL)
+            }
+        }
+        try Mounts.temporary()
+        try Mounts.processes()
+    }
+
+    /// What the sandbox writes and exists, opened; nil where that is the whole machine.
+    private func writePlaces() throws(ConfinementError) -> [Descriptor]? {
+        let home = try SecureOpen.place(home)
+        var places: [Descriptor] = []
+        for path in sandbox.write {
+            let place: SecureOpen.Place =
+                switch (path, home) {
+                case (.absolute(let path), _): try SecureOpen.place(path)
+                case (.home(let rest), .open(let home)): try SecureOpen.place(rest, beneath: home)
+                case (.home, .missing(let code)): .missing(code)
+                }
+            guard case .open(let descriptor) = place else { continue }
+            guard let kind = try? File.status(descriptor) else { throw ConfinementError(.mounts, EIO) }
+            // A read-only mount does not hold devices, and nothing is mounted over the root.
+            if kind.kind == .directory || kind.kind == .regular { places.append(descriptor) }
+        }
+        let root = SecureOpen.way(to: "/").last
+        return places.contains { SecureOpen.identity(of: $0) == root } ? nil : places
+    }
+
     /// All steps in their order, for a child that has nothing to do between them.
     ///
     /// - Returns: limits that could not be had.

@@ -91,6 +91,29 @@ public enum Mounts {
         try mount("proc", at: "/proc", type: "proc", flags: noSetuid | noDevices | noExecute, options: nil)
     }
 
+    /// Makes every mount of this namespace read-only but for what lies at and below some open files and directories.
+    ///
+    /// Landlock does not govern modes, owners, times and attributes; a read-only mount does. What was read-only in
+    /// those places stays so. Comes after `makePrivate` and before further mounts.
+    ///
+    /// - Parameter places: opened in this namespace.
+    static func freeze(except places: [Descriptor]) throws(ConfinementError) {
+        var trees: [(tree: Descriptor, place: Descriptor)] = []
+        for place in places {
+            var made: Int32 = -1
+            // SAFETY: `made` lives for the call.
+            let code = unsafe portcullis_tree_copy(place.number, &made)
+            guard code == 0 else { throw ConfinementError(.mounts, code) }
+            trees.append((Descriptor(owning: made), place))
+        }
+        let code = portcullis_mounts_freeze()
+        guard code == 0 else { throw ConfinementError(.mounts, code) }
+        for (tree, place) in trees {
+            let code = portcullis_tree_attach(tree.number, place.number)
+            guard code == 0 else { throw ConfinementError(.mounts, code) }
+        }
+    }
+
     private static func mount(
         _ source: String?, at place: String, type: String?, flags: UInt, options: String?
     ) throws(ConfinementError) {

@@ -446,6 +446,11 @@ public enum SecureOpen {
         Identity(device: UInt64(status.st_dev), inode: UInt64(status.st_ino))
     }
 
+    /// Which object an open file is, or nil where the system does not say.
+    static func identity(of descriptor: Descriptor) -> Identity? {
+        (try? status(of: descriptor, shown: "")).map(identity)
+    }
+
     private static func opened(_ descriptor: Descriptor, path: ByteText, status: stat) -> Opened {
         Opened(
             descriptor: descriptor, path: path, identity: identity(status), owner: status.st_uid,

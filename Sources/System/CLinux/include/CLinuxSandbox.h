@@ -56,6 +56,12 @@ int portcullis_namespaces_unshare(int flags);
 /// single-threaded processes alone: atfork handlers do not run.
 int portcullis_process_clone(uint64_t namespaces, pid_t *child, int *pidfd);
 
+/// open_tree(2) and move_mount(2) of open files and directories (Linux 5.2), and mount_setattr(2) of everything from the
+/// root on (5.12): in C because glibc 2.36 declares them where Swift does not look. The copy has all mounts below it.
+int portcullis_tree_copy(int place, int *tree);
+int portcullis_tree_attach(int tree, int place);
+int portcullis_mounts_freeze(void);
+
 /// openat2(2), Linux 5.6; in C because glibc has no wrapper.
 int portcullis_path_open(int directory, const char *path, uint64_t flags, uint64_t resolve, int *descriptor);
 
