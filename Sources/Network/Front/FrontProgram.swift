@@ -23,7 +23,8 @@ public enum FrontProgram {
 
     /// Runs front until the monitor's channel ends. `arguments` is argv without the program's name.
     public static func run(_ arguments: [String]) -> Never {
-        LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
+        // The handler of swift-log itself asks for the time zone's file at each line, which front may not open.
+        LoggingSystem.bootstrap { LineLogHandler(label: $0) }
         let log = Logger(label: "portcullis-front")
         guard let options = Options(arguments) else {
             log.critical("usage: portcullis-front [net] [--uid UID --gid GID], started by portcullisd")
