@@ -3,6 +3,7 @@
 
 import Core
 import Crypto
+import LineLog
 import Linux
 import Logging
 import Messages
