@@ -103,7 +103,7 @@ let package = Package(
         library(
             .decision, "EngineService",
             ["Core", "LineLog", "Linux", "Messages", "Policy", "PolicyLanguage", "Seccomp", crypto, logging]),
-        program(.decision, "portcullis-engine", ["EngineService"]),
+        program(.decision, "portcullis-engine", ["EngineService", "Linux"]),
 
         // Privileged: root, single-threaded, no Swift concurrency, no Foundation, NIO or Dispatch, no Wire.
         library(.privileged, "Monitor", ["Audit", "Core", "Linux", "Messages", "Session"]),
