@@ -85,7 +85,8 @@ public enum Capabilities {
     /// nothing; and an attempt to take one back has failed.
     public static func drop(keeping kept: Set<Capability> = []) throws(ConfinementError) {
         // Linux 4.3; where ambient sets do not exist there is nothing to clear.
-        do { try ProcessControl.set(ambient, ambientClearAll, step: .capabilities) } catch where error.code == EINVAL {}
+        do { try ProcessControl.set(ambient, ambientClearAll, step: .capabilities) } catch  where error.code == EINVAL {
+        }
         let before = try CapabilitySets.current()
         let stays = bits(kept) & before.permitted
         let code = portcullis_capabilities_write(stays, stays, 0)
@@ -117,7 +118,7 @@ public enum Capabilities {
     private static func isBound(_ capability: UInt) throws(ConfinementError) -> Bool {
         do {
             return try ProcessControl.get(readBound, capability, step: .capabilities) == 1
-        } catch where error.code == EINVAL {
+        } catch  where error.code == EINVAL {
             return false
         }
     }

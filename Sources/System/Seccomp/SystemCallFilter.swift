@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the Portcullis authors
 
-public import Core
 internal import CSeccomp
+public import Core
 
 /// A filter that could not be compiled.
 public enum SystemCallFilterError: Error, Sendable, Hashable, CustomStringConvertible {
