@@ -3,6 +3,7 @@
 
 import Core
 import Crypto
+import LineLog
 import Linux
 import Logging
 import Messages
@@ -43,7 +44,7 @@ public enum EngineProgram {
         }
         // What ends the gateway's terminal or unit goes to the monitor, which drains this process.
         for signal in [
-            Signals.Number.pipe, Signals.Number.hangup, Signals.Number.interrupt, Signals.Number.terminate
+            Signals.Number.pipe, Signals.Number.hangup, Signals.Number.interrupt, Signals.Number.terminate,
         ] {
             Signals.ignore(signal)
         }
