@@ -124,7 +124,7 @@ import Testing
         try gateway.turn()
         try front.send(RecordFrame.record(number: 1, record: refused(reason)).encoded(), waiting: false)
         try gateway.turn()
-        let isOwn = [.sourcePort, .limit, .penalty, .protocolError, .unavailable].contains(reason)
+        let isOwn = [.sourcePort, .limit, .penalty, .protocolError, .unavailable, .auditUnavailable].contains(reason)
         let line = try #require(try gateway.lines.first)
         #expect(try gateway.lines.count == 1)
         #expect(line.stamp.session == nil)

@@ -5,6 +5,7 @@ import Core
 import Foundation
 import Glibc
 import Linux
+import Policy
 import Seccomp
 import Testing
 
@@ -185,6 +186,32 @@ enum CommandRig {
                 let status = ["grep -q 'CapEff:.0000000000000000' /proc/self/status && test $(id -u) = 0"]
                 CommandRig.finish(
                     wrong + (try CommandRig.check(status, expecting: true, filtered: true, ruled: true, uid: 0)))
+            }
+        }
+    }
+
+    /// Each call of the way to a command made to fail in turn: the step says so, and nothing runs.
+    @Test(
+        .enabled(if: geteuidIsRoot(), "the whole way is root's"),
+        arguments: [
+            ("prlimit64", .limits), ("prctl", .capabilities), ("capset", .capabilities), ("setgroups", .credentials),
+            ("setresgid", .credentials), ("setresuid", .credentials), ("landlock_create_ruleset", .landlock),
+            ("landlock_add_rule", .landlock), ("landlock_restrict_self", .landlock), ("seccomp", .filter),
+        ] as [(String, ConfinementError.Step)])
+    func doesNotStartWhereAStepFails(name: String, step: ConfinementError.Step) async {
+        let raw = step.rawValue
+        await #expect(processExitsWith: .exitCode(0)) { [name = name as String, raw = raw as UInt8] in
+            alone {
+                let sandbox = shellSandbox(writing: "/tmp")
+                let compiled = CompiledSandbox(sandbox: sandbox, filter: try SystemCallFilter.compile(sandbox))
+                let target = Credentials(uid: nobody, gid: nobody, groups: [7])
+                // A filter without the one call stands in for a kernel that refuses it.
+                var without = Sandbox(name: "without")
+                without.systemCalls = SystemCallGroups.knownSystemCalls.filter { $0 != name }
+                let confinement = try CommandConfinement(compiled, credentials: target, home: "/nonexistent")
+                try NoNewPrivileges.promise()
+                try SeccompProgram(bytes: try SystemCallFilter.compile(without)).load()
+                promise(1, failure { try confinement.apply() }?.step.rawValue == raw)
             }
         }
     }

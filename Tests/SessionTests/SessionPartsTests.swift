@@ -11,8 +11,8 @@ import Testing
 
 /// The session's parts that need no second process.
 @Suite struct SessionPartsTests {
-    @Test(arguments: [ExitStatus.exited(0), .exited(255), .signalled(9)])
-    func anEndIsReportedAsItWas(status: ExitStatus) throws {
+    @Test(arguments: [Linux.ExitStatus.exited(0), .exited(255), .signalled(9)])
+    func anEndIsReportedAsItWas(status: Linux.ExitStatus) throws {
         for leftovers in [0, 1, 70_000] {
             let read = try #require(Supervisor.Report.decode(Supervisor.Report.encode(status, leftovers: leftovers)))
             #expect(read.0 == status)
@@ -134,7 +134,8 @@ import Testing
         if let answer { try engine.send(answer.encoded()) } else { Socket.shutdownSending(engine.descriptor) }
         switch EngineLink.decide(try Self.request(), number: 5, revision: .none, on: ours.descriptor) {
         case .permitted: return true
-        case .denied, .unavailable: return false
+        case .denied: return false
+        case .unavailable: return false
         }
     }
 

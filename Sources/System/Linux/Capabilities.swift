@@ -71,10 +71,13 @@ public enum Capabilities {
     public static func dropBounding(keeping kept: Set<Capability> = []) throws(ConfinementError) {
         guard try CapabilitySets.current().effective & setPermitted != 0 else { return }
         let stays = bits(kept)
-        for capability in 0..<64 as Range<UInt> {
-            if stays & (1 << UInt64(capability)) != 0 { continue }
-            guard try isBound(capability) else { continue }
-            try ProcessControl.set(dropBound, capability, step: .capabilities)
+        for capability in 0..<64 as Range<UInt> where stays & (1 << UInt64(capability)) == 0 {
+            do {
+                try ProcessControl.set(dropBound, capability, step: .capabilities)
+            } catch  where error.code == EINVAL {
+                // Above the last one that the kernel knows.
+                break
+            }
         }
         if kept.isEmpty { try ProcessControl.set(setSecurityBits, rootIsNobody, step: .capabilities) }
     }
