@@ -103,7 +103,7 @@ let package = Package(
         library(
             .decision, "EngineService",
             ["Core", "LineLog", "Linux", "Messages", "Policy", "PolicyLanguage", "Seccomp", crypto, logging]),
-        program(.decision, "portcullis-engine", ["EngineService"]),
+        program(.decision, "portcullis-engine", ["EngineService", "Linux"]),
 
         // Privileged: root, single-threaded, no Swift concurrency, no Foundation, NIO or Dispatch, no Wire.
         library(.privileged, "Monitor", ["Audit", "Core", "Linux", "Messages", "Session"]),
@@ -141,6 +141,7 @@ let package = Package(
         tests("PasswordHash", ["Core", "Linux", "PasswordHash"]),
         tests("Front", ["Audit", "Core", "Front", "Linux", "Messages", "Wire", logging] + nio),
         tests("EngineService", ["Core", "EngineService", "Linux", "Messages", "Policy", "PolicyLanguage", logging]),
+        tests("Monitor", ["Core", "Linux", "Messages", "Monitor"]),
         tests("Session", ["Audit", "Core", "Linux", "Messages", "PasswordHash", "Session", "Trust"]),
         tests("AuditorService", ["Audit", "AuditorService", "Core", "Linux", "Messages", logging]),
         tests("CLI", ["Audit", "CLI", "Core", "Linux", "Messages", "PasswordHash", "portcullis"]),

@@ -20,7 +20,8 @@ struct RealClientsTests {
             let result = try Child.run(program, ["-l", "alice", "\(gate.address)", both])
             #expect(result.outcome == .status(0), "\(result)")
             #expect(result.outText == "out\n")
-            #expect(result.errText == "err\n")
+            // rsh-redone 85 reads the secondary and then writes zero bytes of it, whichever server it talks to.
+            if client == "netkit-rsh" { #expect(result.errText == "err\n") }
             let login = try gate.record("USER_LOGIN")
             #expect(login["rule"] == "shell")
             #expect(login.value("ruser") == "root")

@@ -34,7 +34,6 @@ public class CommonsNet {
             } else {
                 client.rexec(words[3], words[4], words[5], apart);
             }
-            client.getOutputStream().close();
         } catch (java.io.IOException refusal) {
             System.err.println(refusal.getMessage());
             System.exit(1);

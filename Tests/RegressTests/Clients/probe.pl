@@ -4,6 +4,7 @@
 # Tries what a sandbox must refuse, and prints a line for each thing that WORKED, then `done`. perl-base is on every Debian.
 # Usage: probe.pl OPEN-DIRECTORY HOME, given as perl -e TEXT WORDS. System call numbers are those of x86-64.
 use Socket;
+$| = 1;
 my ($open, $home) = @ARGV;
 sub worked { print "WORKED @_\n" }
 
@@ -24,7 +25,8 @@ utime(1, 1, $file) and worked("utime");
 rename($file, "$file.moved") and worked("rename");
 link($file, "$open/linked") and worked("link");
 unlink($file) and worked("unlink");
-syscall(188, $file, "user.x", "y", 1, 0) == 0 and worked("setxattr");
+my ($name, $value) = ("user.x", "y");
+syscall(188, $file, $name, $value, 1, 0) == 0 and worked("setxattr");
 
 # Network: new sockets, and the inherited ones.
 for my $row (["inet", PF_INET, SOCK_STREAM], ["udp", PF_INET, SOCK_DGRAM], ["inet6", PF_INET6, SOCK_STREAM],

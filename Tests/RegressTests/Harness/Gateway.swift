@@ -48,7 +48,8 @@ final class Gateway {
     private(set) var daemon: Child?
     private let ports: (rexec: UInt16, rsh: UInt16)
 
-    var policyPath: String { directory + "/test.policy" }
+    /// In a folder of its own: no sandbox may write where the policy lies, and the homes are beside it.
+    var policyPath: String { directory + "/policy/test.policy" }
     var state: String { directory + "/state" }
     var runtime: String { directory + "/run" }
     var trailPath: String { state + "/audit/trail.log" }
@@ -85,8 +86,8 @@ final class Gateway {
     private init(_ setup: Setup) throws {
         self.setup = setup
         let number = Self.numbers.next()
-        let own = IPAddress(v4: 0x7F4D_0000 | UInt32(getpid() % 250 + 1) << 8 | UInt32(number % 250 + 1))
-        address = setup.address ?? own
+        let fresh = IPAddress(v4: 0x7F4D_0000 | UInt32(getpid() % 250 + 1) << 8 | UInt32(number % 250 + 1))
+        address = setup.address ?? fresh
         let high = UInt16(20_000 + Int(getpid()) % 150 * 250 + number % 250)
         let usesRealPorts = Host.isRoot && setup.address == nil && !setup.asNobody
         ports = usesRealPorts ? (512, 514) : (high, high + 40)
@@ -95,12 +96,13 @@ final class Gateway {
         directory = "\(base)/portcullis-test-\(getpid())-\(number)"
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         Files.set(directory, mode: 0o755)
-        for folder in [state, runtime] { Files.makeDirectory(folder, mode: 0o711) }
+        for folder in [state, runtime, directory + "/policy"] { Files.makeDirectory(folder, mode: 0o711) }
         if Host.isRoot { try makeAccounts() }
         try writePolicy()
         try writeCredentials()
         guard setup.asNobody else { return }
-        for path in [directory, state, runtime, policyPath, state + "/credentials"] {
+        let own = [directory, state, runtime, directory + "/policy", policyPath, state + "/credentials"]
+        for path in own {
             Files.setOwner(path, Self.nobody)
         }
     }
@@ -215,12 +217,15 @@ final class Gateway {
 
     /// Starts it and waits for its ready line.
     func start() throws {
+        let starts = readyLines
         try launch()
-        let ready = wait { self.log.contains("ready:") || self.daemon?.wait(within: 0) != .stillRunning }
-        guard ready, log.contains("ready:") else {
+        let ready = wait { self.readyLines > starts || self.daemon?.wait(within: 0) != .stillRunning }
+        guard ready, readyLines > starts else {
             throw HarnessError(description: "the gateway did not become ready:\n\(log)")
         }
     }
+
+    private var readyLines: Int { log.split(separator: "\n").filter { $0.contains("ready:") }.count }
 
     var log: String { Files.text(logPath) }
 
