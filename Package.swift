@@ -87,20 +87,23 @@ let package = Package(
         shim("CSeccomp", linking: ["seccomp"]),
         shim("CCrypt", linking: ["crypt"]),
         library(.system, "Linux", ["CLinux", "Core"]),
+        library(.system, "LineLog", ["Linux", logging]),
         library(.system, "PAM", ["CPAM", "Core", "Linux"]),
         library(.system, "KernelAudit", ["CAudit", "Core", "Linux"]),
         library(.system, "Seccomp", ["CSeccomp", "Core", "Linux"]),
         library(.system, "PasswordHash", ["CCrypt", "Core", "Linux"]),
 
         // Network: reads strangers' bytes; knows no rules.
-        library(.network, "Front", ["Audit", "Core", "Linux", "Messages", "Seccomp", "Wire", logging] + nio),
+        library(
+            .network, "Front",
+            ["Audit", "Core", "LineLog", "Linux", "Messages", "Seccomp", "Wire", logging] + nio),
         program(.network, "portcullis-front", ["Front"]),
 
         // Decision: holds the compiled policy; touches nothing.
         library(
             .decision, "EngineService",
-            ["Core", "Linux", "Messages", "Policy", "PolicyLanguage", "Seccomp", crypto, logging]),
-        program(.decision, "portcullis-engine", ["EngineService"]),
+            ["Core", "LineLog", "Linux", "Messages", "Policy", "PolicyLanguage", "Seccomp", crypto, logging]),
+        program(.decision, "portcullis-engine", ["EngineService", "Linux"]),
 
         // Privileged: root, single-threaded, no Swift concurrency, no Foundation, NIO or Dispatch, no Wire.
         library(.privileged, "Monitor", ["Audit", "Core", "Linux", "Messages", "Session"]),
@@ -110,7 +113,8 @@ let package = Package(
         program(.privileged, "portcullisd", ["Monitor"]),
 
         // Record: the one writer of the trail.
-        library(.record, "AuditorService", ["Audit", "Core", "Linux", "Messages", "Seccomp", crypto, logging]),
+        library(
+            .record, "AuditorService", ["Audit", "Core", "LineLog", "Linux", "Messages", "Seccomp", crypto, logging]),
         program(.record, "portcullis-auditor", ["AuditorService", "Linux"]),
 
         // Admin: what an administrator types.
@@ -137,6 +141,7 @@ let package = Package(
         tests("PasswordHash", ["Core", "Linux", "PasswordHash"]),
         tests("Front", ["Audit", "Core", "Front", "Linux", "Messages", "Wire", logging] + nio),
         tests("EngineService", ["Core", "EngineService", "Linux", "Messages", "Policy", "PolicyLanguage", logging]),
+        tests("Monitor", ["Core", "Linux", "Messages", "Monitor"]),
         tests("Session", ["Audit", "Core", "Linux", "Messages", "PasswordHash", "Session", "Trust"]),
         tests("AuditorService", ["Audit", "AuditorService", "Core", "Linux", "Messages", logging]),
         tests("CLI", ["Audit", "CLI", "Core", "Linux", "Messages", "PasswordHash", "portcullis"]),

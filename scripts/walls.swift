@@ -23,17 +23,20 @@ let shims: Set<String> = ["CAudit", "CCrypt", "CLinux", "CPAM", "CSeccomp"]
 
 let zones = [
     Zone(name: "Pure", modules: []),
-    Zone(name: "System", modules: ["Core", "Glibc"]),
+    Zone(name: "System", modules: ["Core", "Glibc", "Logging"]),
     Zone(
         name: "Network",
-        modules: ["Audit", "Core", "Linux", "Logging", "Messages", "NIOCore", "NIOPosix", "Seccomp", "Wire"]),
+        modules: [
+            "Audit", "Core", "LineLog", "Linux", "Logging", "Messages", "NIOCore", "NIOPosix", "Seccomp", "Wire",
+        ]),
     Zone(
         name: "Decision",
-        modules: ["Core", "Crypto", "Linux", "Logging", "Messages", "Policy", "PolicyLanguage", "Seccomp"]),
+        modules: ["Core", "Crypto", "LineLog", "Linux", "Logging", "Messages", "Policy", "PolicyLanguage", "Seccomp"]),
     Zone(
         name: "Privileged",
         modules: ["Audit", "Core", "KernelAudit", "Linux", "Messages", "PAM", "PasswordHash", "Trust"]),
-    Zone(name: "Record", modules: ["Audit", "Core", "Crypto", "Linux", "Logging", "Messages", "Seccomp"]),
+    Zone(
+        name: "Record", modules: ["Audit", "Core", "Crypto", "LineLog", "Linux", "Logging", "Messages", "Seccomp"]),
     Zone(
         name: "Admin",
         modules: pureModules.union(["ArgumentParser", "Crypto", "Linux", "PasswordHash", "Seccomp"])),

@@ -63,7 +63,7 @@ import Testing
         let record = Record.End(
             origin: fromMainframe, account: "alice", outcome: .lost(reason: "unavailable"), bytesIn: 0, bytesOut: 0,
             bytesErr: 0, milliseconds: 0, limit: nil, leftovers: nil)
-        #expect(line(.record(.end(record))).hasSuffix("res=failed \(id) lost=unavailable' seq=1"))
+        #expect(line(.record(.end(record))).hasSuffix("res=failed \(id) reason=lost cause=unavailable' seq=1"))
     }
 
     @Test func servicesAndPoliciesHaveNoAccount() {

@@ -124,7 +124,7 @@ import Testing
         try gateway.turn()
         try front.send(RecordFrame.record(number: 1, record: refused(reason)).encoded(), waiting: false)
         try gateway.turn()
-        let isOwn = [.sourcePort, .limit, .penalty, .protocolError, .unavailable].contains(reason)
+        let isOwn = [.sourcePort, .limit, .penalty, .protocolError, .unavailable, .auditUnavailable].contains(reason)
         let line = try #require(try gateway.lines.first)
         #expect(try gateway.lines.count == 1)
         #expect(line.stamp.session == nil)
@@ -228,6 +228,60 @@ import Testing
         try gateway.auditor.turn(waiting: 0)
         #expect(gateway.auditor.exitStatus == 0)
         #expect(try gateway.entries == [.record(refused(.noRule))])
+    }
+
+    /// Whatever sessions and front send, in whatever order: the trail stays whole, each session has at most one start and
+    /// one last word, and only what may be said is there.
+    @Test(arguments: 1...4 as ClosedRange<UInt64>)
+    func noOrderOfRecordsHarmsTheTrail(_ seed: UInt64) throws {
+        var random = Seeded(seed: seed)
+        let gateway = try Gateway()
+        let (front, other) = try Channel.pair()
+        try gateway.order(.front(pid: 200), [other.descriptor])
+        var open: [TestSession] = []
+        let records: [Record] = [
+            checked, permitted, permitted, started, started, ended, noticed, refused(.noRule), lost(.unavailable),
+            .serviceStart(unit: "x"),
+        ]
+        for number in 0..<400 {
+            switch Int.random(in: 0...9, using: &random) {
+            case 0 where number < 250:
+                open.append(try gateway.session(UInt8(number)))
+            case 1:
+                try? front.send(
+                    RecordFrame.record(number: 1, record: refused(.limit, from: "10.0.0.\(number % 250)")).encoded(),
+                    waiting: false)
+            case 2:
+                if let session = open.randomElement(using: &random) {
+                    try gateway.order(.sessionLost(session: session.id, reason: .unavailable))
+                }
+            case 3:
+                try? open.randomElement(using: &random)?.send(.identity(auid: 1, ses: 1))
+            default:
+                if let record = records.randomElement(using: &random) {
+                    try? open.randomElement(using: &random)?.send(record)
+                }
+            }
+            if Bool.random(using: &random) { try gateway.turn(after: Int64.random(in: 0...300, using: &random)) }
+        }
+        try gateway.order(.stop)
+        try gateway.turn()
+        #expect(gateway.auditor.exitStatus == 0, "seed \(seed)")
+        try gateway.verify()
+        var starts: [SessionID: Int] = [:]
+        var lastWords: [SessionID: Int] = [:]
+        for line in try gateway.lines {
+            guard let id = line.stamp.session else { continue }
+            switch try #require(Entry(line: line)) {
+            case .record(.command): starts[id, default: 0] += 1
+            case .record(.end), .lostRequest: lastWords[id, default: 0] += 1
+            case .record(.login(let login)) where login.refusal != nil: lastWords[id, default: 0] += 1
+            case .record(.serviceStart): Issue.record("seed \(seed): a session spoke of a service")
+            default: break
+            }
+        }
+        #expect(starts.values.allSatisfy { $0 == 1 }, "seed \(seed)")
+        #expect(lastWords.values.allSatisfy { $0 == 1 }, "seed \(seed)")
     }
 
     // MARK: Sessions that are lost

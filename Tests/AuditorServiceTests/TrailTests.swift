@@ -183,6 +183,23 @@ import Testing
         #expect(try gateway.session(3).record(permitted) == [.durable(number: 1)])
     }
 
+    /// With `on-failure continue` a gateway whose trail cannot be opened serves all the same, and says so.
+    @Test func onFailureContinueServesWithoutATrail() throws {
+        let disk = try SmallDisk()
+        try disk.fill()
+        var settings = AuditSettings()
+        settings.onFailure = .goOn
+        let blocked = disk.directory.path + "/trail.log"
+        try FileManager.default.createDirectory(atPath: blocked, withIntermediateDirectories: false)
+        let gateway = try Gateway(in: disk.directory, settings: settings)
+        #expect(gateway.reports.contains { if case .ready = $0 { true } else { false } })
+        #expect(gateway.reports.contains { if case .state(false, _, _) = $0 { true } else { false } })
+        #expect(try gateway.session(1).record(permitted) == [.durable(number: 1)])
+        let strict = try Gateway(in: disk.directory)
+        #expect(!strict.reports.contains { if case .ready = $0 { true } else { false } })
+        #expect(try strict.session(1).record(permitted) == [.failed(number: 1)])
+    }
+
     /// A batch that is half written is none: the file ends with a whole record.
     @Test func aHalfWrittenBatchLeavesNoTornLine() throws {
         let disk = try SmallDisk()

@@ -78,10 +78,10 @@ import Testing
     @Test func aSandboxThatOpensTheStateDirectoryIsAnError() throws {
         let stage = try Stage(files: [
             "/etc/p/site.policy": """
-                service rexec { enable }
-                sandbox wide { read /var }
-                permit x: rexec from any as any run any sandbox wide
-                """
+            service rexec { enable }
+            sandbox wide { read /var }
+            permit x: rexec from any as any run any sandbox wide
+            """
         ])
         let reports = try stage.load()
         guard case .failed(let diagnostics, _)? = reports.first else {
@@ -219,7 +219,8 @@ import Testing
     }
 
     private static func request(_ source: String) -> Request {
-        guard let address = IPAddress(source), let name = UserName("backup"), let time = LocalTime(weekday: 1, minute: 0)
+        guard let address = IPAddress(source), let name = UserName("backup"),
+            let time = LocalTime(weekday: 1, minute: 0)
         else { preconditionFailure("the test's own values") }
         return Request(
             service: .rexec, source: address, sourcePort: 1_024, remoteUser: nil,

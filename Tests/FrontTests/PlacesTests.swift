@@ -93,15 +93,4 @@ import Testing
         let isLow = bounds.fit(descriptors: 1_024)
         #expect(!isLow && bounds.handshakes == 768)
     }
-
-    @Test func frontIsStartedByTheMonitorAlone() {
-        #expect(FrontProgram.Options(["[net]"])?.uid == nil)
-        #expect(FrontProgram.Options(["[net]", "--uid", "61184", "--gid", "61185"])?.gid == 61_185)
-        for arguments in [
-            [], ["net"], ["[net]", "--uid", "1"], ["[net]", "--uid", "0", "--gid", "0"],
-            ["[net]", "--gid", "1", "--uid", "1"], ["[net]", "--uid", "x", "--gid", "1"],
-        ] {
-            #expect(FrontProgram.Options(arguments) == nil)
-        }
-    }
 }

@@ -171,6 +171,8 @@ import Testing
             #expect(try handover.release())
             Socket.shutdownSending(client.socket)
             #expect(try handover.rest() == Array("stdin".utf8))
+            // A log line needs no system call that the filter lacks.
+            try handover.channel.send([0, 0])
         }
     }
 }

@@ -5,6 +5,7 @@ import Core
 import Foundation
 import Glibc
 import Linux
+import Policy
 import Seccomp
 import Testing
 
@@ -15,7 +16,8 @@ func shellSandbox(writing path: String) -> Sandbox {
         "getdents64", "getegid", "geteuid", "getgid", "getpgrp", "getppid", "getrandom", "getrlimit", "kill", "lstat",
         "madvise", "mkdir", "mkdirat", "mremap", "open", "pipe", "pread64", "prlimit64", "pwrite64", "readlink",
         "readlinkat", "readv", "rename", "renameat", "renameat2", "rmdir", "rseq", "sched_getaffinity",
-        "rt_sigsuspend", "set_robust_list", "set_tid_address", "stat", "statfs", "statx", "symlinkat", "sysinfo", "tgkill", "umask",
+        "rt_sigsuspend", "set_robust_list", "set_tid_address", "stat", "statfs", "statx", "symlinkat", "sysinfo",
+        "tgkill", "umask",
         "unlink", "unlinkat", "waitid", "writev", "getuid", "fadvise64", "ftruncate", "truncate",
     ])
     sandbox.read = [.absolute("/proc"), .absolute("/etc/passwd"), .absolute("/dev/urandom")]
@@ -49,7 +51,9 @@ enum CommandRig {
         "true", "cat /etc/passwd", "ls /usr/bin", "echo x > $W/new && cat $W/new && rm $W/new", "echo x > /dev/null",
         "echo a | cat | grep -q a", "test $(id -u) -ge 0", "(exit 3); test $? = 3", "sleep 0.01 & wait",
         "perl -e 'use Socket; socketpair(A,B,AF_UNIX,SOCK_STREAM,0) or exit 1'",
-        "grep -q 'NoNewPrivs:.1' /proc/self/status", "grep -q 'CapBnd:.0000000000000000' /proc/self/status",
+        "grep -q 'NoNewPrivs:.1' /proc/self/status", "grep -q 'CapPrm:.0000000000000000' /proc/self/status",
+        // The bounding set is emptied by root alone.
+        "grep -q 'CapBnd:.0000000000000000' /proc/self/status || ! $ROOT",
         "test $(ulimit -c) = 0", "perl -e 'kill 9, $$; ' & wait $!; test $? = 137",
     ]
 
@@ -73,6 +77,7 @@ enum CommandRig {
     ) throws -> Bool {
         guard case .parent(let child) = try Linux.Process.fork() else {
             let sandbox = shellSandbox(writing: directory + "/writable")
+            let wasRoot = geteuidIsRoot()
             let target = try uid.map { Credentials(uid: $0, gid: $0, groups: []) } ?? Credentials.current()
             let compiled = CompiledSandbox(sandbox: sandbox, filter: try SystemCallFilter.compile(sandbox))
             let confinement = try CommandConfinement(compiled, credentials: target, home: "/nonexistent")
@@ -81,7 +86,8 @@ enum CommandRig {
             if ruled { try confinement.restrict() } else { try NoNewPrivileges.promise() }
             if filtered { try confinement.load() }
             becomeShell(
-                "exec >/dev/null 2>&1; D=\(directory)/open; W=\(directory)/writable; P=\(outside); \(script)")
+                "exec >/dev/null 2>&1; D=\(directory)/open; W=\(directory)/writable; P=\(outside); ROOT=\(wasRoot); \(script)"
+            )
         }
         return try ended(child) == .exited(0)
     }
@@ -124,7 +130,9 @@ enum CommandRig {
     @Test func isRefusedWhatItsSandboxDoesNotOpen() async {
         await #expect(processExitsWith: .exitCode(0)) {
             alone {
-                CommandRig.finish(try CommandRig.check(CommandRig.refused, expecting: false, filtered: true, ruled: true, uid: CommandRig.target))
+                CommandRig.finish(
+                    try CommandRig.check(
+                        CommandRig.refused, expecting: false, filtered: true, ruled: true, uid: CommandRig.target))
             }
         }
     }
@@ -133,7 +141,9 @@ enum CommandRig {
     @Test func isRefusedByTheConfinementAndNothingElse() async {
         await #expect(processExitsWith: .exitCode(0)) {
             alone {
-                CommandRig.finish(try CommandRig.check(CommandRig.refused, expecting: true, filtered: false, ruled: false, uid: CommandRig.target))
+                CommandRig.finish(
+                    try CommandRig.check(
+                        CommandRig.refused, expecting: true, filtered: false, ruled: false, uid: CommandRig.target))
             }
         }
     }
@@ -141,8 +151,10 @@ enum CommandRig {
     @Test func needsBothFilterAndRuleset() async {
         await #expect(processExitsWith: .exitCode(0)) {
             alone {
-                let withoutFilter = try CommandRig.check(CommandRig.refused, expecting: false, filtered: false, ruled: true, uid: CommandRig.target)
-                let withoutRuleset = try CommandRig.check(CommandRig.refused, expecting: false, filtered: true, ruled: false, uid: CommandRig.target)
+                let withoutFilter = try CommandRig.check(
+                    CommandRig.refused, expecting: false, filtered: false, ruled: true, uid: CommandRig.target)
+                let withoutRuleset = try CommandRig.check(
+                    CommandRig.refused, expecting: false, filtered: true, ruled: false, uid: CommandRig.target)
                 promise(1, withoutFilter.count >= 8)
                 promise(2, withoutRuleset.count >= 12)
                 promise(3, Set(withoutFilter).isDisjoint(with: withoutRuleset))
@@ -153,7 +165,9 @@ enum CommandRig {
     @Test func canDoItsWork() async {
         await #expect(processExitsWith: .exitCode(0)) {
             alone {
-                CommandRig.finish(try CommandRig.check(CommandRig.permitted, expecting: true, filtered: true, ruled: true, uid: CommandRig.target))
+                CommandRig.finish(
+                    try CommandRig.check(
+                        CommandRig.permitted, expecting: true, filtered: true, ruled: true, uid: CommandRig.target))
             }
         }
     }
@@ -167,9 +181,37 @@ enum CommandRig {
                     "cat /etc/shadow", "echo x > /etc/portcullis-test", "chown 1 $W/there", "mount -t tmpfs x /mnt",
                     "chroot / true", "echo x > /proc/sys/kernel/hostname", "nice -n -5 true 2>&1 | grep -vq denied",
                 ]
-                let wrong = try CommandRig.check(Array(rows.dropLast()), expecting: false, filtered: true, ruled: true, uid: 0)
+                let wrong = try CommandRig.check(
+                    Array(rows.dropLast()), expecting: false, filtered: true, ruled: true, uid: 0)
                 let status = ["grep -q 'CapEff:.0000000000000000' /proc/self/status && test $(id -u) = 0"]
-                CommandRig.finish(wrong + (try CommandRig.check(status, expecting: true, filtered: true, ruled: true, uid: 0)))
+                CommandRig.finish(
+                    wrong + (try CommandRig.check(status, expecting: true, filtered: true, ruled: true, uid: 0)))
+            }
+        }
+    }
+
+    /// Each call of the way to a command made to fail in turn: the step says so, and nothing runs.
+    @Test(
+        .enabled(if: geteuidIsRoot(), "the whole way is root's"),
+        arguments: [
+            ("prlimit64", .limits), ("prctl", .capabilities), ("capset", .capabilities), ("setgroups", .credentials),
+            ("setresgid", .credentials), ("setresuid", .credentials), ("landlock_create_ruleset", .landlock),
+            ("landlock_add_rule", .landlock), ("landlock_restrict_self", .landlock), ("seccomp", .filter),
+        ] as [(String, ConfinementError.Step)])
+    func doesNotStartWhereAStepFails(name: String, step: ConfinementError.Step) async {
+        let raw = step.rawValue
+        await #expect(processExitsWith: .exitCode(0)) { [name = name as String, raw = raw as UInt8] in
+            alone {
+                let sandbox = shellSandbox(writing: "/tmp")
+                let compiled = CompiledSandbox(sandbox: sandbox, filter: try SystemCallFilter.compile(sandbox))
+                let target = Credentials(uid: nobody, gid: nobody, groups: [7])
+                // A filter without the one call stands in for a kernel that refuses it.
+                var without = Sandbox(name: "without")
+                without.systemCalls = SystemCallGroups.knownSystemCalls.filter { $0 != name }
+                let confinement = try CommandConfinement(compiled, credentials: target, home: "/nonexistent")
+                try NoNewPrivileges.promise()
+                try SeccompProgram(bytes: try SystemCallFilter.compile(without)).load()
+                promise(1, failure { try confinement.apply() }?.step.rawValue == raw)
             }
         }
     }

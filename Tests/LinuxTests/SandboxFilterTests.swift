@@ -192,7 +192,9 @@ func number(_ name: String) throws -> UInt32 {
         let call = try number("socket")
         for domain in [UInt64(2), 10] {
             for type in [UInt64(1), 0x8_0801] {
-                for `protocol` in [UInt64(0), 6] { #expect(program.verdict(call, [domain, type, `protocol`]) == .allow) }
+                for `protocol` in [UInt64(0), 6] {
+                    #expect(program.verdict(call, [domain, type, `protocol`]) == .allow)
+                }
                 for `protocol` in [UInt64(132), 262, 256] {
                     #expect(program.verdict(call, [domain, type, `protocol`]) == SandboxProgram.eperm)
                 }
@@ -278,10 +280,11 @@ func number(_ name: String) throws -> UInt32 {
         #expect(try SystemCallTrial(filter: filter).call(call, arguments) == Self.sigsys)
     }
 
-    @Test(arguments: [
-        ("getpid", []), ("socketpair", [1, 1, 0, .bytes([])]), ("personality", [0xFFFF_FFFF]),
-        ("clone", [17, 0, 0, 0, 0]), ("openat", [-100, "/dev/null", 0, 0]), ("uname", [.bytes([])]),
-    ] as [(String, [SystemCallTrial.Argument])])
+    @Test(
+        arguments: [
+            ("getpid", []), ("socketpair", [1, 1, 0, .bytes([])]), ("personality", [0xFFFF_FFFF]),
+            ("clone", [17, 0, 0, 0, 0]), ("openat", [-100, "/dev/null", 0, 0]), ("uname", [.bytes([])]),
+        ] as [(String, [SystemCallTrial.Argument])])
     func whatACommandNeedsWorks(name: String, arguments: [SystemCallTrial.Argument]) throws {
         let filter = try SystemCallFilter.compile(smallSandbox(onViolation: .kill))
         guard case .returned = try SystemCallTrial(filter: filter).call(try number(name), arguments) else {

@@ -207,7 +207,8 @@ func becomeShell(_ script: String) -> Never {
                 promise(2, try CapabilitySets.current() == CapabilitySets(effective: 0, permitted: 0, inheritable: 0))
                 promise(3, getuid() == 0)
                 // uid 0 gets nothing back at execve.
-                becomeShell("grep -q 'CapPrm:.0000000000000000' /proc/self/status && ! chown 1 /proc/self/fd 2>/dev/null")
+                becomeShell(
+                    "grep -q 'CapPrm:.0000000000000000' /proc/self/status && ! chown 1 /proc/self/fd 2>/dev/null")
             }
         }
         // The probe can tell: without the drop, uid 0 has capabilities after execve.
@@ -226,7 +227,8 @@ func becomeShell(_ script: String) -> Never {
                 try Capabilities.dropBounding(keeping: audit)
                 try Credentials(uid: nobody, gid: nobody, groups: []).drop(keepingCapabilities: true)
                 try Capabilities.drop(keeping: audit)
-                promise(1, try CapabilitySets.current() == CapabilitySets(effective: had, permitted: had, inheritable: 0))
+                promise(
+                    1, try CapabilitySets.current() == CapabilitySets(effective: had, permitted: had, inheritable: 0))
                 promise(2, try Capabilities.boundingHolds(moreThan: audit) == false)
                 try Credentials(uid: nobody, gid: nobody, groups: []).verifyDropped()
             }

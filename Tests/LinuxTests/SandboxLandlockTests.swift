@@ -117,11 +117,18 @@ struct `Under a ruleset` {
         try expectRefused("connect", [number, address(1), 16], "connect")
         try expectRefused("bind", [number, address(0), 16], "bind")
         let some = try LandlockRuleset(network: .tcpConnect([1]))
-        #expect(try SystemCallTrial(ruleset: some).call(try self.number("connect"), [number, address(1), 16]) != Self.eacces)
-        #expect(try SystemCallTrial(ruleset: some).call(try self.number("connect"), [number, address(2), 16]) == Self.eacces)
-        #expect(try SystemCallTrial(ruleset: some).call(try self.number("bind"), [number, address(0), 16]) == Self.eacces)
+        #expect(
+            try SystemCallTrial(ruleset: some).call(try self.number("connect"), [number, address(1), 16]) != Self.eacces
+        )
+        #expect(
+            try SystemCallTrial(ruleset: some).call(try self.number("connect"), [number, address(2), 16]) == Self.eacces
+        )
+        #expect(
+            try SystemCallTrial(ruleset: some).call(try self.number("bind"), [number, address(0), 16]) == Self.eacces)
         let open = try LandlockRuleset(network: .open)
-        #expect(try SystemCallTrial(ruleset: open).call(try self.number("connect"), [number, address(2), 16]) != Self.eacces)
+        #expect(
+            try SystemCallTrial(ruleset: open).call(try self.number("connect"), [number, address(2), 16]) != Self.eacces
+        )
     }
 
     private func number(_ name: String) throws -> UInt32 { try LinuxTests.number(name) }

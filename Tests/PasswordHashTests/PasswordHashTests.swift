@@ -95,6 +95,21 @@ func secret(_ text: String) throws -> Secret {
         #expect(error?.problem == problem)
     }
 
+    @Test func aLockedAccountHasNoPasswordAndLocksNobodyElse() throws {
+        let text = "alice:!\(Self.hash)\nbob:*\ncarol:\(Self.hash)\n"
+        var table = try CredentialTable(Array(text.utf8))
+        #expect(table.bytes == Array(text.utf8))
+        #expect(table.names.map(\.description) == ["alice", "bob", "carol"])
+        let alice = try #require(UserName("alice"))
+        let carol = try #require(UserName("carol"))
+        #expect(table[alice] == nil)
+        table[alice] = table[carol]
+        #expect(table[alice] != nil)
+        #expect(table.names.count == 3)
+        table[alice] = nil
+        #expect(table.names.count == 2)
+    }
+
     @Test func namesThatLookAlikeAreDifferentAccounts() throws {
         let table = try CredentialTable(Array("Alice:\(Self.hash)\n".utf8))
         #expect(table[try #require(UserName("alice"))] == nil)

@@ -189,7 +189,8 @@ func policy(_ rules: String, settings: String = "securetcpip off") throws -> Pol
     @Test func wordsAreExecutedAsTheyAreAndOnlyAShellPermitUsesAShell() throws {
         func usesShell(_ run: String, _ command: String) throws -> Bool? {
             let decision = try policy("permit a: rexec from any as any run \(run)").decide(Ask.request(run: command))
-            if case .permit(let terms) = decision { return terms.usesShell } else { return nil }
+            guard case .permit(let terms) = decision else { return nil }
+            return terms.usesShell
         }
         #expect(try usesShell("any", "id") == false)
         #expect(try usesShell("\"/usr/bin/id\"", "id") == false)
@@ -245,7 +246,8 @@ func policy(_ rules: String, settings: String = "securetcpip off") throws -> Pol
 
     @Test(arguments: [
         ("root", "root", UInt32(0), true), ("any", "root", 0, false), ("%root", "root", 0, false),
-        ("same", "root", 0, false), ("@roots", "root", 0, false), ("toor", "toor", 0, false), ("root", "toor", 0, false),
+        ("same", "root", 0, false), ("@roots", "root", 0, false), ("toor", "toor", 0, false),
+        ("root", "toor", 0, false),
         ("{ bob, root }", "root", 0, true),
     ])
     func uid0IsPermittedOnlyByTheLiteralNameRoot(
@@ -322,8 +324,10 @@ func policy(_ rules: String, settings: String = "securetcpip off") throws -> Pol
     @Test(arguments: [
         ("/usr/bin/id", "id", true), ("/usr/bin/id", "id -u", false), ("/usr/bin/id -u", "id", false),
         ("/usr/bin/id *", "id", true), ("/usr/bin/id *", "id -u -n", true), ("/usr/bin/id -u *", "id -u", true),
-        ("/usr/bin/id -u *", "id -n", false), ("/usr/bin/id <int>", "id 42", true), ("/usr/bin/id <int>", "id -42", false),
-        ("/usr/bin/id <int>", "id ''", false), ("/usr/bin/id <int>", "id 4x", false), ("/usr/bin/id <int>", "id ٤", false),
+        ("/usr/bin/id -u *", "id -n", false), ("/usr/bin/id <int>", "id 42", true),
+        ("/usr/bin/id <int>", "id -42", false),
+        ("/usr/bin/id <int>", "id ''", false), ("/usr/bin/id <int>", "id 4x", false),
+        ("/usr/bin/id <int>", "id ٤", false),
         ("/usr/bin/id <word>", "id a-b_c.9", true), ("/usr/bin/id <word>", "id -a", false),
         ("/usr/bin/id <word>", "id a/b", false), ("/usr/bin/id <word>", "id ''", false),
         ("/usr/bin/id <word>", "id 'a b'", false), ("/usr/bin/id <word>", "id é", false),

@@ -62,7 +62,7 @@ struct CheckVerb: ParsableCommand {
             JSON.object([
                 ("severity", .string(diagnostic.severity.name)), ("file", .string(diagnostic.file)),
                 ("line", .integer(diagnostic.line)), ("column", .integer(diagnostic.column)),
-                ("message", .string(diagnostic.message)), ("hint", .optional(diagnostic.hint))
+                ("message", .string(diagnostic.message)), ("hint", .optional(diagnostic.hint)),
             ])
         }
         return .object([
@@ -70,7 +70,7 @@ struct CheckVerb: ParsableCommand {
             ("rules", local.loaded.policy.map { .integer($0.rules.count) } ?? .null),
             ("revision", local.loaded.policy == nil ? .null : .string(local.revision.description)),
             ("errors", .integer(local.loaded.errorCount)), ("warnings", .integer(local.loaded.warningCount)),
-            ("insecure", .optional(insecure)), ("diagnostics", .array(diagnostics))
+            ("insecure", .optional(insecure)), ("diagnostics", .array(diagnostics)),
         ])
     }
 }

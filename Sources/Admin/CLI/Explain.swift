@@ -45,7 +45,9 @@ struct ExplainVerb: ParsableCommand {
             throw ValidationError("--as '\(ByteText(target).printable)' is no user name.")
         }
         if let by {
-            guard UserName(by) != nil else { throw ValidationError("--by '\(ByteText(by).printable)' is no user name.") }
+            guard UserName(by) != nil else {
+                throw ValidationError("--by '\(ByteText(by).printable)' is no user name.")
+            }
             guard service != "rexec" else { throw ValidationError("REXEC carries no remote user: leave --by out.") }
         }
         if let at, RequestText.time(at) == nil {
@@ -189,14 +191,14 @@ private struct Answer {
         let misses = (explanation?.nearMisses ?? []).map { miss in
             JSON.object([
                 ("rule", .string(miss.rule.name)), ("clause", .string(miss.clause.rawValue)),
-                ("wanted", .string(miss.wanted))
+                ("wanted", .string(miss.wanted)),
             ])
         }
         return .object([
             ("decision", .string(isPermit ? "permit" : "deny")), ("reason", .optional(reason)),
             ("rule", .optional(rule?.name)), ("at", .optional(rule?.place.description)),
             ("sandbox", .optional(sandbox)), ("revision", .string(revision.description)),
-            ("nearMisses", .array(misses))
+            ("nearMisses", .array(misses)),
         ])
     }
 
@@ -217,7 +219,10 @@ private struct Answer {
             lines.append("  policy \(Shown.short(revision))")
         case .deny(let denial):
             let word = output.coloured("deny", .bad)
-            lines.append(row(word, 4, "    \(denial.reason.name)" + (denial.rule.map { "  \($0.name)" } ?? ""), denial.rule?.place))
+            lines.append(
+                row(
+                    word, 4, "    \(denial.reason.name)" + (denial.rule.map { "  \($0.name)" } ?? ""),
+                    denial.rule?.place))
             lines.append("  " + Self.asked(question))
             if let why = why(denial, question, policy) { lines.append("  " + why) }
             lines += nearest(question)
@@ -246,7 +251,8 @@ private struct Answer {
             return "\(question.string.printable)        (by the account's shell)"
         }
         let shown = [program.path.printable] + words.dropFirst().map { CommandPattern.quoted($0) }
-        return "\(ByteText(shown.joined(separator: " ")).printable)        (\(Shown.count(words.count, "word")), no shell)"
+        return
+            "\(ByteText(shown.joined(separator: " ")).printable)        (\(Shown.count(words.count, "word")), no shell)"
     }
 
     private func why(_ denial: Denial, _ question: Question, _ policy: Policy) -> String? {

@@ -28,7 +28,9 @@ struct LocalPolicyFiles: PolicyFiles {
         let parts = pattern.split(separator: "/").map { String($0) }
         guard !parts.contains(".."), !parts.contains(".") else {
             return IncludedFiles(
-                refusals: [(name: pattern, text: "includes lie below the policy's directory; '.' and '..' are not taken")])
+                refusals: [
+                    (name: pattern, text: "includes lie below the policy's directory; '.' and '..' are not taken")
+                ])
         }
         var found = IncludedFiles()
         for path in expand(parts, below: start) {
@@ -133,7 +135,7 @@ struct LocalPolicy {
         let warnings = quietly ? 0 : loaded.warningCount
         if errors + warnings > 0 {
             let counts = [
-                errors > 0 ? Shown.count(errors, "error") : nil, warnings > 0 ? Shown.count(warnings, "warning") : nil
+                errors > 0 ? Shown.count(errors, "error") : nil, warnings > 0 ? Shown.count(warnings, "warning") : nil,
             ]
             text += counts.compactMap(\.self).joined(separator: ", ") + (errors > 0 ? "; not loaded" : "") + "\n"
         }
@@ -152,7 +154,9 @@ enum DiagnosticText {
         let head = diagnostic.headline.replacingFirst(word, with: "\u{1B}[1;\(red)m\(word)\u{1B}[0m")
         guard diagnostic.line > 0 else { return head + "\n" }
         let lines = diagnostic.excerpt.split(separator: "\n", omittingEmptySubsequences: false)
-        guard lines.count >= 2, let caret = lines[1].firstIndex(of: "^") else { return head + "\n" + diagnostic.excerpt }
+        guard lines.count >= 2, let caret = lines[1].firstIndex(of: "^") else {
+            return head + "\n" + diagnostic.excerpt
+        }
         return head + "\n" + lines[0] + "\n" + lines[1][..<caret] + "\u{1B}[32m" + lines[1][caret...] + "\u{1B}[0m\n"
     }
 }

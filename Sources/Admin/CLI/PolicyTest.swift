@@ -48,7 +48,11 @@ struct TestVerb: ParsableCommand {
             } else {
                 for (test, failure) in failed { complain("\(test.place): \(failure ?? "")") }
                 let summary = "\(Shown.count(results.count - failed.count, "test")) passed"
-                if failed.isEmpty, isGood { try Output.say(summary) } else { complain("\(summary), \(failed.count) failed") }
+                if failed.isEmpty, isGood {
+                    try Output.say(summary)
+                } else {
+                    complain("\(summary), \(failed.count) failed")
+                }
             }
             guard isGood else { throw ExitCode(1) }
         }
@@ -90,10 +94,10 @@ struct TestVerb: ParsableCommand {
                     results.map { test, failure in
                         .object([
                             ("at", .string(test.place.description)), ("expected", .string(test.expectation.text)),
-                            ("failure", .optional(failure))
+                            ("failure", .optional(failure)),
                         ])
                     })
-            )
+            ),
         ])
     }
 }

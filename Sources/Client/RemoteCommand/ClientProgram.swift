@@ -41,6 +41,8 @@ public struct ClientProgram: Sendable {
             if let hint, case .brokenProtocol = error { say(hint) }
             return 1
         }
+        // It was sent, and nobody needs it while the command runs.
+        if case .rexec(_, let password) = request.identity { password.erase() }
         do {
             // With a secondary signals are the command's; without one they end this program as they always do.
             let signals = try connection.secondary.map { _ in

@@ -76,7 +76,9 @@ public struct RemoteRequest {
     /// - Returns: the connection of an accepted request: what follows on the primary is the command's output.
     public func open() throws(RemoteCommandError) -> RemoteConnection {
         // What cannot be sent is found before anybody is called.
-        let names = try encodedNames()
+        var names = try encodedNames()
+        // The password's copy: overwritten as far as the compiler leaves it in.
+        defer { for place in names.indices { names[place] = 0 } }
         let (primary, localPort) = try connected()
         let local = try asked { () throws(SystemError) in try Socket.local(primary) }
         let server = try asked { () throws(SystemError) in try Socket.peer(primary) }

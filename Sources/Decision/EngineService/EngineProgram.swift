@@ -3,6 +3,7 @@
 
 import Core
 import Crypto
+import LineLog
 import Linux
 import Logging
 import Messages
@@ -43,7 +44,7 @@ public enum EngineProgram {
         }
         // What ends the gateway's terminal or unit goes to the monitor, which drains this process.
         for signal in [
-            Signals.Number.pipe, Signals.Number.hangup, Signals.Number.interrupt, Signals.Number.terminate
+            Signals.Number.pipe, Signals.Number.hangup, Signals.Number.interrupt, Signals.Number.terminate,
         ] {
             Signals.ignore(signal)
         }
@@ -112,16 +113,18 @@ struct EngineOptions: Sendable {
         guard arguments.first == "[policy]" else { return nil }
         var rest = Array(arguments.dropFirst())[...]
         var others: [String] = []
+        var named = directories
         while let option = rest.popFirst() {
             guard let value = rest.popFirst() else { return nil }
             switch option {
-            case "--state-directory" where value.hasPrefix("/"): directories.state = ByteText(value)
-            case "--runtime-directory" where value.hasPrefix("/"): directories.runtime = ByteText(value)
-            case "--policy-directory" where value.hasPrefix("/"): directories.policy = ByteText(value)
+            case "--state-directory" where value.hasPrefix("/"): named.state = ByteText(value)
+            case "--runtime-directory" where value.hasPrefix("/"): named.runtime = ByteText(value)
+            case "--policy-directory" where value.hasPrefix("/"): named.policy = ByteText(value)
             default: others += [option, value]
             }
         }
         guard let identity = HelperIdentity(others) else { return nil }
         self.identity = identity
+        directories = GuardedDirectories(state: named.state, runtime: named.runtime, policy: named.policy)
     }
 }

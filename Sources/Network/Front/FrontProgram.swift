@@ -2,6 +2,7 @@
 // Copyright the Portcullis authors
 
 import Core
+import LineLog
 import Linux
 import Logging
 import NIOCore
@@ -16,6 +17,11 @@ public enum FrontProgram {
         static let auditor: Int32 = 4
     }
 
+    /// Started wrongly.
+    private static let usage: Int32 = 64
+    /// A defect of ours, or a machine that cannot confine a helper.
+    private static let failure: Int32 = 70
+
     /// The system calls of front: it uses what it is given. There is no socket, connect, bind or open among them.
     ///
     /// `listen` is NIO's, on listeners that are bound and listen already.
@@ -23,38 +29,41 @@ public enum FrontProgram {
 
     /// Runs front until the monitor's channel ends. `arguments` is argv without the program's name.
     public static func run(_ arguments: [String]) -> Never {
-        // The handler of swift-log itself asks for the time zone's file at each line, which front may not open.
-        LoggingSystem.bootstrap { LineLogHandler(label: $0) }
-        let log = Logger(label: "portcullis-front")
-        guard let options = Options(arguments) else {
-            log.critical("usage: portcullis-front [net] [--uid UID --gid GID], started by portcullisd")
-            Process.exitNow(64)
+        let log = Logger(label: "portcullis-front") { LineLogHandler(label: $0) }
+        guard arguments.first == "[net]", let identity = HelperIdentity(arguments.dropFirst()) else {
+            log.error("usage: portcullis-front [net] [--uid UID --gid GID], started by portcullisd")
+            Process.exitNow(usage)
         }
         guard let monitor = Descriptor.inherited(Number.monitor), let auditor = Descriptor.inherited(Number.auditor)
         else {
-            log.critical("descriptors 3 and 4 are to be channels to the monitor and the auditor")
-            Process.exitNow(64)
+            log.error("descriptors 3 and 4 are to be channels to the monitor and the auditor")
+            Process.exitNow(usage)
         }
         var bounds = Front.Bounds()
         do {
             // ORDER: limits, then the confinement, then threads, and only then the first byte.
-            Signals.ignore(Signals.Number.pipe)
+            // What ends the gateway's terminal or unit goes to the monitor, which drains front.
+            for signal in [
+                Signals.Number.pipe, Signals.Number.hangup, Signals.Number.interrupt, Signals.Number.terminate,
+            ] {
+                Signals.ignore(signal)
+            }
             let files = try ResourceLimits.raiseFiles()
             if !bounds.fit(descriptors: files) {
-                log.warning("\(files) open descriptors are few: at most \(bounds.handshakes) handshakes at once")
+                log.notice("at most \(bounds.handshakes) handshakes at once: open descriptors are limited to \(files)")
             }
             let filter = try SystemCallFilter.helper(allowing: systemCalls, threads: true)
-            try Confinement.enter(uid: options.uid, gid: options.gid, filter: filter)
+            try Confinement.enter(uid: identity.uid, gid: identity.gid, filter: filter)
         } catch {
             log.critical("cannot be confined: \(error)")
-            Process.exitNow(70)
+            Process.exitNow(failure)
         }
         do {
             try serve(Linux.Channel(monitor), Linux.Channel(auditor), bounds, log)
         } catch {
             log.critical("\(error)")
         }
-        Process.exitNow(70)
+        Process.exitNow(failure)
     }
 
     private static func serve(
@@ -67,34 +76,11 @@ public enum FrontProgram {
                 eventLoop: eventLoop, monitor: monitor, auditor: auditor, epoll: epoll, bounds: bounds, log: log
             ) { why, isFailure in
                 if isFailure { log.critical("\(why)") }
-                Process.exitNow(isFailure ? 70 : 0)
+                Process.exitNow(isFailure ? failure : 0)
             }
             try front.start()
             return ChannelWatcher(front: front, epoll: epoll, eventLoop: eventLoop)
         }.wait()
         try watcher.run()
-    }
-
-    /// What the monitor says on the command line.
-    struct Options: Equatable {
-        var uid: UInt32?
-        var gid: UInt32?
-
-        /// Reads `[net]`, then, as root, `--uid UID --gid GID`; nil for anything else.
-        init?(_ arguments: [String]) {
-            guard arguments.first == "[net]" else { return nil }
-            switch arguments.count {
-            case 1:
-                break
-            case 5:
-                guard arguments[1] == "--uid", let uid = UInt32(arguments[2]), arguments[3] == "--gid",
-                    let gid = UInt32(arguments[4]), uid != 0, gid != 0
-                else { return nil }
-                self.uid = uid
-                self.gid = gid
-            default:
-                return nil
-            }
-        }
     }
 }

@@ -76,6 +76,11 @@ extension Gateway {
             for notice in notices { log.say("trail: \(notice)") }
             let isFirst = !isAuditorReady && !hasServed
             isAuditorReady = true
+            if let why = auditorDeath {
+                // Only now is there somebody who can write it down.
+                auditorDeath = nil
+                record(.serviceStop(unit: HelperKind.auditor.program, reason: why, isFailure: true))
+            }
             record(.serviceStart(unit: isFirst ? "portcullisd" : "portcullis-auditor"))
             announceIfReady()
         case .durable(_, let sequence):
@@ -222,6 +227,7 @@ extension Gateway {
             record(.serviceStop(unit: kind.program, reason: status.words, isFailure: true))
         case .auditor:
             auditor = nil
+            auditorDeath = status.words
             isAuditorReady = false
             isTrailDurable = false
         case .engine:

@@ -42,6 +42,8 @@ public final class Gateway {
     var nextRecord: UInt64 = 0
     var sequence: UInt64 = 0
     var isTrailDurable = false
+    /// How the last auditor died, until its successor has recorded it.
+    var auditorDeath: String?
     var hasServed = false
     var startFailure: Int32?
     var requests: UInt64 = 0

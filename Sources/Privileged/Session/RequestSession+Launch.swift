@@ -140,9 +140,7 @@ extension RequestSession {
         do {
             try Process.dieWithParent()
             if Process.isRoot {
-                try Mounts.makePrivate()
-                try Mounts.temporary()
-                try Mounts.processes()
+                try plan.confinement.mount()
             } else {
                 try Process.becomeSubreaper()
             }

@@ -122,8 +122,8 @@ private struct LineReader {
             outcome = .status(status)
         } else if let signal: UInt8 = number("signal") {
             outcome = .signal(signal)
-        } else if let reason = text("lost") {
-            outcome = .lost(reason: reason)
+        } else if text("reason") == "lost", let cause = text("cause") {
+            outcome = .lost(reason: cause)
         } else {
             return nil
         }

@@ -230,7 +230,8 @@ private struct FieldWriter {
             number("signal", signal)
         case .lost(let reason):
             // Nobody counted what the session would have.
-            word("lost", reason)
+            word("reason", "lost")
+            word("cause", reason)
             return
         }
         number("in", record.bytesIn)

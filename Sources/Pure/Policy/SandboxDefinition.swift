@@ -137,11 +137,11 @@ extension SandboxDefinition {
     /// What programs of the system read: themselves, their libraries, their configuration, the plain devices, /proc.
     private static let systemRead: [Sandbox.Path] = [
         "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/proc", "/sys/devices/system/cpu",
-        "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"
+        "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom",
     ].map { .absolute($0) }
 
     private static let systemExecute: [Sandbox.Path] = [
-        "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"
+        "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32",
     ].map { .absolute($0) }
 }
 

@@ -97,7 +97,8 @@ struct DiagnosticSink: Sendable {
         guard errors.count < Self.limit else { return }
         errors.append(
             Diagnostic(
-                severity: .error, file: name, line: 0, column: 0, message: message, hint: nil, sourceLine: "", width: 1))
+                severity: .error, file: name, line: 0, column: 0, message: message, hint: nil, sourceLine: "", width: 1)
+        )
     }
 
     func line(of span: Span) -> Int {
@@ -136,15 +137,17 @@ struct DiagnosticSink: Sendable {
         let (start, bytes) = file.lineBytes(line)
         let before = bytes.prefix(max(Int(span.start) - start, 0))
         let marked = bytes.dropFirst(before.count).prefix(max(Int(span.end - span.start), 0))
-        let shown = Self.harmless(bytes)
+        // Of a line without end only the start is shown; a character has at most four bytes.
+        let shown = Self.harmless(bytes.prefix(4 * Self.lineLimit))
         return Diagnostic(
             severity: severity, file: file.source.name, line: line, column: Self.characters(before) + 1,
             message: message, hint: hint, sourceLine: String(String.UnicodeScalarView(shown.prefix(Self.lineLimit))),
             width: min(max(Self.characters(marked), 1), Self.lineLimit))
     }
 
+    /// How many characters UTF-8 holds: its bytes but those that continue a character.
     private static func characters(_ bytes: ArraySlice<UInt8>) -> Int {
-        String(decoding: bytes, as: UTF8.self).unicodeScalars.count
+        bytes.reduce(0) { $0 + ($1 & 0xC0 == 0x80 ? 0 : 1) }
     }
 
     /// Control characters, which a terminal might obey, become a replacement character; the count stays.

@@ -109,14 +109,16 @@ extension Parser {
                 let key = word.value == "disable" ? "enable" : word.value
                 if let first = seen[key] {
                     sink.error(
-                        word.span, "'\(word.value)' stands twice in this block; the first is in line \(sink.line(of: first))")
+                        word.span,
+                        "'\(word.value)' stands twice in this block; the first is in line \(sink.line(of: first))")
                 }
                 seen[key] = word.span
                 guard let text = item(&self, word) else {
                     skipItem()
                     continue
                 }
-                items.append(Statement.Item(text: text, span: Span(file: file, start: Int(word.span.start), end: previousEnd)))
+                items.append(
+                    Statement.Item(text: text, span: Span(file: file, start: Int(word.span.start), end: previousEnd)))
             }
         }
     }
@@ -217,7 +219,9 @@ extension Parser {
 
     mutating func parseSearchPath() -> (Statement.Payload, Statement.Layout)? {
         guard let directories = takeDirectories() else { return nil }
-        return (.searchPath(directories.map { ByteText($0) }), .line(["search-path " + directories.joined(separator: ":")]))
+        return (
+            .searchPath(directories.map { ByteText($0) }), .line(["search-path " + directories.joined(separator: ":")])
+        )
     }
 
     /// `/usr/bin:/bin`.
@@ -239,7 +243,7 @@ extension Parser {
 
     private static let commonItems = [
         "enable", "disable", "listen", "stderr-channel", "handshake-timeout", "authentication-timeout",
-        "command-length", "sessions"
+        "command-length", "sessions",
     ]
     private static let rexecItems = commonItems + ["authenticate"]
     private static let rshItems = commonItems + ["trust", "names", "source-port", "account"]
@@ -331,7 +335,9 @@ extension Parser {
             settings.authenticationTimeout = time
             return takenText
         case "command-length":
-            guard let length = takeNumber("a number of bytes", 1...ServiceSettings.commandLengthLimit) else { return nil }
+            guard let length = takeNumber("a number of bytes", 1...ServiceSettings.commandLengthLimit) else {
+                return nil
+            }
             settings.commandLength = length
             return String(length)
         case "sessions":
@@ -454,7 +460,7 @@ extension Parser {
 
     private static let sandboxItems = [
         "read", "write", "execute", "syscalls", "network", "limit", "timeout", "umask", "path", "environment",
-        "on-violation", "require"
+        "on-violation", "require",
     ]
 
     mutating func parseSandbox() -> (Statement.Payload, Statement.Layout)? {
@@ -476,7 +482,8 @@ extension Parser {
         let items = parseBlock("a sandbox", Self.sandboxItems) { parser, word in
             guard let (item, text) = parser.sandboxItem(word.value) else { return nil }
             syntax.items.append(
-                Located(value: item, span: Span(file: parser.file, start: Int(word.span.start), end: parser.previousEnd)))
+                Located(
+                    value: item, span: Span(file: parser.file, start: Int(word.span.start), end: parser.previousEnd)))
             return word.value + " " + text
         }
         guard let items else { return nil }
@@ -590,7 +597,7 @@ extension Parser {
         guard parsed != nil else { return nil }
         let texts = [
             allow.isEmpty ? nil : "allow " + allow.joined(separator: ", "),
-            deny.isEmpty ? nil : "deny " + deny.joined(separator: ", ")
+            deny.isEmpty ? nil : "deny " + deny.joined(separator: ", "),
         ].compactMap(\.self)
         guard !allow.isEmpty else {
             sink.error(Span(file: file, start: previousEnd, end: previousEnd), "'syscalls' allows nothing")
@@ -648,13 +655,13 @@ extension Parser {
             let place = parser.span(of: parser.token)
             guard let choice = parser.takeChoice(names) else {
                 // The value that follows belongs to the word that was wrong.
-                if parser.token.kind == .word, !parser.itemWords.contains(parser.text(parser.token)) { parser.advance() }
+                if parser.token.kind == .word, !parser.itemWords.contains(parser.text(parser.token)) {
+                    parser.advance()
+                }
                 return nil
             }
-            guard seen.insert(names[choice]).inserted else {
-                parser.sink.error(place, "'\(names[choice])' is limited twice")
-                return nil
-            }
+            let isFirst = seen.insert(names[choice]).inserted
+            if !isFirst { parser.sink.error(place, "'\(names[choice])' is limited twice") }
             guard let text = parser.limit(names[choice], &limits) else { return nil }
             return names[choice] + " " + text
         }
@@ -695,7 +702,7 @@ extension Parser {
     /// What the gateway itself builds, and what changes what a program or a shell loads before its first line.
     private static let reservedVariables: Set<String> = [
         "HOME", "USER", "LOGNAME", "SHELL", "PATH", "TERM", "REMOTE_HOST", "REMOTE_USER", "PORTCULLIS_SESSION",
-        "BASH_ENV", "ENV", "IFS"
+        "BASH_ENV", "ENV", "IFS",
     ]
 
     private mutating func takeEnvironment() -> (SandboxSyntax.Item, String)? {

@@ -17,7 +17,9 @@ extension Parser {
             let word = Located(value: text(token), span: span(of: token))
             advance()
             if let first = seen[word.value], Self.clauseWords.contains(word.value) {
-                sink.error(word.span, "'\(word.value)' stands twice in this rule; the first is in line \(sink.line(of: first))")
+                sink.error(
+                    word.span, "'\(word.value)' stands twice in this rule; the first is in line \(sink.line(of: first))"
+                )
             }
             seen[word.value] = word.span
             guard parseClause(word, &rule) else {
@@ -134,7 +136,7 @@ extension Parser {
             clause("run", rule.commands, text(of:)),
             clause("during", rule.hours, text(of:)),
             rule.sandbox.map { "sandbox \($0.value)" },
-            rule.selfTrust ? "self-trust" : nil
+            rule.selfTrust ? "self-trust" : nil,
         ].compactMap(\.self)
     }
 }

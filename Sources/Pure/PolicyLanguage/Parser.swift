@@ -24,7 +24,7 @@ struct Parser: Sendable {
 
     static let statementWords = [
         "policy", "include", "securetcpip", "service", "refusal", "audit", "search-path", "networks", "users",
-        "commands", "hours", "sandbox", "permit", "forbid"
+        "commands", "hours", "sandbox", "permit", "forbid",
     ]
 
     init(_ source: SourceFile, file: Int, sink: DiagnosticSink) {
@@ -162,8 +162,10 @@ struct Parser: Sendable {
         }
         let value = StringText(bytes[token.start..<token.end])
         let place = span(of: token)
+        // One without its end was reported as it was read.
+        let isWhole = token.end - token.start > 1 && bytes[token.end - 1] == UInt8(ascii: "\"")
         advance()
-        return (value, place)
+        return isWhole ? (value, place) : nil
     }
 
     static func list(_ words: [String]) -> String {
@@ -268,7 +270,8 @@ struct Parser: Sendable {
             sink.error(
                 word.span,
                 looksNumeric
-                    ? "'\(word.value)' is no address" : "'\(word.value)' is no address; names of hosts are never matched")
+                    ? "'\(word.value)' is no address"
+                    : "'\(word.value)' is no address; names of hosts are never matched")
             return nil
         }
         guard parts.count > 1 else { return AddressBlock(address) }

@@ -53,7 +53,8 @@ struct PatternSplitter: Sendable {
         while position < bytes.count {
             let start = position
             guard !pattern.takesMore else {
-                throw Failure(range: start..<bytes.count, message: "nothing follows a '*', which means any further arguments")
+                throw Failure(
+                    range: start..<bytes.count, message: "nothing follows a '*', which means any further arguments")
             }
             guard pattern.arguments.count < CommandLine.wordLimit else {
                 throw Failure(range: start..<bytes.count, message: "a pattern has at most 8,192 arguments")
@@ -106,7 +107,8 @@ struct PatternSplitter: Sendable {
             case UInt8(ascii: "*"), UInt8(ascii: "?"), UInt8(ascii: "["), UInt8(ascii: "]"), UInt8(ascii: "<"):
                 throw Failure(
                     range: position..<(position + 1),
-                    message: "nothing matches inside an argument; '\(Unicode.Scalar(byte))' itself is written in quotes",
+                    message:
+                        "nothing matches inside an argument; '\(Unicode.Scalar(byte))' itself is written in quotes",
                     hint: byte == UInt8(ascii: "*") ? "a last '*' of its own means any further arguments" : nil)
             case _ where Self.isSpecial(byte):
                 throw Failure(
@@ -144,7 +146,8 @@ struct PatternSplitter: Sendable {
             case UInt8(ascii: "$"), UInt8(ascii: "`"):
                 throw Failure(
                     range: (position - 1)..<position,
-                    message: "'\(Unicode.Scalar(byte))' in double quotes needs a shell; the character itself takes a '\\'")
+                    message:
+                        "'\(Unicode.Scalar(byte))' in double quotes needs a shell; the character itself takes a '\\'")
             case UInt8(ascii: "\\"):
                 guard position < bytes.count else { break }
                 let next = bytes[position]

@@ -163,7 +163,8 @@ extension Parser {
             advance()
             guard words.contains(word.value) else {
                 sink.error(
-                    word.span, "'\(word.value)' is no part of a request", hint: Suggestion.hint(word.value, among: words))
+                    word.span, "'\(word.value)' is no part of a request",
+                    hint: Suggestion.hint(word.value, among: words))
                 return false
             }
             if !seen.insert(word.value).inserted { sink.error(word.span, "'\(word.value)' stands twice") }

@@ -245,7 +245,8 @@ enum UTF8Check {
             default: return index
             }
             guard index + length <= bytes.count, second.contains(bytes[index + 1]) else { return index }
-            for follower in bytes[(index + 2)..<max(index + length, index + 2)] where !(0x80...0xBF).contains(follower) {
+            for follower in bytes[(index + 2)..<max(index + length, index + 2)] where !(0x80...0xBF).contains(follower)
+            {
                 return index
             }
             index += length

@@ -50,6 +50,7 @@ struct Resolver {
         policy.rules.reserveCapacity(rules.count)
         for syntax in rules { policy.rules.append(rule(syntax)) }
         warnOfUnusedSets()
+        warnOfFamilies()
         if analyses, sink.errorCount == 0 {
             let nameSpans = rules.map(\.name.span)
             var analyst = Analyst(policy: policy, spans: nameSpans, sink: sink)
@@ -237,6 +238,20 @@ struct Resolver {
         hours.warnOfUnused(&sink) { if case .set(let name) = $0 { name } else { nil } }
     }
 
+    /// Networks from which no listener can be called.
+    private mutating func warnOfFamilies() {
+        var families = Set<IPAddress.Family>()
+        for service in Service.allCases where settings.serves(service) {
+            for listener in settings[service].listeners { families.insert(listener.address.family) }
+        }
+        guard families.count == 1, let only = families.first else { return }
+        let items = rules.filter { $0.effect == .permit }.flatMap { $0.sources ?? [] } + networks.usedItems
+        for item in items {
+            guard case .block(let block) = item.value, block.base.family != only else { continue }
+            sink.warning(item.span, "nothing listens on \(only == .v4 ? "IPv6" : "IPv4"), so \(block) never calls")
+        }
+    }
+
     // MARK: Sandboxes
 
     private mutating func resolveSandboxes() {
@@ -292,7 +307,8 @@ struct Resolver {
             if !definition.base.isConfined {
                 switch item.value {
                 case .read, .write, .execute, .systemCalls, .network, .onViolation, .landlock:
-                    sink.error(item.span, "a sandbox that extends 'unconfined' has nothing of Landlock, filter or network")
+                    sink.error(
+                        item.span, "a sandbox that extends 'unconfined' has nothing of Landlock, filter or network")
                     continue
                 default: break
                 }
@@ -333,7 +349,7 @@ struct Resolver {
         let reads = sandbox.read + sandbox.execute + sandbox.write
         let guarded = [
             (directories.state, "state", reads, "opens"), (directories.runtime, "runtime", reads, "opens"),
-            (directories.policy, "policy", sandbox.write, "can write")
+            (directories.policy, "policy", sandbox.write, "can write"),
         ]
         for (directory, name, paths, verb) in guarded {
             guard let directory, let path = Sandbox.path(among: paths, opening: directory) else { continue }
@@ -560,6 +576,11 @@ struct SetTable<Item: Sendable> {
         guard indexes[name] != nil else { return false }
         used.insert(name)
         return true
+    }
+
+    /// The items of the sets that rules use themselves.
+    var usedItems: [Located<Item>] {
+        sets.filter { used.contains($0.name.value) }.flatMap(\.items)
     }
 
     /// The sets in an order in which each comes after those that it names; without those that name themselves.

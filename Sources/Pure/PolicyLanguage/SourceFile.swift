@@ -59,8 +59,13 @@ struct NumberedFile: Sendable {
 
     /// The bytes of a line without its end, and where it starts.
     func lineBytes(_ line: Int) -> (start: Int, bytes: ArraySlice<UInt8>) {
-        let start = lineStarts.indices.contains(line - 1) ? lineStarts[line - 1] : 0
-        return (start, source.bytes[start...].prefix { $0 != UInt8(ascii: "\n") && $0 != UInt8(ascii: "\r") })
+        guard lineStarts.indices.contains(line - 1) else { return (0, []) }
+        let start = lineStarts[line - 1]
+        var end = lineStarts.indices.contains(line) ? lineStarts[line] : source.bytes.count
+        for mark in [UInt8(ascii: "\n"), UInt8(ascii: "\r")] where end > start && source.bytes[end - 1] == mark {
+            end -= 1
+        }
+        return (start, source.bytes[start..<end])
     }
 }
 

@@ -139,7 +139,10 @@ final class Auditor {
         let wasFailing = trail.failure
         trail.tick(wall: time.wall(), now: now)
         commit()
-        if exitStatus != nil { trail.finish(wall: time.wall(), now: now) }
+        if exitStatus != nil {
+            trail.finish(wall: time.wall(), now: now)
+            if trail.missing > 0 { log.critical("\(trail.missing) records could not be written before the end") }
+        }
         report(wasFailing: wasFailing, now: now)
         flushOutbox()
     }
@@ -204,7 +207,8 @@ final class Auditor {
     }
 
     private func report(wasFailing: String?, now: Int64) {
-        if !isReady, trail.hasOpened {
+        // Where requests go on without a trail, there is nothing to wait for.
+        if !isReady, trail.hasOpened || trail.failure != nil && trail.settings.onFailure == .goOn {
             isReady = true
             tell(.ready(sequence: trail.sequence, notices: trail.notices))
             for notice in trail.notices { log.warning("trail: \(notice)") }

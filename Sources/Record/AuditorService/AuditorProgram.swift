@@ -3,6 +3,7 @@
 
 import Audit
 import Core
+import LineLog
 import Linux
 import Logging
 import Messages
@@ -78,29 +79,5 @@ public enum AuditorProgram {
         guard let file = try? File.open(path, [.reading]), let bytes = try? file.read(32) else { return .max }
         let digits = bytes.prefix { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
         return UInt32(String(decoding: digits, as: UTF8.self)) ?? .max
-    }
-}
-
-/// Whom a helper drops to: `--uid N --gid N`, or nobody where the gateway runs as a plain user.
-struct HelperIdentity: Sendable, Hashable {
-    /// The user; nil keeps what there is.
-    var uid: UInt32?
-    /// The group.
-    var gid: UInt32?
-
-    /// Reads the arguments after the role; nil where they are none that the monitor gives.
-    init?(_ arguments: some Collection<String>) {
-        var rest = Array(arguments)[...]
-        while let option = rest.popFirst() {
-            guard let value = rest.popFirst().flatMap({ UInt32($0) }), value != .max else { return nil }
-            switch option {
-            case "--uid" where uid == nil: uid = value
-            case "--gid" where gid == nil: gid = value
-            default: return nil
-            }
-        }
-        guard (uid == nil) == (gid == nil) else { return nil }
-        // Root would be no drop at all.
-        guard uid != 0, gid != 0 else { return nil }
     }
 }

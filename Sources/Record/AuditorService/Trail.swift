@@ -59,6 +59,8 @@ final class Trail {
     private(set) var sessions = OpenSessions()
     /// What was found at opening, for people.
     private(set) var notices: [String] = []
+    /// How many entries could not be written so far, kept or not.
+    var missing: Int { waiting.count + lost }
     /// Whether it was ever open.
     private(set) var hasOpened = false
 

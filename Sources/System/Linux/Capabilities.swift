@@ -71,10 +71,13 @@ public enum Capabilities {
     public static func dropBounding(keeping kept: Set<Capability> = []) throws(ConfinementError) {
         guard try CapabilitySets.current().effective & setPermitted != 0 else { return }
         let stays = bits(kept)
-        for capability in 0..<64 as Range<UInt> {
-            if stays & (1 << UInt64(capability)) != 0 { continue }
-            guard try isBound(capability) else { continue }
-            try ProcessControl.set(dropBound, capability, step: .capabilities)
+        for capability in 0..<64 as Range<UInt> where stays & (1 << UInt64(capability)) == 0 {
+            do {
+                try ProcessControl.set(dropBound, capability, step: .capabilities)
+            } catch  where error.code == EINVAL {
+                // Above the last one that the kernel knows.
+                break
+            }
         }
         if kept.isEmpty { try ProcessControl.set(setSecurityBits, rootIsNobody, step: .capabilities) }
     }
@@ -85,7 +88,8 @@ public enum Capabilities {
     /// nothing; and an attempt to take one back has failed.
     public static func drop(keeping kept: Set<Capability> = []) throws(ConfinementError) {
         // Linux 4.3; where ambient sets do not exist there is nothing to clear.
-        do { try ProcessControl.set(ambient, ambientClearAll, step: .capabilities) } catch where error.code == EINVAL {}
+        do { try ProcessControl.set(ambient, ambientClearAll, step: .capabilities) } catch  where error.code == EINVAL {
+        }
         let before = try CapabilitySets.current()
         let stays = bits(kept) & before.permitted
         let code = portcullis_capabilities_write(stays, stays, 0)
@@ -117,7 +121,7 @@ public enum Capabilities {
     private static func isBound(_ capability: UInt) throws(ConfinementError) -> Bool {
         do {
             return try ProcessControl.get(readBound, capability, step: .capabilities) == 1
-        } catch where error.code == EINVAL {
+        } catch  where error.code == EINVAL {
             return false
         }
     }

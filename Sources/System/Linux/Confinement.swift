@@ -242,7 +242,7 @@ public struct CommandConfinement: Sendable {
     /// As a plain user the ids must be that user's already.
     public func drop() throws(ConfinementError) {
         // ORDER: the bounding set while CAP_SETPCAP is there; setgroups, setresgid, setresuid; the other sets.
-        if sandbox.isConfined { try Capabilities.dropBounding() }
+        if sandbox.isConfined || credentials.uid != 0 { try Capabilities.dropBounding() }
         if geteuid() == 0 {
             try credentials.drop()
         } else {
@@ -253,7 +253,6 @@ public struct CommandConfinement: Sendable {
         }
         guard sandbox.isConfined || credentials.uid != 0 else { return }
         try Capabilities.drop()
-        if credentials.uid != 0 { try credentials.verifyDropped() }
     }
 
     /// Third: no_new_privs, and Landlock over the sandbox's paths and ports.

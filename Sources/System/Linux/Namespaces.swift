@@ -56,18 +56,18 @@ public struct Namespaces: OptionSet, Sendable, Hashable {
 
 /// Mounts in a namespace of the session's own.
 public enum Mounts {
-    private static let readOnly: UInt = 1  // MS_RDONLY
     private static let noSetuid: UInt = 2  // MS_NOSUID
     private static let noDevices: UInt = 4  // MS_NODEV
     private static let noExecute: UInt = 8  // MS_NOEXEC
     private static let recursive: UInt = 16_384  // MS_REC
-    private static let privately: UInt = 1 << 18  // MS_PRIVATE
+    private static let slave: UInt = 1 << 19  // MS_SLAVE
 
     /// Cuts every mount of this namespace off from the others, so that nothing mounted here shows anywhere else.
     ///
-    /// Comes before any other mount.
+    /// What the host mounts later still arrives (MS_SLAVE): a home that an automounter brings is mounted by a daemon in
+    /// the host's namespace, and what the host unmounts is not held here. Comes before any other mount.
     public static func makePrivate() throws(ConfinementError) {
-        try mount(nil, at: "/", type: nil, flags: recursive | privately, options: nil)
+        try mount(nil, at: "/", type: nil, flags: recursive | slave, options: nil)
     }
 
     /// Mounts an empty tmpfs over a directory, mode 1777, without setuid and devices.

@@ -103,8 +103,10 @@ public enum SecureOpen {
     }
 
     /// The accounts whose files are trusted here: root; for a plain user's gateway that user too.
+    ///
+    /// By the real uid: a session that borrows a target's identity does not come to trust the target's files.
     public static func trusted() -> Set<UInt32> {
-        [0, geteuid()]
+        [0, getuid()]
     }
 
     // MARK: Directories and files
@@ -172,7 +174,9 @@ public enum SecureOpen {
 
     /// Opens a trust file of an account below its home's descriptor, as trust.md asks: the account's or root's,
     /// regular, not writable by group or others, one link, at most 64 KiB, no link in its place.
-    public static func trustFile(named name: ByteText, inHome home: Descriptor, of uid: UInt32) throws(Refusal) -> Opened {
+    public static func trustFile(named name: ByteText, inHome home: Descriptor, of uid: UInt32) throws(Refusal)
+        -> Opened
+    {
         try file(named: name, in: home, trusting: [0, uid], single: true, limit: trustFileLimit)
     }
 
@@ -227,7 +231,8 @@ public enum SecureOpen {
         guard path.bytes.first == UInt8(ascii: "/"), !path.bytes.contains(0) else { return nil }
         let parts = path.bytes.dropFirst().split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
         guard parts.allSatisfy(isEntry) else { return nil }
-        if parts.count > 1, let first = parts.first, first.elementsEqual("bin".utf8) || first.elementsEqual("sbin".utf8) {
+        if parts.count > 1, let first = parts.first, first.elementsEqual("bin".utf8) || first.elementsEqual("sbin".utf8)
+        {
             return ByteText(Array("/usr".utf8) + path.bytes)
         }
         return path
@@ -363,7 +368,8 @@ public enum SecureOpen {
         /// Steps into an entry; for a link, stays where it is and returns where the link leads.
         private mutating func enter(_ name: [UInt8], isLast: Bool) throws(Refusal) -> [UInt8]? {
             let shown = ByteText(path.bytes + (components.isEmpty ? [] : [UInt8(ascii: "/")]) + name)
-            let next = try SecureOpen.open(name[...], in: descriptor, flags: SecureOpen.openPath | O_NOFOLLOW, shown: shown)
+            let next = try SecureOpen.open(
+                name[...], in: descriptor, flags: SecureOpen.openPath | O_NOFOLLOW, shown: shown)
             let found = try SecureOpen.status(of: next, shown: shown)
             // TRUST: in a directory that others can write (a sticky one of root's) a name is whose its entry is.
             // A home in one is its owner's: nobody else can put another in its place.

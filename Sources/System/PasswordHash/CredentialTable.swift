@@ -5,8 +5,9 @@ public import Core
 
 /// The text of a credentials file: `user:crypt-hash` lines, one an account, in the order in which they stand.
 ///
-/// Empty lines and lines that start with `#` are kept where they stand. Anything else that is not understood rejects
-/// the file: half a table of passwords is none.
+/// Empty lines and lines that start with `#` are kept where they stand. A hash that starts with `!` or `*` locks its
+/// account, as in shadow(5): no password is its. Anything else that is not understood rejects the file: half a table of
+/// passwords is none.
 public struct CredentialTable: Sendable, Hashable {
     /// The most bytes of a file.
     public static let sizeLimit = 4 << 20
@@ -15,7 +16,19 @@ public struct CredentialTable: Sendable, Hashable {
     private enum Line: Sendable, Hashable {
         case other(ByteText)
         case account(UserName, PasswordHash)
+        case locked(UserName, ByteText)
+
+        /// The account of the line.
+        var name: UserName? {
+            switch self {
+            case .account(let name, _), .locked(let name, _): name
+            case .other: nil
+            }
+        }
     }
+
+    /// The most bytes of a locked account's hash.
+    private static let lockedLimit = 1_024
 
     private var lines: [Line]
 
@@ -45,12 +58,24 @@ public struct CredentialTable: Sendable, Hashable {
             guard let name = UserName(bytes: Array(nameField)) else {
                 throw CredentialTableError(line: number, .userName)
             }
-            guard let hash = PasswordHash(ByteText(Array(hashField))) else {
+            guard names.insert(name).inserted else { throw CredentialTableError(line: number, .repeated) }
+            let text = ByteText(Array(hashField))
+            if let hash = PasswordHash(text) {
+                lines.append(.account(name, hash))
+            } else if Self.isLocked(text) {
+                lines.append(.locked(name, text))
+            } else {
                 throw CredentialTableError(line: number, .hash)
             }
-            guard names.insert(name).inserted else { throw CredentialTableError(line: number, .repeated) }
-            lines.append(.account(name, hash))
         }
+    }
+
+    private static func isLocked(_ text: ByteText) -> Bool {
+        guard let first = text.bytes.first, first == UInt8(ascii: "!") || first == UInt8(ascii: "*") else {
+            return false
+        }
+        return text.count <= lockedLimit
+            && text.bytes.allSatisfy { (0x21...0x7E).contains($0) && $0 != UInt8(ascii: ":") }
     }
 
     /// The file's bytes.
@@ -60,13 +85,15 @@ public struct CredentialTable: Sendable, Hashable {
             case .other(let text): text.bytes + [UInt8(ascii: "\n")]
             case .account(let name, let hash):
                 name.bytes + [UInt8(ascii: ":")] + hash.text.bytes + [UInt8(ascii: "\n")]
+            case .locked(let name, let text):
+                name.bytes + [UInt8(ascii: ":")] + text.bytes + [UInt8(ascii: "\n")]
             }
         }
     }
 
     /// The accounts, in the order in which they stand.
     public var names: [UserName] {
-        lines.compactMap { if case .account(let name, _) = $0 { name } else { nil } }
+        lines.compactMap(\.name)
     }
 
     /// Some hash of the table, for `PasswordHash.spend`.
@@ -74,7 +101,9 @@ public struct CredentialTable: Sendable, Hashable {
         lines.lazy.compactMap { if case .account(_, let hash) = $0 { hash } else { nil } }.first
     }
 
-    /// An account's hash. Setting one replaces it where it stands or adds a line at the end; setting nil removes it.
+    /// An account's hash; nil for one that is not there, or is locked.
+    ///
+    /// Setting one replaces it where it stands or adds a line at the end; setting nil removes it.
     public subscript(name: UserName) -> PasswordHash? {
         get {
             lines.lazy.compactMap { line -> PasswordHash? in
@@ -82,7 +111,7 @@ public struct CredentialTable: Sendable, Hashable {
             }.first
         }
         set {
-            let place = lines.firstIndex { if case .account(name, _) = $0 { true } else { false } }
+            let place = lines.firstIndex { $0.name == name }
             switch (place, newValue) {
             case (let place?, let hash?): lines[place] = .account(name, hash)
             case (let place?, nil): lines.remove(at: place)

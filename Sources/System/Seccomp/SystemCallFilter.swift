@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the Portcullis authors
 
-public import Core
 internal import CSeccomp
+public import Core
 
 /// A filter that could not be compiled.
 public enum SystemCallFilterError: Error, Sendable, Hashable, CustomStringConvertible {
@@ -41,7 +41,7 @@ public enum SystemCallFilter {
         "add_key", "keyctl", "request_key",
         // Mounts and namespaces.
         "mount", "umount", "umount2", "move_mount", "open_tree", "fsopen", "fsconfig", "fsmount", "fspick",
-        "mount_setattr", "pivot_root", "setns", "unshare",
+        "mount_setattr", "open_tree_attr", "pivot_root", "setns", "unshare",
         // Files by handle: no path, and so no rule of Landlock.
         "open_by_handle_at",
         // The kernel itself.

@@ -94,8 +94,8 @@ final class Gateway {
         _ = Self.held
         self.setup = setup
         let number = Self.numbers.next()
-        let own = IPAddress(v4: 0x7F4D_0000 | UInt32(getpid() % 250 + 1) << 8 | UInt32(number % 250 + 1))
-        address = setup.address ?? own
+        let fresh = IPAddress(v4: 0x7F4D_0000 | UInt32(getpid() % 250 + 1) << 8 | UInt32(number % 250 + 1))
+        address = setup.address ?? fresh
         let high = UInt16(20_000 + Int(getpid()) % 150 * 250 + number % 250)
         let usesRealPorts = Host.isRoot && setup.address == nil && !setup.asNobody
         ports = usesRealPorts ? (512, 514) : (high, high + 40)

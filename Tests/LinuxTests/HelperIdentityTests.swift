@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the Portcullis authors
 
+import Linux
 import Testing
-
-@testable import AuditorService
 
 /// How the monitor says whom a helper drops to.
 @Suite struct HelperIdentityTests {

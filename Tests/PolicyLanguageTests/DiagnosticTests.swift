@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+import PolicyLanguage
+import Testing
+
+/// Errors and warnings: each with its place, and what helps.
+@Suite struct DiagnosticTests {
+    /// A line, and `LINE:COLUMN` with a part of what is said there; all of the policy's errors, in order.
+    @Test(arguments: [
+        // Text
+        ("permit a: rexec from any as b run any \u{E9}", ["1:39 only ASCII"]),
+        ("forbid a: any;", ["1:14 ';' stands only in strings"]),
+        ("include \"abc\nforbid b: any", ["1:9 does not end on its line"]),
+        ("search-path /bin\nservice rexec { authenticate file \"a\\b\" }", ["2:37 '\\' stands only before"]),
+        ("forbid a: rexec \\ from any", ["1:17 only at the end of a line"]),
+        ("policy 2", ["1:8 version"]),
+        ("forbid a: any\npolicy 1", ["2:1 first statement"]),
+        ("servce rexec {\n  enable\n}\nforbid x any", ["1:1 no statement", "4:8 ends in ':'"]),
+        ("\"x\"", ["1:1 starts with a word"]),
+        ("networks n = { 10.0.0.0/8", ["1:14 not closed"]),
+        ("service rexec {", ["1:15 not closed"]),
+        ("}", ["1:1 starts with a word"]),
+        // securetcpip
+        ("securetcpip maybe", ["1:13 should be on or off"]),
+        ("securetcpip on except rhosts", ["1:23 without 'rsh'"]),
+        ("securetcpip on except rsh, rsh", ["1:28 twice"]),
+        ("securetcpip on except rlogin", ["1:23 should be rsh, rcp, rhosts or netrc"]),
+        ("securetcpip off except rsh", ["1:17 nothing is off"]),
+        ("securetcpip on\nsecuretcpip on", ["2:1 twice"]),
+        // service
+        ("service ftp { enable }", ["1:9 rexec or rsh"]),
+        ("service rexec { enable enable }", ["1:24 twice"]),
+        ("service rexec { enable disable }", ["1:24 twice"]),
+        ("service rexec { enabel }", ["1:17 no item"]),
+        ("service rexec { trust rhosts }", ["1:17 no item"]),
+        ("service rsh { authenticate pam \"x\" }", ["1:15 no item"]),
+        ("service rexec { listen 127.0.0.1 }", ["1:24 no address and port"]),
+        ("service rexec { listen ::1:512 }", ["1:24 no address and port"]),
+        ("service rexec { listen 127.0.0.1:0 }", ["1:24 no address and port"]),
+        ("service rexec { listen 127.0.0.1:512, 127.0.0.1:512 }", ["1:39 twice"]),
+        ("service rexec { handshake-timeout 0s }", ["1:35 time of 0"]),
+        ("service rexec { handshake-timeout 15 }", ["1:35 no duration"]),
+        ("service rexec { handshake-timeout 99999999999999999999d }", ["1:35 too long"]),
+        ("service rexec { command-length 131072 }", ["1:32 from 1 to 131071"]),
+        ("service rexec { sessions 0 }", ["1:26 from 1"]),
+        ("service rexec { authenticate pam \"../x\" }", ["1:34 /etc/pam.d"]),
+        ("service rexec { enable }\nservice rexec { enable }", ["2:1 twice"]),
+        (
+            "securetcpip off\nservice rexec {\nenable\nlisten 127.0.0.1:514\n}\nservice rsh { enable }",
+            ["6:9 both services"]
+        ),
+        // refusal, audit, search-path
+        ("refusal { delay 0s }", ["1:17 time of 0"]),
+        ("refusal { rexec \"a\u{E9}b\" }", ["1:17 printable ASCII"]),
+        ("audit { kernel always }", ["1:16 should be auto, require or off"]),
+        ("audit { checkpoint 0s }", ["1:20 time of 0"]),
+        ("search-path bin:/usr/bin", ["1:13 'bin'"]),
+        ("search-path /usr/bin/../bin", ["1:13 '..'"]),
+        // sets
+        ("networks Big = { 10.0.0.0/8 }", ["1:10 no name"]),
+        ("networks n { 10.0.0.0/8 }", ["1:12 '=' is missing"]),
+        ("networks n = 10.0.0.0/8", ["1:14 in braces"]),
+        ("networks n = { }", ["1:14 hold nothing"]),
+        ("networks n = { 10.20.0.1/16 }", ["1:16 host bits"]),
+        ("networks n = { ::ffff:10.0.0.0/104 }", ["1:16 length of a block"]),
+        ("networks n = { ::ffff:10.0.0.0/8 }", ["1:16 v4-mapped"]),
+        ("networks n = { 10.0.0.0/33 }", ["1:16 0 to 32"]),
+        ("networks n = { 10.0.0.0/08 }", ["1:16 0 to 32"]),
+        ("networks n = { 010.0.0.1 }", ["1:16 no address"]),
+        ("networks n = { host.example.com, 10.0.0.0/8 }", ["1:16 never matched"]),
+        ("networks n = { any }", ["1:16 stands in rules alone"]),
+        ("networks n = { @n }", ["1:16 holds itself"]),
+        ("networks a = { @b }\nnetworks b = { @a }", ["2:16 holds itself"]),
+        ("networks a = { @mainframe }\nnetworks mainframes = { 10.0.0.1 }", ["1:16 no set 'mainframe'"]),
+        ("networks n = { 10.0.0.1 }\nnetworks n = { 10.0.0.2 }", ["2:10 defined twice"]),
+        ("users u = { any }", ["1:13 rules alone"]),
+        ("users u = { -x }", ["1:13 no user name"]),
+        ("users u = { %% }", []),
+        ("commands c = { id }", ["1:16 double quotes"]),
+        ("hours h = { mon }", ["1:17 hours such as"]),
+        ("hours h = { mun 08:00-09:00 }", ["1:13 no day"]),
+        ("hours h = { mon 08:00-08:00 }", ["1:17 are empty"]),
+        ("hours h = { mon 24:00-08:00 }", ["1:17 no hours"]),
+        ("hours h = { mon 8:00-9:00 }", ["1:17 no hours"]),
+        ("hours h = { mon 08:00-24:01 }", ["1:17 no hours"]),
+        // rules
+        ("permit a: rexec from any as b", ["1:8 does not say 'run'"]),
+        ("permit a: rsh from any as b run any", ["1:8 does not say 'by'"]),
+        ("permit a: any from any as b run any", ["1:8 does not say 'by'"]),
+        ("permit a: rexec as b run any", ["1:8 does not say 'from'"]),
+        ("permit a: rexec from any run any", ["1:8 does not say 'as'"]),
+        ("permit a: rexec from any by c as b run any", ["1:26 no remote user"]),
+        ("forbid a: rexec by any", ["1:17 no remote user"]),
+        ("permit a: rexec from any as same run any", ["1:29 REXEC does not carry"]),
+        ("permit a: rexec from any from any as b run any", ["1:26 twice"]),
+        ("permit a: telnet from any as b run any", ["1:11 rexec, rsh or any"]),
+        ("permit a:rexec from any as b run any", ["1:8 a blank follows"]),
+        ("permit 1a: rexec from any as b run any", ["1:8 no name"]),
+        ("permit a: rexec from any as b run id", ["1:35 double quotes"]),
+        ("permit a: rexec from any as b run any sandbx strict", ["1:39 no clause"]),
+        ("permit a: rexec from any as b run any sandbox strct", ["1:47 no sandbox 'strct'"]),
+        ("permit a: rexec from any as b run any\npermit a: rexec from any as c run any", ["2:8 defined twice"]),
+        ("permit a: rexec from @n as b run any", ["1:22 no set 'n'"]),
+        ("permit a: rexec from 10.0.0.1, 10.0.0.2 as b run any", ["1:30 in braces"]),
+        ("permit a: rsh from any by %g as b run any", ["1:27 %group is for targets"]),
+        ("users u = { %g }\npermit a: rsh from any by @u as b run any", ["2:27 says nothing of a remote user"]),
+        ("permit a: rsh from any by same as b run any", ["1:27 'as' clauses"]),
+        ("forbid a: any sandbox strict", ["1:15 no sandbox"]),
+        ("forbid a: any self-trust", ["1:15 no self-trust"]),
+        ("service rsh { trust rule }\npermit a: rsh from any by any as any run any", ["2:34 trust rule"]),
+        // patterns
+        ("permit a: rexec from any as b run \"id\"", ["1:36 absolute path"]),
+        ("permit a: rexec from any as b run \"\"", ["1:36 empty command"]),
+        ("permit a: rexec from any as b run \"/usr/bin/../id\"", ["1:36 no '.', '..'"]),
+        ("permit a: rexec from any as b run \"/usr/bin/\"", ["1:36 no '.', '..'"]),
+        ("permit a: rexec from any as b run \"/usr/bin/id * x\"", ["1:50 nothing follows"]),
+        ("permit a: rexec from any as b run \"/usr/bin/id x*\"", ["1:49 inside an argument"]),
+        ("permit a: rexec from any as b run \"/usr/bin/id -n<int>\"", ["1:50 inside an argument"]),
+        ("permit a: rexec from any as b run \"/usr/bin/id <int>x\"", ["1:48 a blank follows"]),
+        ("permit a: rexec from any as b run \"/usr/bin/id <num>\"", ["1:48 none of"]),
+        ("permit a: rexec from any as b run \"/usr/bin/id <path x>\"", ["1:48 absolute directory"]),
+        ("permit a: rexec from any as b run \"/usr/bin/id <int\"", ["1:48 has no '>'"]),
+        ("permit a: rexec from any as b run \"/usr/bin/id a;b\"", ["1:49 needs a shell"]),
+        ("permit a: rexec from any as b run \"/usr/bin/id 'a\"", ["1:48 does not end"]),
+        ("permit a: rexec from any as b run \"/usr/bin/id \\\"$x\\\"\"", ["1:50 in double quotes"]),
+        // sandboxes
+        ("sandbox strict { }", ["1:9 built in"]),
+        ("sandbox s extends t { }", ["1:19 no sandbox 't'"]),
+        ("sandbox s extends s { }", ["1:19 extends itself"]),
+        ("sandbox s { read usr }", ["1:18 absolute"]),
+        ("sandbox s { read /usr/../etc }", ["1:18 absolute"]),
+        ("sandbox s { read ~root/x }", ["1:18 absolute"]),
+        ("sandbox s { read /usr read /etc }", ["1:23 twice"]),
+        ("sandbox s { umask 088 }", ["1:19 no umask"]),
+        ("sandbox s { umask 1777 }", ["1:19 no umask"]),
+        ("sandbox s { limit cpu 1500ms }", ["1:23 whole seconds"]),
+        ("sandbox s { limit memory 1X }", ["1:26 no size"]),
+        ("sandbox s { limit memory 99999999999999999999G }", ["1:26 too large"]),
+        ("sandbox s { limit cpu 1s, cpu 2s }", ["1:27 twice"]),
+        ("sandbox s { network tcp-connect 0 }", ["1:33 a port"]),
+        ("sandbox s { network tcp-connect }", ["1:33 a port is missing"]),
+        ("sandbox s { environment PATH=/x }", ["1:25 never taken"]),
+        ("sandbox s { environment LD_PRELOAD=/x }", ["1:25 never taken"]),
+        ("sandbox s { environment IFS=x }", ["1:25 never taken"]),
+        ("sandbox s { environment 1A=x }", ["1:25 NAME=VALUE"]),
+        ("sandbox s { syscalls allow @system-servce }", ["1:28 no group"]),
+        ("sandbox s { syscalls allow raed }", ["1:28 no system call"]),
+        ("sandbox s { syscalls allow ptrace }", ["1:28 no sandbox allows"]),
+        ("sandbox s { syscalls allow @keyring }", ["1:28 no sandbox allows anything"]),
+        ("sandbox s { syscalls allow @default deny execve }", ["1:42 cannot be denied"]),
+        ("sandbox s { syscalls read }", ["1:22 'allow' or 'deny'"]),
+        ("sandbox s { require landlock 0 }", ["1:30 from 1"]),
+        ("sandbox s { on-violation log }", ["1:26 errno or kill"]),
+        ("sandbox s extends unconfined { read /usr }", ["1:32 extends 'unconfined'"]),
+    ])
+    func anErrorHasItsPlace(_ text: String, _ expected: [String]) {
+        let loaded = load(text)
+        let errors = loaded.diagnostics.filter { $0.severity == .error }
+        #expect(errors.count == expected.count, "\(errors.map(\.text).joined())")
+        for (error, part) in zip(errors, expected) {
+            let place = part.prefix { $0 != " " }
+            #expect("\(error.line):\(error.column)" == place, "\(error.text)")
+            #expect(error.message.contains(part.dropFirst(place.count + 1)), "\(error.text)")
+        }
+        #expect((loaded.policy == nil) == !expected.isEmpty)
+        #expect(loaded.errorCount == expected.count)
+    }
+
+    @Test func theLineAndACaretStandBelowWithWhatWasMeant() throws {
+        let loaded = load("# site\n\tpermit dump: rexec from 10.20.0.1/16 as backup run any")
+        let diagnostic = try #require(loaded.diagnostics.first)
+        #expect(
+            diagnostic.text == """
+                t:2:26: error: 10.20.0.1/16 has host bits set
+                \tpermit dump: rexec from 10.20.0.1/16 as backup run any
+                \t                        ^~~~~~~~~~~~ did you mean 10.20.0.0/16?
+
+                """)
+    }
+
+    @Test(arguments: [
+        ("permt a: any", "permit"), ("service rexec { lissten x }", "listen"), ("securetcpip no", "on"),
+        ("permit a: rxec from any as b run any", "rexec"), ("permit a: rexec form any as b run any", "from"),
+        ("networks nets = { 10.0.0.1 }\npermit a: rexec from @net as b run any", "@nets"),
+        ("permit a: rexec from any as b run any sandbox standart", "standard"),
+        ("sandbox s { syscalls allow @sytem-service }", "@system-service"),
+        ("hours h = { teu 08:00-09:00 }", "tue"), ("audit { kernel requier }", "require"),
+    ])
+    func misspeltWordsGetASuggestion(_ text: String, _ meant: String) {
+        let hints = load(text).diagnostics.compactMap(\.hint)
+        #expect(hints.contains("did you mean \(meant)?"), "\(hints)")
+    }
+
+    @Test func manyErrorsAreFoundInOnePass() {
+        let text = (1...50).map { "permit r\($0): rexec from 10.0.0.\($0)/8 as b run any" }.joined(separator: "\n")
+        let loaded = load(text)
+        #expect(loaded.errorCount == 50)
+        #expect(loaded.diagnostics.map(\.line) == Array(1...50))
+    }
+
+    @Test func atMostAThousandErrorsAreKeptAndAllAreCounted() {
+        let loaded = load(String(repeating: "x\n", count: 3_000))
+        #expect(loaded.errorCount == 3_000)
+        #expect(loaded.diagnostics.count == 1_000)
+    }
+
+    @Test(arguments: [
+        ([0x61, 0x00], "1:2", "NUL"), ([0x0A, 0xFF], "2:1", "UTF-8"), ([0xC0, 0xAF], "1:1", "UTF-8"),
+        ([0xED, 0xA0, 0x80], "1:1", "UTF-8"), ([0xE2, 0x82], "1:1", "UTF-8"),
+        ([0xF4, 0x90, 0x80, 0x80], "1:1", "UTF-8"),
+    ])
+    func bytesThatAreNoTextAreAnError(_ bytes: [UInt8], _ place: String, _ part: String) throws {
+        let loaded = PolicyText.load(SourceFile(name: "t", bytes: bytes))
+        let error = try #require(loaded.diagnostics.first)
+        #expect(loaded.errorCount == 1)
+        #expect("\(error.line):\(error.column)" == place)
+        #expect(error.message.contains(part))
+    }
+
+    @Test func noControlCharacterOfAFileReachesATerminal() {
+        let text = "permit \u{1B}[2J a: # \u{1B}]0;x\u{7}\u{202E}\n"
+        for diagnostic in load(text).diagnostics {
+            let bad = diagnostic.text.unicodeScalars.filter {
+                $0 != "\n" && $0 != "\t"
+                    && ($0.properties.generalCategory == .control || $0.properties.generalCategory == .format)
+            }
+            #expect(bad.isEmpty)
+        }
+    }
+
+    // MARK: Warnings
+
+    /// Rules, and a part of each warning.
+    @Test(arguments: [
+        ("permit a: rsh from any by any as b run any", ["service rsh is off"]),
+        ("forbid a: any from 10.0.0.0/8\npermit p: rexec from 10.1.0.0/16 as b run any", ["'p' can never match"]),
+        (
+            "permit p: rexec from 10.1.0.0/16 as b run any\npermit q: rexec from 10.1.2.3 as b run \"/usr/bin/id\"",
+            ["'q' never decides"]
+        ),
+        (
+            "permit p: rexec from 10.1.2.3 as b run any\npermit q: rexec from 10.1.0.0/16 as b run any",
+            ["'p' is redundant"]
+        ),
+        ("forbid p: any as c\nforbid q: any as { c, d }", ["'p' is redundant"]),
+        ("networks n = { 10.0.0.1 }", ["no rule uses set 'n'"]),
+        ("networks n = { 10.0.0.1 }\nnetworks m = { @n }\npermit p: rexec from @m as b run any", []),
+        ("permit p: rexec from any as b run any sandbox unconfined", ["without Landlock"]),
+        ("permit p: rexec from any as b run any\nforbid q: any run \"/usr/bin/dump *\"", ["interpreters"]),
+        ("permit p: rexec from 10.0.0.1 as b run shell\nforbid q: any from 10.0.0.2 run \"/usr/bin/dump *\"", []),
+        ("forbid p: any as %wheel", ["who is in %wheel"]),
+        ("users u = { root }\npermit p: rexec from any as @u run any", ["root in @u"]),
+        (
+            "permit p: rexec from 10.0.0.0/8 as b run \"/usr/bin/id *\" sandbox standard\n"
+                + "permit q: rexec from 10.1.0.0/16 as b run \"/usr/bin/id <int> -u\"",
+            ["rexec from 10.1.0.0 as b run \"/usr/bin/id 1 -u\""]
+        ),
+        ("permit p: rexec from 10.0.0.1 as b run any sandbox standard\npermit q: rexec from 10.0.0.2 as b run any", []),
+        (
+            "permit p: rexec from any as b run any during mon 08:00-09:00 sandbox standard\n"
+                + "permit q: rexec from any as b run any during tue 08:00-09:00", []
+        ),
+    ])
+    func whatIsDoubtfulIsWarnedOf(_ rules: String, _ expected: [String]) {
+        let loaded = load("service rexec {\n enable\n listen 127.0.0.1:512, [::1]:512\n}\n\(rules)")
+        let warnings = loaded.diagnostics.filter { $0.severity == .warning }
+        #expect(loaded.errorCount == 0, "\(loaded.diagnostics.map(\.text).joined())")
+        #expect(warnings.count == expected.count, "\(warnings.map(\.text).joined())")
+        for (warning, part) in zip(warnings, expected) { #expect(warning.message.contains(part), "\(warning.text)") }
+    }
+
+    @Test func settingsThatBelieveTooEasilyAreWarnedOf() {
+        let loaded = load(
+            "securetcpip off\nservice rsh {\nenable\nsource-port any\nnames dns\n}\nservice rexec { enable }")
+        #expect(loaded.diagnostics.map { "\($0.line) \($0.severity.name)" } == ["4 warning", "5 warning"])
+    }
+
+    @Test func aNetworkOfAFamilyThatNoListenerHasIsWarnedOf() {
+        let rules = "networks n = { ::1, 127.0.0.1 }\npermit p: rexec from { @n, 2001:db8::/32 } as b run any"
+        let loaded = load("service rexec {\nenable\nlisten 127.0.0.1:512\n}\n\(rules)")
+        #expect(loaded.diagnostics.map { "\($0.line):\($0.column)" } == ["5:16", "6:28"])
+    }
+}
