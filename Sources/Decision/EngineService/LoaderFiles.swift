@@ -114,8 +114,9 @@ struct LoaderFiles: PolicyFiles {
             guard let bytes = try descriptor.readAll(limit: SourceFile.sizeLimit) else {
                 return .failure(Failure(description: "the file is over 64 MiB"))
             }
-            return .success(
-                SourceFile(name: name, identity: "\(status.device):\(status.inode)", handle: handle, bytes: bytes))
+            // With the name, because a file that is gone leaves its number to the next.
+            let identity = "\(status.device):\(status.inode):\(name)"
+            return .success(SourceFile(name: name, identity: identity, handle: handle, bytes: bytes))
         } catch {
             return .failure(Failure(description: "\(error)"))
         }
