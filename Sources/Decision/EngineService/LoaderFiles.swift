@@ -108,6 +108,9 @@ struct LoaderFiles: PolicyFiles {
     }
 
     private func read(_ name: String, _ handle: Int, _ descriptor: Descriptor) -> Result<SourceFile, Failure> {
+        guard name.utf8.count <= RuleReference.fileLimit else {
+            return .failure(Failure(description: "the name is over \(RuleReference.fileLimit) bytes"))
+        }
         do {
             let status = try File.status(descriptor)
             guard status.kind == .regular else { return .failure(Failure(description: "not a regular file")) }
