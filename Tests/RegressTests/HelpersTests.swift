@@ -142,7 +142,8 @@ struct HelpersTests {
     }
 
     @Test func aPolicyWithAnErrorAtStartIsExitOne() throws {
-        try Gateway.with(Gateway.Setup("permit oops: rexec from everywhere as alice run any"), start: false) { gate throws in
+        try Gateway.with(Gateway.Setup("permit oops: rexec from everywhere as alice run any"), start: false) {
+            gate throws in
             try gate.launch()
             #expect(gate.daemon?.wait(within: 15_000) == .status(1))
             #expect(gate.log.contains("test.policy:"), "no place: \(gate.log)")

@@ -14,8 +14,8 @@ struct HarnessError: Error, CustomStringConvertible {
     }
 }
 
-/// A TCP socket of the tests' own: nothing of the product reads or writes for them.
-final class Socket {
+/// A TCP socket of the tests' own: nothing of the product reads or writes for them. One test uses one, in one thread.
+final class Socket: @unchecked Sendable {
     /// How a stream ended.
     enum End: Equatable {
         case stillOpen
@@ -73,10 +73,13 @@ final class Socket {
         return made
     }
 
+    /// Where the tests' own clients find reserved ports: not where rcmd(3) begins, and none that is never called back.
+    private static let reservedPorts: [UInt16] = Array(640...860) + Array(880...980)
+
     /// Connects from a free reserved port, as rcmd(3) does.
     static func connectReserved(to peer: Endpoint, from source: IPAddress? = nil) throws -> Socket {
         for _ in 0..<200 {
-            let port = UInt16.random(in: 600...1023)
+            let port = reservedPorts.randomElement() ?? 700
             do {
                 return try connect(to: peer, from: source, port: port)
             } catch  where errno == EADDRINUSE || errno == EADDRNOTAVAIL {
@@ -91,7 +94,7 @@ final class Socket {
         for _ in 0..<200 {
             let made = try make(address)
             do {
-                try made.bind(Endpoint(address: address, port: port ?? UInt16.random(in: 600...1023)))
+                try made.bind(Endpoint(address: address, port: port ?? reservedPorts.randomElement() ?? 700))
             } catch  where port == nil {
                 continue
             }
@@ -102,6 +105,13 @@ final class Socket {
             return made
         }
         throw HarnessError(description: "no reserved port is free")
+    }
+
+    /// Takes a port on every address, without listening: sockets of one address can still be bound to it.
+    static func hold(port: UInt16) throws -> Socket {
+        let made = try make(IPAddress(v4: 0))
+        try made.bind(Endpoint(address: IPAddress(v4: 0), port: port))
+        return made
     }
 
     private func bind(_ endpoint: Endpoint) throws {
