@@ -110,7 +110,7 @@ let package = Package(
         library(
             .privileged, "Session",
             ["Audit", "Core", "KernelAudit", "Linux", "Messages", "PAM", "PasswordHash", "Trust"]),
-        program(.privileged, "portcullisd", ["Monitor"]),
+        program(.privileged, "portcullisd", ["Linux", "Monitor"]),
 
         // Record: the one writer of the trail.
         library(

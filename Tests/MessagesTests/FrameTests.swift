@@ -63,7 +63,7 @@ import Testing
         let frontSettings = FrontSettings(
             settings,
             listeners: [
-                FrontSettings.Listener(service: .rexec, endpoint: Endpoint(address: v6, port: 512)),
+                FrontSettings.Listener(service: .rexec, endpoint: Endpoint(address: v6, port: 512))
             ])
         let unverified = UnverifiedRequest(
             connection: 9, remoteUser: user, target: user, command: ByteText([1, 2, 255]), handshakeBytes: 30,
@@ -168,7 +168,8 @@ import Testing
             for _ in 0..<200 {
                 var damaged = bytes
                 for _ in 0..<Int.random(in: 1...4, using: &random) {
-                    damaged[Int.random(in: 0..<damaged.count, using: &random)] = UInt8.random(in: 0...255, using: &random)
+                    damaged[Int.random(in: 0..<damaged.count, using: &random)] = UInt8.random(
+                        in: 0...255, using: &random)
                 }
                 _ = Self.reads(frame, damaged)
             }

@@ -23,7 +23,8 @@ struct ConnectBack {
     /// The attempts by their token's number.
     private(set) var attempts: [UInt64: Attempt] = [:]
     private var next: UInt64 = 0
-    private var nextReserved = ConnectBackRule.reservedPorts.upperBound
+    /// The place in `ConnectBackRule.ownPorts` that is tried next.
+    private var nextOwn = 0
 
     /// What an ask came to at once.
     enum Started {
@@ -59,12 +60,10 @@ struct ConnectBack {
             // The pair of ports must be free too: a connect that finds it in use goes on to the next port.
             var made: Descriptor?
             var isConnected = false
-            for _ in 0..<ConnectBackRule.reservedPorts.count where made == nil {
-                let reserved = nextReserved
-                nextReserved =
-                    reserved > ConnectBackRule.reservedPorts.lowerBound
-                    ? reserved - 1 : ConnectBackRule.reservedPorts.upperBound
-                guard ConnectBackRule.permits(port: reserved, of: .rsh),
+            for _ in ConnectBackRule.ownPorts.indices where made == nil {
+                let reserved = ConnectBackRule.ownPorts[nextOwn]
+                nextOwn = (nextOwn + 1) % ConnectBackRule.ownPorts.count
+                guard
                     let bound = try? Socket.bound(
                         Endpoint(address: local.address, port: reserved, scope: local.scope))
                 else { continue }

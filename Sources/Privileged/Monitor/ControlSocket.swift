@@ -70,7 +70,8 @@ extension Gateway {
         case .status:
             answers = [.status(status: status()), .end]
         case .sessions:
-            answers = sessions.entries.values.sorted { $0.number < $1.number }.map { .session(session: Self.status(of: $0)) }
+            let entries = sessions.entries.values.sorted { $0.number < $1.number }
+            answers = entries.map { .session(session: Self.status(of: $0)) }
             answers.append(.end)
         case .terminate(let session):
             guard let entry = sessions.entries.values.first(where: { $0.session == session }) else {

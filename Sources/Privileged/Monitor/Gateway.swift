@@ -258,7 +258,9 @@ public final class Gateway {
         if sessions.entries.isEmpty { return true }
         guard drainDeadline <= Clock.monotonicMilliseconds() else { return false }
         for (number, entry) in sessions.entries where entry.killTime == nil {
-            if sessions[number]?.outbox.send(SessionOrder.terminate) != true { entry.process.signal(Signals.Number.kill) }
+            if sessions[number]?.outbox.send(SessionOrder.terminate) != true {
+                entry.process.signal(Signals.Number.kill)
+            }
             sessions[number]?.killTime = Clock.monotonicMilliseconds() + 7_000
         }
         drainDeadline = Clock.monotonicMilliseconds() + 250
@@ -268,7 +270,9 @@ public final class Gateway {
     /// Ends the helpers; the auditor last, when all is written.
     private func finish() -> Int32 {
         control?.close()
-        record(.serviceStop(unit: "portcullisd", reason: startFailure == nil ? "terminated" : "failed", isFailure: startFailure != nil))
+        let hasFailed = startFailure != nil
+        record(
+            .serviceStop(unit: "portcullisd", reason: hasFailed ? "failed" : "terminated", isFailure: hasFailed))
         front?.process.signal(Signals.Number.kill)
         engine?.helper.process.signal(Signals.Number.kill)
         loading?.helper.process.signal(Signals.Number.kill)

@@ -45,7 +45,9 @@ struct Identities {
             guard let uid = chosen else { continue }
             taken.insert(uid)
             identities[kind] = Identity(uid: uid, gid: uid)
-            log.say("warning: no account \(name); using the free uid \(uid) (install packaging/sysusers.d/portcullis.conf)")
+            log.say(
+                "warning: no account \(name); using the free uid \(uid) "
+                    + "(install packaging/sysusers.d/portcullis.conf)")
         }
     }
 

@@ -34,8 +34,13 @@ struct Listeners {
                 let endpoint = try? Socket.local(socket)
             else { continue }
             let name = names.indices.contains(index) ? String(names[index]) : ""
-            guard let service = Service(name: name) ?? (endpoint.port == 512 ? .rexec : endpoint.port == 514 ? .rsh : nil)
-            else { continue }
+            let byPort: Service? =
+                switch endpoint.port {
+                case 512: .rexec
+                case 514: .rsh
+                default: nil
+                }
+            guard let service = Service(name: name) ?? byPort else { continue }
             try? socket.setBlocking(false)
             found.append(Bound(listener: FrontSettings.Listener(service: service, endpoint: endpoint), socket: socket))
         }

@@ -83,7 +83,8 @@ extension RequestSession {
     ) -> EstablishedIdentity {
         switch settings.rexec.authentication {
         case .file(let name):
-            switch CredentialsFile(path: name.resolved(in: input.stateDirectory)).verify(user: target, password: password) {
+            let file = CredentialsFile(path: name.resolved(in: input.stateDirectory))
+            switch file.verify(user: target, password: password) {
             case .verified:
                 break
             case .refused(let text), .unusable(let text):
@@ -163,7 +164,9 @@ extension RequestSession {
     /// Without PAM an expired account, and any but root while /etc/nologin exists, is refused.
     private func checkAccount(_ target: UserName) {
         let today = Clock.wallMilliseconds() / 86_400_000
-        if let expiry = Accounts.expiry(target), Int64(expiry) <= today { refuse(.accountRefused, "the account has expired") }
+        if let expiry = Accounts.expiry(target), Int64(expiry) <= today {
+            refuse(.accountRefused, "the account has expired")
+        }
         if target != .root, (try? File.status("/etc/nologin")) != nil {
             refuse(.accountRefused, "/etc/nologin exists")
         }

@@ -152,7 +152,8 @@ final class RequestSession {
     /// Records a refusal, has front answer it, and ends.
     ///
     /// - Parameter isDecided: whether the policy decided, so that its revision belongs to the record.
-    func refuse(_ reason: Reason, _ detail: String? = nil, rule: RuleReference? = nil, isDecided: Bool = false) -> Never {
+    func refuse(_ reason: Reason, _ detail: String? = nil, rule: RuleReference? = nil, isDecided: Bool = false) -> Never
+    {
         let record = Record.login(
             Record.Login(
                 origin: origin, account: claims.map { ByteText($0.target.bytes) }, remoteUser: remoteUser,

@@ -107,7 +107,9 @@ public struct SessionDescriptors {
         let first = secondary == nil ? Number.secondary : Number.end
         Descriptor.closeAll(from: first)
         let take = { (number: Int32) throws -> Descriptor in
-            guard let descriptor = Descriptor.inherited(number) else { throw SessionError("descriptor \(number) is gone") }
+            guard let descriptor = Descriptor.inherited(number) else {
+                throw SessionError("descriptor \(number) is gone")
+            }
             return descriptor
         }
         return SessionDescriptors(

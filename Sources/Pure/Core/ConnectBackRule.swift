@@ -42,6 +42,9 @@ public enum ConnectBackRule {
         reservedPorts.contains(port)
     }
 
-    /// The ports that an RSH connect-back may come from, in the order in which rresvport(3) tries them: downwards.
-    public static let ownPorts: [UInt16] = reservedPorts.reversed().filter { !isForbidden($0) }
+    /// The ports that an RSH connect-back may come from, in the order in which they are tried: upwards.
+    ///
+    /// rcmd(3) takes ports from 1023 downwards, without SO_REUSEADDR: where clients run on the gateway's own host, each
+    /// port of ours that is in TIME_WAIT up there would be one less for them.
+    public static let ownPorts: [UInt16] = reservedPorts.filter { !isForbidden($0) }
 }

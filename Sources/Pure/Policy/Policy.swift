@@ -70,7 +70,8 @@ extension Request {
 extension Rule {
     /// Whether every clause matches a request.
     public func matches(_ request: Request) -> Bool {
-        Clause.allCases.allSatisfy { matches(request, $0) }
+        matches(request, .service) && matches(request, .from) && matches(request, .by) && matches(request, .as)
+            && matches(request, .run) && matches(request, .during)
     }
 
     /// What the permit permits, if every clause matches.

@@ -133,6 +133,7 @@ public enum Accounts {
     }
 
     fileprivate static func bytes(_ text: UnsafeMutablePointer<CChar>?) -> ByteText {
+        // SAFETY: the pointer is only looked at for nil.
         guard let text = unsafe text else { return ByteText([]) }
         // SAFETY: name service's strings are NUL-terminated.
         return unsafe ByteText((0..<strlen(text)).map { unsafe UInt8(bitPattern: text[Int($0)]) })

@@ -253,6 +253,7 @@ public enum Directory {
         guard let directory = unsafe opendir(path) else { throw .last("opendir") }
         // SAFETY: it was opened above.
         defer { unsafe closedir(directory) }
+        // SAFETY: it is open until the end of this scope.
         return unsafe names(directory)
     }
 
@@ -270,6 +271,7 @@ public enum Directory {
         defer { unsafe closedir(directory) }
         // SAFETY: as above; another reader may have left its place elsewhere.
         unsafe rewinddir(directory)
+        // SAFETY: it is open until the end of this scope.
         return unsafe names(directory)
     }
 

@@ -56,21 +56,31 @@ public enum Process {
     private static func withPointers<Result>(
         _ strings: [[UInt8]], _ body: (UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> Result
     ) -> Result {
-        // SAFETY: strdup's copies are freed after the body, or replaced with the whole program by it.
-        var pointers: [UnsafeMutablePointer<CChar>?] = unsafe strings.map { string in
-            unsafe string.withUnsafeBufferPointer { buffer in
-                unsafe buffer.withMemoryRebound(to: CChar.self) { text in
-                    guard let base = text.baseAddress else { return nil }
-                    return unsafe strdup(base)
-                }
-            }
+        // SAFETY: no pointer yet.
+        var pointers: [UnsafeMutablePointer<CChar>?] = unsafe []
+        for string in strings {
+            // SAFETY: the string is NUL-terminated; its copy is freed below, or replaced with the whole program.
+            let pointer = unsafe string.withUnsafeBufferPointer { unsafe copy($0) }
+            // SAFETY: as above.
+            unsafe pointers.append(pointer)
         }
+        // SAFETY: nil ends the list.
         unsafe pointers.append(nil)
-        // SAFETY: as above; the list has at least its terminator, so its base is not nil.
-        defer { for unsafe pointer in unsafe pointers { unsafe free(pointer) } }
-        return unsafe pointers.withUnsafeMutableBufferPointer { list in
+        // SAFETY: the list has at least its terminator, so its base is not nil.
+        let result = unsafe pointers.withUnsafeMutableBufferPointer { list in
             guard let base = list.baseAddress else { fatalError("an array of at least one has no storage") }
             return unsafe body(base)
+        }
+        // SAFETY: every pointer but the last came from strdup, and free takes nil.
+        unsafe pointers.forEach { unsafe free($0) }
+        return result
+    }
+
+    private static func copy(_ string: UnsafeBufferPointer<UInt8>) -> UnsafeMutablePointer<CChar>? {
+        // SAFETY: UInt8 and CChar have the same layout, and the string is NUL-terminated.
+        unsafe string.withMemoryRebound(to: CChar.self) { text in
+            guard let base = text.baseAddress else { return nil }
+            return unsafe strdup(base)
         }
     }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the Portcullis authors
 
-
 import Core
 
 /// The log of the processes that use no logging library: lines on standard error.

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+import Foundation
+import Testing
+
+/// `portcullis check`, `explain`, `test` and `fmt`, as people run them.
+@Suite struct PolicyVerbTests {
+    private let place: TemporaryDirectory
+
+    private static let policy = """
+        securetcpip off
+
+        service rexec {
+            enable
+        }
+
+        service rsh {
+            enable
+            trust file "rhosts"
+        }
+
+        networks mainframes = { 10.20.0.0/16 }
+        commands dumps = { "/usr/sbin/dump 0uf - <path /home>", "/usr/bin/id" }
+
+        permit nightly-dump: rexec from @mainframes as backup run @dumps sandbox standard
+        permit uptime: rsh from 10.1.2.3 by alice as same run "/usr/bin/uptime"
+        forbid contractors: any from 10.66.0.0/16
+
+        """
+
+    init() throws {
+        place = try TemporaryDirectory()
+        try write("site.policy", Self.policy)
+    }
+
+    private var site: String { place.path + "/site.policy" }
+
+    /// Writes a file that the gateway would take: nobody else may write it.
+    private func write(_ name: String, _ text: String) throws {
+        try place.write(Array(text.utf8), to: name)
+        try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: place.path + "/" + name)
+    }
+
+    private func explain(_ arguments: String...) throws -> CommandRun.Result {
+        try CommandRun(["explain", "--policy", site] + arguments).result()
+    }
+
+    // MARK: check
+
+    @Test func aGoodPolicyIsGood() throws {
+        let run = try portcullis("check", site)
+        #expect(run.status == 0)
+        #expect(run.error.isEmpty)
+        #expect(run.output.hasPrefix("\(site): 3 rules, sha256:"))
+    }
+
+    @Test func errorsAreOnStandardErrorWithLineAndCaret() throws {
+        try write("bad.policy", "permit dump: rexec from 10.20.0.1/16 as backup run any\n")
+        let run = try portcullis("check", place.path + "/bad.policy")
+        #expect(run.status == 1)
+        #expect(run.output.isEmpty)
+        #expect(
+            run.error == """
+                \(place.path)/bad.policy:1:25: error: 10.20.0.1/16 has host bits set
+                permit dump: rexec from 10.20.0.1/16 as backup run any
+                                        ^~~~~~~~~~~~ did you mean 10.20.0.0/16?
+                1 error; not loaded
+
+                """)
+    }
+
+    @Test func checkHasJSON() throws {
+        try write("bad.policy", "permt x")
+        let run = try portcullis("check", "--json", place.path + "/bad.policy")
+        #expect(run.status == 1)
+        let json = try #require(try run.json as? [String: Any])
+        #expect(json["good"] as? Bool == false)
+        #expect(json["errors"] as? Int == 1)
+        let first = try #require((json["diagnostics"] as? [[String: Any]])?.first)
+        #expect(first["line"] as? Int == 1)
+        #expect(first["hint"] as? String == "did you mean permit?")
+    }
+
+    @Test func aFileThatOthersMayWriteIsNotLoadedAndCheckSaysSo() throws {
+        try FileManager.default.setAttributes([.posixPermissions: 0o666], ofItemAtPath: site)
+        let run = try portcullis("check", site)
+        #expect(run.status == 1)
+        #expect(run.error.contains("is writable by group or others"))
+    }
+
+    @Test func aFileThatIsNotThereIsAFailureAndNoDefect() throws {
+        let run = try portcullis("check", place.path + "/none.policy")
+        #expect(run.status == 1)
+        #expect(run.error.contains("cannot read the policy"))
+    }
+
+    @Test func includesAreReadBesideTheFile() throws {
+        try write("top.policy", "include \"rules.d/*.policy\"\n")
+        try write("rules.d/b.policy", "forbid b: any\n")
+        try write("rules.d/a.policy", "forbid a: any as root\n")
+        let run = try portcullis("fmt", "--canonical", place.path + "/top.policy")
+        #expect(run.output == "forbid a: any as root\nforbid b: any\n")
+        try write("out.policy", "include \"../site.policy\"\n")
+        #expect(try portcullis("check", place.path + "/out.policy").status == 1)
+        try write("gone.policy", "include \"gone.d/x.policy\"\n")
+        #expect(try portcullis("check", place.path + "/gone.policy").status == 1)
+    }
+
+    // MARK: explain
+
+    @Test func aPermitIsShownWithItsRuleItsPlaceAndItsSandbox() throws {
+        let run = try explain(
+            "--service", "rexec", "--from", "10.20.3.4", "--as", "backup", "--groups", "", "--",
+            "/usr/sbin/dump 0uf - /home/x")
+        #expect(run.status == 0)
+        let lines = run.output.split(separator: "\n").map { String($0) }
+        #expect(lines.first?.hasPrefix("permit  nightly-dump ") == true)
+        #expect(lines.first?.hasSuffix(" \(site):15") == true)
+        #expect(lines.dropFirst().first == "  rexec from 10.20.3.4 as backup")
+        #expect(lines.contains("  runs  /usr/sbin/dump 0uf - /home/x        (4 words, no shell)"))
+        #expect(lines.contains("  in    sandbox standard"))
+        #expect(lines.last?.hasPrefix("  policy sha256:") == true)
+    }
+
+    @Test func explainsJSONIsAsTheContractHasIt() throws {
+        let run = try explain(
+            "--json", "--service", "rsh", "--from", "10.1.2.9:1023", "--by", "alice", "--as", "alice", "--groups",
+            "users",
+            "--", "/usr/bin/uptime")
+        #expect(run.status == 3)
+        let json = try #require(try run.json as? [String: Any])
+        #expect(Set(json.keys) == ["decision", "reason", "rule", "at", "sandbox", "revision", "nearMisses"])
+        #expect(json["decision"] as? String == "deny")
+        #expect(json["reason"] as? String == "no-rule")
+        #expect(json["rule"] is NSNull)
+        #expect(json["at"] is NSNull)
+        #expect(json["sandbox"] is NSNull)
+        #expect((json["revision"] as? String)?.hasPrefix("sha256:") == true)
+        let misses = try #require(json["nearMisses"] as? [[String: String]])
+        #expect(misses == [["rule": "uptime", "clause": "from", "wanted": "10.1.2.3"]])
+    }
+
+    @Test func aPermitsJSONNamesRulePlaceAndSandbox() throws {
+        let run = try explain(
+            "--json", "--service", "rexec", "--from", "10.20.3.4", "--as", "backup", "--groups", "", "--", "/bin/id")
+        #expect(run.status == 0)
+        let json = try #require(try run.json as? [String: Any])
+        #expect(json["decision"] as? String == "permit")
+        #expect(json["reason"] is NSNull)
+        #expect(json["rule"] as? String == "nightly-dump")
+        #expect(json["at"] as? String == "\(site):15")
+        #expect(json["sandbox"] as? String == "standard")
+        #expect((json["nearMisses"] as? [Any])?.isEmpty == true)
+    }
+
+    @Test func whatNeedsAShellSaysWhere() throws {
+        let run = try explain(
+            "--service", "rexec", "--from", "10.20.3.4", "--as", "backup", "--groups", "", "--", "/usr/bin/id; id")
+        #expect(run.status == 3)
+        #expect(run.output.hasPrefix("deny    needs-shell\n"))
+        #expect(run.output.contains("the ';' at column 12 needs a shell"))
+        #expect(run.output.contains("nearest: nightly-dump would match without it"))
+    }
+
+    @Test func aForbidIsNamed() throws {
+        let run = try explain(
+            "--json", "--service", "rexec", "--from", "10.66.0.1", "--as", "backup", "--groups", "", "--", "/usr/bin/id"
+        )
+        let json = try #require(try run.json as? [String: Any])
+        #expect(json["reason"] as? String == "forbidden")
+        #expect(json["rule"] as? String == "contractors")
+    }
+
+    @Test func anAccountThatThisHostLacksIsUnknown() throws {
+        let run = try explain(
+            "--json", "--service", "rexec", "--from", "10.20.3.4", "--as", "no-such-account", "--", "/usr/bin/id")
+        #expect(run.status == 3)
+        #expect(try (run.json as? [String: Any])?["reason"] as? String == "unknown-user")
+    }
+
+    @Test func theRevisionIsTheDigestOfTheCanonicalText() throws {
+        let canonical = try portcullis("fmt", "--canonical", site).output
+        #expect(canonical == (try portcullis("fmt", site).output))
+        try write("same.policy", "# a comment\n" + Self.policy.replacing("\n\n", with: "\n\n\n"))
+        let one = try portcullis("check", "--json", site).json as? [String: Any]
+        let other = try portcullis("check", "--json", place.path + "/same.policy").json as? [String: Any]
+        #expect(one?["revision"] as? String != nil)
+        #expect(one?["revision"] as? String == other?["revision"] as? String)
+    }
+
+    @Test(arguments: [
+        ["--service", "ftp", "--from", "10.0.0.1", "--as", "a", "--", "id"],
+        ["--service", "rexec", "--from", "host", "--as", "a", "--", "id"],
+        ["--service", "rexec", "--from", "10.0.0.1", "--as", "-a", "--", "id"],
+        ["--service", "rexec", "--from", "10.0.0.1", "--as", "a", "--by", "b", "--", "id"],
+        ["--service", "rexec", "--from", "10.0.0.1", "--as", "a", "--at", "noon", "--", "id"],
+        ["--service", "rexec", "--from", "10.0.0.1", "--as", "a"], ["--from", "10.0.0.1", "--as", "a", "--", "id"],
+    ])
+    func aQuestionThatIsNoneIsAUsageError(_ arguments: [String]) throws {
+        #expect(try CommandRun(["explain", "--policy", site] + arguments).result().status == 64)
+    }
+
+    // MARK: test
+
+    @Test func policyTestsPassOrSayWhatThePolicySays() throws {
+        try write("site.test", "expect permit nightly-dump: rexec from 10.20.0.5 as backup run \"id\"\n")
+        let good = try portcullis("test", place.path + "/site.test")
+        #expect(good.status == 0)
+        #expect(good.output == "1 test passed\n")
+        try write("site.test", "\nexpect deny no-rule: rexec from 10.20.0.5 as backup run \"id\"\n")
+        let bad = try portcullis("test", place.path + "/site.test")
+        #expect(bad.status == 1)
+        #expect(
+            bad.error.contains(
+                "\(place.path)/site.test:2: expected deny no-rule, and the policy says permit nightly-dump"))
+        try write("site.test", "expct\n")
+        #expect(try portcullis("test", place.path + "/site.test").status == 1)
+    }
+
+    // MARK: fmt
+
+    @Test func fmtChecksAndPrints() throws {
+        #expect(try portcullis("fmt", "--check", site).status == 0)
+        try write("loose.policy", "forbid   a:  any # why\n")
+        let loose = place.path + "/loose.policy"
+        #expect(try portcullis("fmt", loose).output == "forbid a: any  # why\n")
+        let check = try portcullis("fmt", "--check", loose)
+        #expect(check.status == 1)
+        #expect(check.output.isEmpty)
+        #expect(check.error.contains("loose.policy:1: not in canonical form"))
+        try write("bad.policy", "forbid\n")
+        let bad = try portcullis("fmt", place.path + "/bad.policy")
+        #expect(bad.status == 1)
+        #expect(bad.output.isEmpty)
+    }
+}
