@@ -61,6 +61,35 @@ struct HelpersTests {
         }
     }
 
+    /// The monitor's sends never block: a helper that does not read holds up what needs it, and nothing else.
+    @Test(arguments: ["front", "engine", "auditor"])
+    func aHelperThatStopsDoesNotStopTheMonitor(name: String) throws {
+        var setup = Gateway.Setup(Rules.words)
+        setup.rexec = "authenticate file \"credentials\"\n    authentication-timeout 2s"
+        try Gateway.with(setup) { gate throws in
+            let helper = try #require(gate.helper(name))
+            kill(helper.pid, SIGSTOP)
+            defer { kill(helper.pid, SIGCONT) }
+            let clients = try (0..<20).map { _ in
+                try Conversation.rexec(gate, as: Gateway.target, "/bin/echo ran")
+            }
+            let arguments = ["status", "--runtime-directory", gate.runtime]
+            let status = try Child.run(Host.own("portcullis"), arguments, within: 10_000)
+            #expect(status.outcome == .status(0), "the monitor does not answer: \(status)")
+            if name != "front" {
+                for client in clients {
+                    #expect(client.answer().primary == Array("\u{1}Login incorrect.\n".utf8), "it was not refused")
+                }
+                #expect(gate.trail.allSatisfy { $0.type != "USER_CMD" })
+            }
+            kill(helper.pid, SIGCONT)
+            let served = gate.wait {
+                (try? Conversation.rexec(gate, as: Gateway.target, "/bin/echo x").answer())?.output == "x\n"
+            }
+            #expect(served)
+        }
+    }
+
     /// Requests go on while helpers are killed at random moments: each gets its own answer, a refusal or an end, and nothing
     /// that is not permitted ever runs.
     @Test func noMomentOfAHelpersDeathRunsWhatIsNotPermitted() throws {

@@ -52,13 +52,13 @@ struct OwnClientsTests {
     }
 
     @Test func signalsAreForwarded() throws {
-        try Gateway.with(Rules.words) { gate throws in
+        try Gateway.with(Rules.shell()) { gate throws in
             let words = [
                 "-P", "\(gate.endpoint(.rexec).port)", "-n", "-l", Gateway.target, "-p", Gateway.password,
-                "\(gate.address)", "/bin/sleep 60",
+                "\(gate.address)", "echo started; exec sleep 60",
             ]
             let client = try Child(Host.own("rexec"), words)
-            _ = try gate.record("USER_CMD")
+            #expect(gate.wait { client.outSoFar == "started\n" })
             client.send(SIGINT)
             #expect(client.wait(within: 15_000) != .stillRunning)
             #expect(try gate.record("USER_END")["signal"] == "2")

@@ -179,6 +179,22 @@ struct StreamsTests {
         }
     }
 
+    /// The command shares the socket with us: with SO_LINGER set by it root's close would block, and O_NONBLOCK would break reads.
+    @Test func aCommandThatChangesTheSocketHoldsNobodyUp() throws {
+        try Gateway.with(Rules.words) { gate throws in
+            let script =
+                "use Socket; use Fcntl; setsockopt(STDOUT, SOL_SOCKET, SO_LINGER, pack(q(ii), 1, 1000)); "
+                + "setsockopt(STDOUT, SOL_SOCKET, SO_KEEPALIVE, 0); fcntl(STDOUT, F_SETFL, O_NONBLOCK); "
+                + "syswrite(STDOUT, q(x) x 65536) for 1 .. 100"
+            let client = try Conversation.rexec(gate, as: Gateway.target, "/usr/bin/perl -e '\(script)'")
+            #expect(client.primary.receive(count: 1) == [0])
+            // The client reads nothing, and the record of the end is there all the same.
+            _ = try gate.record("USER_END")
+            #expect(try Conversation.rexec(gate, as: Gateway.target, "id").answer().isAccepted)
+            #expect(gate.wait { !gate.members.contains { $0.arguments.contains("session") } }, "a session hangs")
+        }
+    }
+
     @Test func aTimeoutOfTheSandboxEndsTheCommand() throws {
         let rules = """
             sandbox brief extends strict {

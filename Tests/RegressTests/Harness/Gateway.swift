@@ -31,6 +31,10 @@ final class Gateway {
         var withoutCredentials: Set<String> = []
         /// Shell commands run in the gateway's mount namespace before it starts; `$DIR` is the test's directory.
         var mounts = ":"
+        /// A program with its arguments that starts the gateway in its own place, with exec.
+        var wrapper: [String] = []
+        /// Variables of the gateway's environment.
+        var environment: [String: String] = [:]
         /// Runs it as nobody, although the tests run as root.
         var asNobody = false
 
@@ -208,6 +212,10 @@ final class Gateway {
     func launch() throws {
         var program = Host.own("portcullisd")
         var arguments = daemonArguments
+        if let first = setup.wrapper.first {
+            arguments = setup.wrapper.dropFirst() + [program] + arguments
+            program = first
+        }
         if setup.asNobody {
             let ids = ["--reuid=\(Self.nobody)", "--regid=\(Self.nobody)", "--clear-groups", "--"]
             arguments = ids + [program] + arguments
@@ -218,7 +226,7 @@ final class Gateway {
                 ["--mount", "--propagation", "private", "--", "/bin/sh", "-c", mounts, "sh", program] + arguments
             program = "/usr/bin/unshare"
         }
-        var off = ["SWIFT_BACKTRACE": "enable=no"]
+        var off = setup.environment.merging(["SWIFT_BACKTRACE": "enable=no"]) { $1 }
         if setup.asNobody { off["TMPDIR"] = directory + "/tmp" }
         daemon = try Child(program, arguments, out: logPath, err: logPath, environment: off)
     }
