@@ -313,8 +313,12 @@ extension RequestSession {
     private func flushErrors(_ launched: Launched, _ run: inout Running) {
         guard let errors = launched.errors, let secondary = parts.secondary else { return }
         run.progress = Clock.monotonicMilliseconds()
+        // Nothing that the command wrote is newer than its end: a pipe holds no more than this (pipe(7)), and whoever
+        // was passed a copy of it holds nobody up.
+        let limit = run.bytesErr &+ run.droppedErr &+ UInt64(run.pending.count) &+ 1 << 20
         while run.errorsOpen || !run.pending.isEmpty {
             if run.pending.isEmpty {
+                guard run.bytesErr &+ run.droppedErr < limit else { return }
                 var entries = [Poll.Entry(errors)]
                 try? Poll.wait(&entries, milliseconds: 0)
                 // Nothing more can come: every writer is gone, but for a copy that was passed to another process.
