@@ -229,6 +229,15 @@ import Testing
         }
     }
 
+    @Test func aWordAsLongAsItsFileMakesNoLongMessage() {
+        let word = String(repeating: "a", count: 100_000)
+        for text in [
+            word, "permit \(word): any", "networks \(word) = { \(word) }", "permit a: rexec from @\(word) as b run any",
+        ] {
+            for diagnostic in load(text).diagnostics { #expect(diagnostic.text.utf8.count < 4_096) }
+        }
+    }
+
     // MARK: Warnings
 
     /// Rules, and a part of each warning.

@@ -225,6 +225,31 @@ struct Generator {
         }
     }
 
+    /// A pattern of literals is split as the command that it permits, so that what is written is what runs.
+    @Test func aPatternIsSplitAsItsCommandIs() throws {
+        var random = SeededGenerator(seed: 700)
+        let alphabet = Array("ab /'\"\\=-.,:~$*?<>;|&(){}[]!#`\t".unicodeScalars)
+        var compared = 0
+        for _ in 0..<4_000 {
+            let tail = (0..<Int.random(in: 0...8, using: &random)).compactMap { _ in
+                alphabet.randomElement(using: &random)
+            }
+            let text = "/x " + String(String.UnicodeScalarView(tail))
+            let escaped = text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"")
+            let loaded = load("permit a: rexec from any as b run \"\(escaped)\"")
+            guard let pattern = loaded.policy?.rules.first?.commands?.parts.first?.first, !pattern.takesMore else {
+                continue
+            }
+            let literals = pattern.arguments.compactMap { argument -> ByteText? in
+                if case .literal(let literal) = argument { literal } else { nil }
+            }
+            guard literals.count == pattern.arguments.count else { continue }
+            #expect(CommandLine(Array(text.utf8)) == .words(["/x"] + literals), "\(text)")
+            compared += 1
+        }
+        #expect(compared > 200)
+    }
+
     // MARK: No input traps
 
     @Test func randomBytesAreReadToTheirEnd() {

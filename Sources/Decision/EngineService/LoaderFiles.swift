@@ -108,14 +108,18 @@ struct LoaderFiles: PolicyFiles {
     }
 
     private func read(_ name: String, _ handle: Int, _ descriptor: Descriptor) -> Result<SourceFile, Failure> {
+        guard name.utf8.count <= RuleReference.fileLimit else {
+            return .failure(Failure(description: "the name is over \(RuleReference.fileLimit) bytes"))
+        }
         do {
             let status = try File.status(descriptor)
             guard status.kind == .regular else { return .failure(Failure(description: "not a regular file")) }
             guard let bytes = try descriptor.readAll(limit: SourceFile.sizeLimit) else {
                 return .failure(Failure(description: "the file is over 64 MiB"))
             }
-            return .success(
-                SourceFile(name: name, identity: "\(status.device):\(status.inode)", handle: handle, bytes: bytes))
+            // With the name, because a file that is gone leaves its number to the next.
+            let identity = "\(status.device):\(status.inode):\(name)"
+            return .success(SourceFile(name: name, identity: identity, handle: handle, bytes: bytes))
         } catch {
             return .failure(Failure(description: "\(error)"))
         }

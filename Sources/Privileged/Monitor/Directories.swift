@@ -12,46 +12,46 @@ struct Directories {
     /// The lock that keeps a second gateway off the same state.
     let lock: Descriptor
 
+    /// Makes and opens them.
+    ///
+    /// TRUST: on return every directory on the way to each is root's (as a plain user: that user's) and not writable by
+    /// group or others, so that nobody else can put a link or another directory in its place.
     init(_ options: Options, log: StandardError) throws {
-        let state = options.stateDirectory
         // STATE is root's, 0711; only STATE/audit is the auditor's.
-        try Self.make(state, mode: 0o711)
-        try Self.make(options.runtimeDirectory, mode: 0o755)
-        let auditPath = "\(state)/audit"
+        let state = try Self.make(options.stateDirectory, mode: 0o711)
+        _ = try Self.make(options.runtimeDirectory, mode: 0o755)
+        let auditPath = "\(options.stateDirectory)/audit"
         identities = Identities(auditDirectory: auditPath, log: log)
-        try File.makeDirectory(auditPath, mode: 0o700)
-        audit = try File.open(auditPath, [.directory, .noFollow])
+        let isNew = try File.makeDirectory("audit", below: state, mode: 0o700)
+        audit = try File.open("audit", below: state, [.directory, .noFollow])
         let status = try File.status(audit)
         if let auditor = identities.identities[.auditor], status.uid != auditor.uid {
-            guard status.uid == 0 else {
+            // A directory that holds a trail already is nobody's to give away but an administrator's.
+            let isEmpty = try Directory.names(audit).isEmpty
+            guard status.uid == 0, isNew || isEmpty else {
                 throw StartError(
-                    "\(auditPath) belongs to uid \(status.uid), neither root nor the auditor (\(auditor.uid)); "
-                        + "look at it, then chown it")
+                    "\(auditPath) belongs to uid \(status.uid) and not to the auditor, uid \(auditor.uid): "
+                        + "look at what it holds, then chown -R it to the auditor")
             }
             try File.setOwner(audit, uid: auditor.uid, gid: auditor.gid)
         }
         if status.mode & 0o077 != 0 { try File.setMode(audit, 0o700) }
-        lock = try File.open("\(state)/lock", [.writing, .creating, .noFollow], mode: 0o600)
-        guard try File.lock(lock) else { throw StartError("another portcullisd uses \(state)") }
+        lock = try File.open("lock", below: state, [.writing, .creating, .noFollow], mode: 0o600)
+        guard try File.lock(lock) else { throw StartError("another portcullisd uses \(options.stateDirectory)") }
     }
 
-    private static func make(_ path: String, mode: UInt32) throws {
+    private static func make(_ path: String, mode: UInt32) throws -> Descriptor {
         do {
             try File.makeDirectory(path, mode: mode)
         } catch {
             throw StartError("cannot make \(path): \(error.text)")
         }
-        let directory: Descriptor
         do {
-            directory = try File.open(path, [.directory])
+            return try SecureOpen.directory(ByteText(path)).descriptor
         } catch {
-            throw StartError("cannot open \(path): \(error.text)")
+            throw StartError(
+                "cannot use \(path): \(error); it and every directory above it must be ours alone to write")
         }
-        let status = try File.status(directory)
-        guard status.uid == Process.userID || status.uid == 0 else {
-            throw StartError("\(path) belongs to uid \(status.uid); it must be ours")
-        }
-        guard !status.isWritableByOthers else { throw StartError("\(path) is writable by group or others") }
     }
 }
 

@@ -87,7 +87,8 @@ struct SessionTable {
     /// The next moment at which a session is overdue.
     var nextDeadline: Int64? {
         entries.values.compactMap { entry in
-            [entry.phase == .launched ? nil : entry.deadline, entry.killTime].compactMap(\.self).min()
+            let isOverdueLater = entry.phase == .deciding && entry.killed == nil
+            return [isOverdueLater ? entry.deadline : nil, entry.killTime].compactMap(\.self).min()
         }.min()
     }
 }

@@ -96,7 +96,8 @@ extension RequestSession {
         checkSandbox(compiled.sandbox, terms: terms, home: entry.home)
         do {
             let confinement = try CommandConfinement(
-                settle(compiled, home: entry.home), credentials: credentials, home: entry.home)
+                settle(compiled, home: entry.home), credentials: credentials, home: entry.home,
+                sparesHome: sparesHome(terms))
             return LaunchPlan(
                 program: program, arguments: arguments, commandLine: commandLine, entry: entry, sandbox: compiled,
                 confinement: confinement, credentials: credentials)
@@ -126,11 +127,14 @@ extension RequestSession {
         return settled
     }
 
+    /// Whether what runs must not be able to write its own `.rhosts`.
+    private func sparesHome(_ terms: Terms) -> Bool {
+        settings.serves(.rsh) && settings.readsHostTrust && !terms.selfTrust
+    }
+
     /// A sandbox that turns out to cover what it must not: the home without self-trust, or the gateway's directories.
     private func checkSandbox(_ sandbox: Sandbox, terms: Terms, home: ByteText) {
-        if settings.serves(.rsh), settings.readsHostTrust, !terms.selfTrust,
-            Confinement.canWriteHome(sandbox, home: home)
-        {
+        if sparesHome(terms), Confinement.canWriteHome(sandbox, home: home) {
             refuse(.sandboxUnavailable, "it can write the target's home, and the rule does not say self-trust")
         }
         guard sandbox.isConfined else { return }

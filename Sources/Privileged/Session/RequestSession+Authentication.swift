@@ -63,7 +63,20 @@ extension RequestSession {
             }
         }
         takeLoginIdentity(entry)
+        renewProtection()
         return identity
+    }
+
+    /// Every change of credentials, a PAM module's too, clears both (prctl(2), PR_SET_PDEATHSIG and PR_SET_DUMPABLE).
+    private func renewProtection() {
+        do {
+            try Process.dieWithParent()
+            try Process.becomeUndumpable()
+        } catch {
+            refuse(.unavailable, "\(error)")
+        }
+        // The monitor may have died in between.
+        guard Process.parentID == input.monitorPID else { Process.exitNow(1) }
     }
 
     private func recordAuthentication(_ grantors: String, failure: Reason?, _ detail: String?) {
@@ -145,8 +158,6 @@ extension RequestSession {
             }
             verdict = TrustFiles(names: settings.rsh.names).verdict(
                 claim, home: entry.home, credentials: credentials(of: entry, named: target))
-            // Every change of credentials clears it (prctl(2), PR_SET_PDEATHSIG).
-            try? Process.dieWithParent()
         case .file(let name):
             grantor = "trust-file"
             verdict = TrustFiles(names: settings.rsh.names).verdict(

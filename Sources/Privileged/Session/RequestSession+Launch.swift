@@ -141,6 +141,9 @@ extension RequestSession {
             try Process.dieWithParent()
             if Process.isRoot {
                 try plan.confinement.mount()
+                // It looked at the target's paths with the target's ids, which clears both.
+                try Process.dieWithParent()
+                try Process.becomeUndumpable()
             } else {
                 try Process.becomeSubreaper()
             }

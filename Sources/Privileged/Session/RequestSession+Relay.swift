@@ -35,6 +35,10 @@ extension RequestSession {
         var isEnding = false
         var ended: (ExitStatus, Int)?
         var watchesPrimary = true
+        /// Whether signal bytes are taken.
+        var listens: Bool { hearsSignals && hasExecuted }
+        /// execve has happened, or has failed: from then on a signal meets the command and not its set-up.
+        var hasExecuted = false
     }
 
     /// Waits for the command's end, then ends the connections and writes the end record.
@@ -51,19 +55,23 @@ extension RequestSession {
                 Poll.Entry(monitor.descriptor),
                 Poll.Entry(run.watchesPrimary ? parts.primary : nil, reading: false),
                 Poll.Entry(run.errorsOpen && run.pending.isEmpty ? launched.errors : nil),
+                // ORDER: signal bytes wait on the secondary until execve: before it they would end the child's set-up,
+                // and with it the status byte.
                 Poll.Entry(
-                    run.hearsSignals || !run.pending.isEmpty ? parts.secondary : nil, reading: run.hearsSignals,
+                    run.listens || !run.pending.isEmpty ? parts.secondary : nil, reading: run.listens,
                     writing: !run.pending.isEmpty),
                 Poll.Entry(trail.descriptor),
+                Poll.Entry(run.hasExecuted ? nil : launched.report),
             ]
             try? Poll.wait(&entries, milliseconds: patience(run, sandbox, now))
             if entries[0].isReadable || entries[0].isHangup { hearSupervisor(launched, &run) }
             if entries[1].isReadable || entries[1].isHangup { hearMonitor(launched, &run) }
             if entries[2].isHangup { lookAtPrimary(launched, &run) }
             if entries[3].isReadable || entries[3].isHangup { takeErrors(launched, &run) }
-            if entries[4].isReadable || entries[4].isHangup, run.hearsSignals { takeSignals(launched, &run) }
+            if entries[4].isReadable || entries[4].isHangup, run.listens { takeSignals(launched, &run) }
             if !run.pending.isEmpty { sendErrors(&run) }
             if entries[5].isReadable || entries[5].isHangup { trail.receive(waiting: false) }
+            if entries[6].isReadable || entries[6].isHangup { hearChild(launched, plan, &run) }
             enforce(launched, &run, sandbox)
         }
         finish(launched, plan, identity, &run)
@@ -91,6 +99,20 @@ extension RequestSession {
             // The init was killed: the kernel has ended its namespace.
             run.ended = (.signalled(UInt8(Signals.Number.kill)), 0)
         }
+    }
+
+    /// The report pipe closes with execve; before that the child says so when execve fails.
+    private func hearChild(_ launched: Launched, _ plan: LaunchPlan, _ run: inout Running) {
+        run.hasExecuted = true
+        guard let report = try? launched.report.read(64), report.count >= 3, report[0] == ChildReport.notExecuted else {
+            return
+        }
+        let failure = SystemError(Int32(report[2]), "execve")
+        trail.send(
+            .notice(
+                Record.Notice(
+                    origin: origin, account: targetText, operation: "execve",
+                    detail: ByteText("\(plan.program.printable): \(failure.text)"))))
     }
 
     private func hearMonitor(_ launched: Launched, _ run: inout Running) {
@@ -228,7 +250,10 @@ extension RequestSession {
 
     // MARK: The end
 
-    /// What is left of stderr, the connections' end, and the record.
+    /// A client that has acknowledged everything has this long to end its side, before ours ends for good.
+    private static let closeGrace: Int64 = 2_000
+
+    /// What is left of stderr, the record, and the connections' end.
     private func finish(
         _ launched: Launched, _ plan: LaunchPlan, _ identity: EstablishedIdentity, _ run: inout Running
     ) -> Never {
@@ -236,41 +261,22 @@ extension RequestSession {
         // The init ends now, and the kernel with it everything that the command left in its namespace.
         launched.supervisor.signal(Signals.Number.kill)
         Children.reap(launched.supervisor.pid)
+        if !run.hasExecuted { hearChild(launched, plan, &run) }
         flushErrors(launched, &run)
         // ORDER: secondary first; a client that reads both may stop at the primary's end.
         if let secondary = parts.secondary {
-            Socket.shutdownBoth(secondary)
+            Socket.clearLinger(secondary)
+            Socket.shutdownSending(secondary)
         }
         let counts = try? Socket.counts(parts.primary)
         Socket.clearLinger(parts.primary)
         Socket.shutdownSending(parts.primary)
-
-        let (status, leftovers) = run.ended ?? (.signalled(0), 0)
-        let outcome: Record.Outcome
-        switch status {
-        case .exited(let value):
-            outcome = .status(value)
-        case .signalled(let number):
-            outcome = .signal(number)
-            if run.limit == nil {
-                if Int32(number) == Signals.Number.cpu { run.limit = "cpu" }
-                if Int32(number) == Signals.Number.fileSize { run.limit = "file-size" }
-            }
-        }
-        let handshake = UInt64(claims?.handshakeBytes ?? 0)
-        let received = counts?.received ?? 0
-        let written = counts?.written ?? 0
-        let record = Record.end(
-            Record.End(
-                origin: origin, account: targetText, outcome: outcome,
-                bytesIn: received > handshake ? received - handshake : 0,
-                bytesOut: written > 0 ? written - 1 : 0, bytesErr: run.bytesErr, milliseconds: milliseconds,
-                limit: run.limit, leftovers: leftovers, droppedStderr: run.droppedErr,
-                ignoredSignals: run.ignoredSignals))
+        let record = endRecord(run, counts, milliseconds)
         trail.send(record)
         _ = kernelTrail.send(record, session: input.session)
-        drain()
+        drain(&run)
         // Revokes every copy that the command passed on.
+        if let secondary = parts.secondary { Socket.shutdownBoth(secondary) }
         Socket.shutdownBoth(parts.primary)
         identity.close()
         removeTemporaryDirectory()
@@ -279,12 +285,40 @@ extension RequestSession {
         Process.exitNow(0)
     }
 
+    private func endRecord(_ run: Running, _ counts: Socket.Counts?, _ milliseconds: UInt64) -> Record {
+        let (status, leftovers) = run.ended ?? (.signalled(0), 0)
+        let outcome: Record.Outcome
+        var limit = run.limit
+        switch status {
+        case .exited(let value):
+            outcome = .status(value)
+        case .signalled(let number):
+            outcome = .signal(number)
+            if limit == nil, Int32(number) == Signals.Number.cpu { limit = "cpu" }
+            if limit == nil, Int32(number) == Signals.Number.fileSize { limit = "file-size" }
+        }
+        let handshake = UInt64(claims?.handshakeBytes ?? 0)
+        let received = counts?.received ?? 0
+        let written = counts?.written ?? 0
+        return .end(
+            Record.End(
+                origin: origin, account: targetText, outcome: outcome,
+                bytesIn: received > handshake ? received - handshake : 0,
+                bytesOut: written > 0 ? written - 1 : 0, bytesErr: run.bytesErr, milliseconds: milliseconds,
+                limit: limit, leftovers: leftovers, droppedStderr: run.droppedErr,
+                ignoredSignals: run.ignoredSignals))
+    }
+
     /// Sends what the pipe still holds, as long as the client takes it.
     private func flushErrors(_ launched: Launched, _ run: inout Running) {
         guard let errors = launched.errors, let secondary = parts.secondary else { return }
         run.progress = Clock.monotonicMilliseconds()
+        // Nothing that the command wrote is newer than its end: a pipe holds no more than this (pipe(7)), and whoever
+        // was passed a copy of it holds nobody up.
+        let limit = run.bytesErr &+ run.droppedErr &+ UInt64(run.pending.count) &+ 1 << 20
         while run.errorsOpen || !run.pending.isEmpty {
             if run.pending.isEmpty {
+                guard run.bytesErr &+ run.droppedErr < limit else { return }
                 var entries = [Poll.Entry(errors)]
                 try? Poll.wait(&entries, milliseconds: 0)
                 // Nothing more can come: every writer is gone, but for a copy that was passed to another process.
@@ -292,26 +326,69 @@ extension RequestSession {
                 takeErrors(launched, &run)
                 continue
             }
-            if !run.pending.isEmpty { sendErrors(&run) }
+            sendErrors(&run)
             guard !run.pending.isEmpty else { continue }
-            var entries = [Poll.Entry(secondary, reading: false, writing: true)]
+            var entries = [Poll.Entry(secondary, reading: false, writing: true), Poll.Entry(monitor.descriptor)]
             try? Poll.wait(&entries, milliseconds: 250)
+            if entries[1].isReadable || entries[1].isHangup, hearMonitorAtEnd() { return dropErrors(&run) }
         }
     }
 
-    /// Reads what the client still sends, bounded, so that its unread bytes turn no output into a reset.
-    private func drain() {
-        let end = Clock.monotonicMilliseconds() + 2_000
-        var left = 1 << 20
-        while left > 0 {
+    /// Reads and forgets what the client still sends until it has ended its side too.
+    ///
+    /// A byte of the client's that stays unread, or comes after the end, would turn what it has not yet read into a
+    /// reset (Linux, tcp_rcv_state_process: data after SHUT_RD). So the end waits as long as the client acknowledges,
+    /// and a little longer; one that acknowledges nothing for ten seconds, or is to be terminated, is cut off.
+    private func drain(_ run: inout Running) {
+        var open = [parts.primary] + (parts.secondary.map { [$0] } ?? [])
+        var acknowledged: UInt64 = 0
+        var progress = Clock.monotonicMilliseconds()
+        var settledSince: Int64?
+        while !open.isEmpty {
+            let counts = open.compactMap { try? Socket.counts($0) }
+            guard counts.count == open.count else { return }
             let now = Clock.monotonicMilliseconds()
-            guard now < end else { return }
-            var entries = [Poll.Entry(parts.primary)]
-            try? Poll.wait(&entries, milliseconds: Int32(end - now))
-            guard entries[0].isReadable || entries[0].isHangup else { continue }
-            guard let bytes = try? Socket.receive(parts.primary, limit: 65_536) else { return }
-            if bytes.isEmpty { return }
-            left -= bytes.count
+            let sum = counts.reduce(UInt64(0)) { $0 &+ $1.acknowledged }
+            if sum != acknowledged {
+                acknowledged = sum
+                progress = now
+            }
+            if counts.contains(where: \.isUnacknowledged) {
+                settledSince = nil
+                guard now - progress < Self.errorPatience else { return }
+            } else {
+                let since = settledSince ?? now
+                settledSince = since
+                guard now - since < Self.closeGrace else { return }
+            }
+            var entries = open.map { Poll.Entry($0) } + [Poll.Entry(monitor.descriptor)]
+            try? Poll.wait(&entries, milliseconds: 100)
+            if let last = entries.last, last.isReadable || last.isHangup, hearMonitorAtEnd() { return }
+            open = zip(open, entries).filter { socket, entry in
+                guard entry.isReadable || entry.isHangup else { return true }
+                guard let bytes = try? Socket.receive(socket, limit: 65_536) else { return !entry.isHangup }
+                return !bytes.isEmpty
+            }.map(\.0)
+        }
+    }
+
+    /// Hears the monitor after the command's end; true where the session is to end at once.
+    private func hearMonitorAtEnd() -> Bool {
+        switch try? monitor.receive(limit: 64, descriptorLimit: 1, waiting: false) {
+        case .message(let message):
+            switch try? SessionOrder(frame: message.bytes) {
+            case .terminate:
+                return true
+            case .auditor:
+                if let fresh = message.descriptors.first { trail.resume(fresh) }
+                return false
+            case nil:
+                return false
+            }
+        case .nothing:
+            return false
+        case .closed, nil:
+            Process.exitNow(1)
         }
     }
 
@@ -321,17 +398,7 @@ extension RequestSession {
             var entries = [Poll.Entry(trail.descriptor), Poll.Entry(monitor.descriptor)]
             try? Poll.wait(&entries, milliseconds: -1)
             if entries[0].isReadable || entries[0].isHangup { trail.receive(waiting: false) }
-            guard entries[1].isReadable || entries[1].isHangup else { continue }
-            switch try? monitor.receive(limit: 64, descriptorLimit: 1, waiting: false) {
-            case .message(let message):
-                if case .auditor? = try? SessionOrder(frame: message.bytes), let fresh = message.descriptors.first {
-                    trail.resume(fresh)
-                }
-            case .nothing:
-                continue
-            case .closed, nil:
-                Process.exitNow(1)
-            }
+            if entries[1].isReadable || entries[1].isHangup { _ = hearMonitorAtEnd() }
         }
     }
 }

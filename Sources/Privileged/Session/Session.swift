@@ -138,10 +138,16 @@ final class RequestSession {
         let local = try Socket.local(parts.primary)
         guard let service = input.service(at: local) else { throw SessionError("no service listens on \(local)") }
         origin = Record.Origin(service: service, address: peer.address, port: peer.port)
+        // Front has refused these already; a front that was taken over has not.
+        if service == .rsh, settings.rsh.requiresReservedSourcePort, !ConnectBackRule.isReserved(peer.port) {
+            refuse(.sourcePort, "from port \(peer.port)")
+        }
         if let secondary = parts.secondary {
             let back = try Socket.peer(secondary)
-            guard back.address == peer.address, try Socket.local(secondary).address == local.address,
-                ConnectBackRule.permits(port: back.port, of: service)
+            let own = try Socket.local(secondary)
+            guard back.address == peer.address, own.address == local.address,
+                ConnectBackRule.permits(port: back.port, of: service),
+                service == .rexec || ConnectBackRule.permits(port: own.port, of: service)
             else { throw SessionError("the secondary is of another host or port") }
         }
         return (peer, service)

@@ -66,6 +66,8 @@ struct DiagnosticSink: Sendable {
     static let limit = 1_000
     /// The most characters of a line that are shown.
     private static let lineLimit = 400
+    /// The most characters of a message or a hint: a word that they quote can be as long as its file.
+    private static let messageLimit = 400
 
     private(set) var errors: [Diagnostic] = []
     private(set) var warnings: [Diagnostic] = []
@@ -141,8 +143,15 @@ struct DiagnosticSink: Sendable {
         let shown = Self.harmless(bytes.prefix(4 * Self.lineLimit))
         return Diagnostic(
             severity: severity, file: file.source.name, line: line, column: Self.characters(before) + 1,
-            message: message, hint: hint, sourceLine: String(String.UnicodeScalarView(shown.prefix(Self.lineLimit))),
+            message: Self.shortened(message), hint: hint.map(Self.shortened),
+            sourceLine: String(String.UnicodeScalarView(shown.prefix(Self.lineLimit))),
             width: min(max(Self.characters(marked), 1), Self.lineLimit))
+    }
+
+    private static func shortened(_ text: String) -> String {
+        let scalars = text.unicodeScalars.prefix(messageLimit + 1)
+        guard scalars.count > messageLimit else { return text }
+        return String(String.UnicodeScalarView(scalars.dropLast())) + "…"
     }
 
     /// How many characters UTF-8 holds: its bytes but those that continue a character.

@@ -120,6 +120,8 @@ int portcullis_tcp_counts_read(int socket, struct portcullis_tcp_counts *counts)
     counts->bytes_acknowledged = info.bytes_acked;
     counts->bytes_received = info.bytes_received;
     counts->bytes_unsent = info.notsent_bytes;
+    // tcpi_rto, tcpi_ato, tcpi_snd_mss and tcpi_rcv_mss come before tcpi_unacked.
+    counts->segments_unacknowledged = info.words[4];
     return 0;
 }
 

@@ -162,6 +162,7 @@ public struct CommandConfinement: Sendable {
     private let filter: SeccompProgram
     private let credentials: Credentials
     private let home: ByteText
+    private let sparesHome: Bool
 
     /// A confinement, checked as far as can be before anything is forked.
     ///
@@ -169,14 +170,29 @@ public struct CommandConfinement: Sendable {
     ///   - compiled: the sandbox and its filter, as the engine sent them and the monitor froze them.
     ///   - credentials: the target's ids.
     ///   - home: the target's home directory.
+    ///   - sparesHome: whether what the sandbox writes must not cover the home (self-trust). What a name means is the
+    ///     target's to change until it is opened, so the objects that were opened are held against it.
     /// - Throws: step `landlock` where the kernel has less than the sandbox needs, step `filter` where the filter is
     ///   none: both are `sandbox-unavailable`.
-    public init(_ compiled: CompiledSandbox, credentials: Credentials, home: ByteText) throws(ConfinementError) {
+    public init(
+        _ compiled: CompiledSandbox, credentials: Credentials, home: ByteText, sparesHome: Bool = false
+    ) throws(ConfinementError) {
         guard Confinement.canApply(compiled.sandbox) else { throw ConfinementError(.landlock, EOPNOTSUPP) }
         sandbox = compiled.sandbox
         filter = try SeccompProgram(bytes: compiled.filter)
         self.credentials = credentials
         self.home = home
+        self.sparesHome = sparesHome
+    }
+
+    /// Refuses an opened place from which the home, or its `.rhosts`, could be written.
+    private func spareHome(_ place: Descriptor) throws(ConfinementError) {
+        guard sparesHome else { return }
+        guard let identity = SecureOpen.identity(of: place) else { throw ConfinementError(.landlock, EIO) }
+        let trust = SecureOpen.way(to: ByteText(home.bytes + Array("/.rhosts".utf8))).last
+        guard !SecureOpen.way(to: home).identities.contains(identity), identity != trust else {
+            throw ConfinementError(.landlock, EPERM)
+        }
     }
 
     /// Before all others, as root, in the init of the session's namespaces: what is mounted for the command.
@@ -213,6 +229,7 @@ public struct CommandConfinement: Sendable {
                 case (.home, .missing(let code)): .missing(code)
                 }
             guard case .open(let descriptor) = place else { continue }
+            try spareHome(descriptor)
             guard let kind = try? File.status(descriptor) else { throw ConfinementError(.mounts, EIO) }
             // A read-only mount does not hold devices, and nothing is mounted over the root.
             if kind.kind == .directory || kind.kind == .regular { places.append(descriptor) }
@@ -275,11 +292,15 @@ public struct CommandConfinement: Sendable {
             (sandbox.read, LandlockRights.reading), (sandbox.write, .writing), (sandbox.execute, .executing),
         ] {
             for path in paths {
-                switch (path, home) {
-                case (.absolute(let path), _): _ = try ruleset.allow(rights, at: path)
-                case (.home(let rest), .open(let home)): _ = try ruleset.allow(rights, at: rest, beneath: home)
-                case (.home, .missing): break
-                }
+                let place: SecureOpen.Place =
+                    switch (path, home) {
+                    case (.absolute(let path), _): try SecureOpen.place(path)
+                    case (.home(let rest), .open(let home)): try SecureOpen.place(rest, beneath: home)
+                    case (.home, .missing(let code)): .missing(code)
+                    }
+                guard case .open(let descriptor) = place else { continue }
+                if rights == .writing { try spareHome(descriptor) }
+                try ruleset.allow(rights, below: descriptor)
             }
         }
         try ruleset.restrict()

@@ -172,6 +172,17 @@ public enum File {
         return false
     }
 
+    /// Makes a directory below an open one; true where it was not there.
+    @discardableResult
+    public static func makeDirectory(
+        _ name: String, below directory: Descriptor, mode: UInt32
+    ) throws(SystemError) -> Bool {
+        // SAFETY: the string is NUL-terminated for the call.
+        if unsafe mkdirat(directory.number, name, mode_t(mode)) == 0 { return true }
+        guard errno == EEXIST else { throw .last("mkdirat") }
+        return false
+    }
+
     /// Gives an open file to an owner and group.
     public static func setOwner(_ descriptor: Descriptor, uid: UInt32, gid: UInt32) throws(SystemError) {
         guard fchown(descriptor.number, uid, gid) == 0 else { throw .last("fchown") }

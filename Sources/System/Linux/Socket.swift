@@ -231,6 +231,8 @@ public enum Socket {
     public struct Counts: Sendable, Hashable {
         /// Whether the connection is closed (TCP_CLOSE): reset by the other side, or given up.
         public var isClosed: Bool
+        /// Whether something of ours, the end of our stream included, was not acknowledged yet.
+        public var isUnacknowledged: Bool
         /// Bytes that were written on our side, sent or not.
         public var written: UInt64
         /// Bytes that the other side has acknowledged.
@@ -248,7 +250,9 @@ public enum Socket {
         // The kernel counts the other side's FIN as a byte: it has come in TIME_WAIT, CLOSE_WAIT, LAST_ACK and CLOSING.
         let end: UInt64 = [6, 8, 9, 11].contains(raw.state) ? 1 : 0
         return Counts(
-            isClosed: raw.state == 7, written: sent + UInt64(raw.bytes_unsent),
+            isClosed: raw.state == 7,
+            isUnacknowledged: raw.segments_unacknowledged > 0 || raw.bytes_unsent > 0,
+            written: sent + UInt64(raw.bytes_unsent),
             acknowledged: raw.bytes_acknowledged,
             received: raw.bytes_received >= end ? raw.bytes_received - end : 0)
     }

@@ -36,6 +36,7 @@ struct portcullis_tcp_counts {
     uint64_t bytes_acknowledged;
     uint64_t bytes_received;
     uint32_t bytes_unsent;
+    uint32_t segments_unacknowledged;
 };
 
 /// Reads TCP_INFO. In C because glibc's struct tcp_info ends before the fields that Linux has since added.
