@@ -27,7 +27,7 @@ public enum Session {
     }
 }
 
-/// The session's life, in the order of design.md's "How a request travels".
+/// The session's life, in the order of docs/ARCHITECTURE.md, "How a request travels".
 final class RequestSession {
     let input: SessionInput
     let parts: SessionDescriptors

@@ -172,7 +172,7 @@ public enum SecureOpen {
         return walk.finish()
     }
 
-    /// Opens a trust file of an account below its home's descriptor, as trust.md asks: the account's or root's,
+    /// Opens a trust file of an account below its home's descriptor, as docs/host-trust.md asks: the account's or root's,
     /// regular, not writable by group or others, one link, at most 64 KiB, no link in its place.
     public static func trustFile(named name: ByteText, inHome home: Descriptor, of uid: UInt32) throws(Refusal)
         -> Opened
