@@ -216,6 +216,34 @@ enum CommandRig {
         }
     }
 
+    /// What a name means is the target's to change between a check and its use: the object that was opened counts.
+    @Test(.enabled(if: geteuidIsRoot(), "only root reads another account's places"))
+    func doesNotWriteItsHomeByAnotherName() async throws {
+        let place = try SandboxPlace()
+        try place.directory("home", mode: 0o755, owner: nobody)
+        try place.directory("elsewhere", mode: 0o755, owner: nobody)
+        let path = place.path
+        try FileManager.default.createSymbolicLink(atPath: path + "/other", withDestinationPath: "home")
+        await #expect(processExitsWith: .exitCode(0)) { [path = path as String] in
+            alone {
+                let home = ByteText(path + "/home")
+                let target = Credentials(uid: nobody, gid: nobody, groups: [])
+                func step(writing place: String, sparing sparesHome: Bool) throws -> ConfinementError.Step? {
+                    let sandbox = shellSandbox(writing: path + place)
+                    let compiled = CompiledSandbox(sandbox: sandbox, filter: try SystemCallFilter.compile(sandbox))
+                    let confinement = try CommandConfinement(
+                        compiled, credentials: target, home: home, sparesHome: sparesHome)
+                    try Namespaces.mounts.unshare()
+                    return failure { try confinement.mount() }?.step
+                }
+                promise(1, try step(writing: "/other", sparing: true) == .landlock)
+                promise(2, try step(writing: "/home", sparing: true) == .landlock)
+                promise(3, try step(writing: "", sparing: true) == .landlock)
+                promise(4, try step(writing: "/elsewhere", sparing: true) == nil)
+            }
+        }
+    }
+
     @Test func doesNotStartWhereItsSandboxCannotBeHad() async {
         await #expect(processExitsWith: .exitCode(0)) {
             alone {

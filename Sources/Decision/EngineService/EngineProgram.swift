@@ -38,6 +38,7 @@ public enum EngineProgram {
             log.error("usage: portcullis-engine [policy] [--uid UID --gid GID], started by portcullisd")
             return usage
         }
+        Process.setTitle("portcullis-engine [policy]")
         guard let first = Descriptor.inherited(Number.monitor), let second = Descriptor.inherited(Number.loader) else {
             log.error("descriptors 3 and 4 are to be channels to the monitor and the loader")
             return usage

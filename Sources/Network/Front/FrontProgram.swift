@@ -34,6 +34,7 @@ public enum FrontProgram {
             log.error("usage: portcullis-front [net] [--uid UID --gid GID], started by portcullisd")
             Process.exitNow(usage)
         }
+        Process.setTitle("portcullis-front [net]")
         guard let monitor = Descriptor.inherited(Number.monitor), let auditor = Descriptor.inherited(Number.auditor)
         else {
             log.error("descriptors 3 and 4 are to be channels to the monitor and the auditor")

@@ -33,6 +33,7 @@ public enum AuditorProgram {
             log.error("started wrongly: portcullisd starts it")
             return usage
         }
+        Process.setTitle("portcullis-auditor [audit]")
         guard let channel = Descriptor.inherited(monitorDescriptor),
             let directory = Descriptor.inherited(directoryDescriptor)
         else {
