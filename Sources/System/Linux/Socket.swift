@@ -117,9 +117,9 @@ public enum Socket {
         try set(socket, Int32(IPPROTO_TCP), TCP_KEEPCNT, 3)
     }
 
-    /// Sends small segments at once.
-    public static func setNoDelay(_ socket: Descriptor) throws(SystemError) {
-        try set(socket, Int32(IPPROTO_TCP), TCP_NODELAY, 1)
+    /// Gathers small writes into whole segments, as a fresh socket does (TCP_NODELAY off).
+    public static func gatherWrites(_ socket: Descriptor) throws(SystemError) {
+        try set(socket, Int32(IPPROTO_TCP), TCP_NODELAY, 0)
     }
 
     /// How many connections wait at a listener until they are accepted.
