@@ -17,7 +17,8 @@ struct OwnClientsTests {
     @Test func rexecRunsACommand() throws {
         try Gateway.with(Rules.shell()) { gate throws in
             let words = [
-                "-n", "-l", Gateway.target, "-p", Gateway.password, "\(gate.address)", "echo out; echo err >&2",
+                "-n", "-l", Gateway.target, "-p", Gateway.password, "\(gate.address)",
+                gate.line("echo out; echo err >&2"),
             ]
             let result = try rexec(gate, words)
             #expect(result.outcome == .status(0), "\(result)")
@@ -55,7 +56,7 @@ struct OwnClientsTests {
         try Gateway.with(Rules.shell()) { gate throws in
             let words = [
                 "-P", "\(gate.endpoint(.rexec).port)", "-n", "-l", Gateway.target, "-p", Gateway.password,
-                "\(gate.address)", "echo started; exec sleep 60",
+                "\(gate.address)", gate.line("echo started; exec sleep 60"),
             ]
             let client = try Child(Host.own("rexec"), words)
             #expect(gate.wait { client.outSoFar == "started\n" })

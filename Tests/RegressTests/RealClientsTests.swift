@@ -149,7 +149,7 @@ struct RealClientsTests {
         try Gateway.with(Rules.shell()) { gate throws in
             let program = try #require(Self.calls)
             let port = "\(gate.endpoint(.rexec).port)"
-            let words = ["rexec", family, "\(gate.address)", port, Gateway.target, Gateway.password, both]
+            let words = ["rexec", family, "\(gate.address)", port, Gateway.target, Gateway.password, gate.line(both)]
             let result = try Child.run(program, words + (apart ? ["apart"] : []))
             #expect(result.outcome == .status(0), "\(result)")
             #expect(result.outText == (apart ? "out\n" : "out\nerr\n"))
@@ -162,7 +162,7 @@ struct RealClientsTests {
         try Gateway.with(Rules.shell()) { gate throws in
             let program = try #require(Self.calls)
             let port = "\(gate.endpoint(.rexec).port)"
-            let words = ["rexec", "0", "\(gate.address)", port, Gateway.target, "wrong", both, "apart"]
+            let words = ["rexec", "0", "\(gate.address)", port, Gateway.target, "wrong", gate.line(both), "apart"]
             let result = try Child.run(program, words)
             #expect(result.outcome == .status(1))
             #expect(result.errText.contains("Login incorrect."), "\(result)")
@@ -172,7 +172,8 @@ struct RealClientsTests {
     @Test(.needsCompiler, arguments: ["rcmd", "rexec"])
     func programsThatCallTheSixthVersionOfTheInternet(call: String) throws {
         guard let loopback = IPAddress("::1") else { return }
-        var setup = Gateway.Setup("permit six: any from ::1 by any as \(Gateway.target) run shell sandbox strict")
+        let rule = Rules.shell().replacingOccurrences(of: "127.0.0.0/8", with: "::1")
+        var setup = Gateway.Setup(rule)
         setup.address = loopback
         try Gateway.with(setup) { gate throws in
             let program = try #require(Self.calls)
@@ -180,7 +181,7 @@ struct RealClientsTests {
             guard call == "rexec" || Host.isRoot else { return }
             let port = "\(gate.endpoint(call == "rexec" ? .rexec : .rsh).port)"
             let names = call == "rexec" ? [Gateway.target, Gateway.password] : ["root", Gateway.target]
-            let result = try Child.run(program, [call, "6", "::1", port] + names + [both, "apart"])
+            let result = try Child.run(program, [call, "6", "::1", port] + names + [gate.line(both), "apart"])
             #expect(result.outcome == .status(0), "\(result)")
             #expect(result.outText == "out\n")
             #expect(result.errText == "err\n")
@@ -222,7 +223,10 @@ struct RealClientsTests {
         let last = call == "rexec" ? password : "root"
         return try Child.run(
             java,
-            ["-cp", Host.commonsNet, source, call, "\(gate.address)", port, Gateway.target, last, both, streams],
+            [
+                "-cp", Host.commonsNet, source, call, "\(gate.address)", port, Gateway.target, last, gate.line(both),
+                streams,
+            ],
             within: 60_000)
     }
 
@@ -233,7 +237,7 @@ struct RealClientsTests {
     @Test func inetutilsRexecWithoutStderr() throws {
         try Gateway.with(Rules.shell()) { gate throws in
             let socket = try Socket.connect(to: gate.endpoint(.rexec))
-            socket.send("0\0\(Gateway.target)\0\(Gateway.password)\0\(both)\0")
+            socket.send("0\0\(Gateway.target)\0\(Gateway.password)\0\(gate.line(both))\0")
             #expect(socket.receive(count: 100) == Array("\0out\nerr\n".utf8))
         }
     }

@@ -139,8 +139,10 @@ extension RequestSession {
         errors: Descriptor?
     ) -> Never {
         do {
-            try Process.dieWithParent()
+            // In a namespace the command ends with its init. Without one it would be left over, so there the end of the
+            // session's channel tells the init, and it ends the command first.
             if Process.isRoot {
+                try Process.dieWithParent()
                 try plan.confinement.mount()
                 // It looked at the target's paths with the target's ids, which clears both.
                 try Process.dieWithParent()

@@ -130,7 +130,8 @@ extension RequestSession {
             return
         case .closed, nil:
             // The monitor is gone: commands end with it; the next start records what was lost.
-            launched.supervisor.signal(Signals.Number.kill)
+            // Without a namespace its init must live to end the command: the end of this process's channel tells it.
+            if Process.isRoot { launched.supervisor.signal(Signals.Number.kill) }
             Process.exitNow(1)
         }
     }

@@ -77,7 +77,8 @@ struct Conversation {
         separately: Bool = false, trailing: String = "", from source: IPAddress? = nil
     ) throws -> Conversation {
         try Conversation(
-            .rexec, of: gate, fields: [target, password, command].map { Array($0.utf8) }, separately: separately,
+            .rexec, of: gate, fields: [target, password, gate.line(command)].map { Array($0.utf8) },
+            separately: separately,
             trailing: Array(trailing.utf8), from: source)
     }
 

@@ -126,6 +126,12 @@ final class Gateway {
 
     private static let numbers = Counter()
 
+    /// A command for the rule of `Rules.shell`, which may have to name the shell itself.
+    func line(_ command: String) -> String {
+        guard !Host.hasShell, setup.rules.contains("permit shell:") else { return command }
+        return "/bin/sh -c '" + command.replacingOccurrences(of: "'", with: "'\\''") + "'"
+    }
+
     func endpoint(_ service: Service) -> Endpoint {
         Endpoint(address: address, port: service == .rexec ? ports.rexec : ports.rsh)
     }

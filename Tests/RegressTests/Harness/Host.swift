@@ -17,6 +17,13 @@ enum Host {
 
     static let release = package + "/.build/release"
 
+    /// Whether the account that commands run as has a shell that runs commands: nobody's does not.
+    static let hasShell: Bool = {
+        guard !isRoot else { return true }
+        let own = Files.text("/etc/passwd").split(separator: "\n").first { $0.hasPrefix(NSUserName() + ":") }
+        return own?.hasSuffix("sh") ?? false
+    }()
+
     /// A program of the release build.
     static func own(_ name: String) -> String { release + "/" + name }
 

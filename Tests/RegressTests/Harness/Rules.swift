@@ -7,8 +7,9 @@ enum Rules {
     static let words =
         "permit words: any from 127.0.0.0/8 by any as \(Gateway.target) run any sandbox strict"
 
-    /// Anything given to the account's shell.
+    /// Anything given to the account's shell; where a plain user's shell runs nothing, to sh.
     static func shell(_ sandbox: String = "strict") -> String {
-        "permit shell: any from 127.0.0.0/8 by any as \(Gateway.target) run shell sandbox \(sandbox)"
+        let what = Host.hasShell ? "shell" : "\"/usr/bin/sh -c *\""
+        return "permit shell: any from 127.0.0.0/8 by any as \(Gateway.target) run \(what) sandbox \(sandbox)"
     }
 }
