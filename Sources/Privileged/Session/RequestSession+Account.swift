@@ -137,13 +137,14 @@ extension RequestSession {
         if sparesHome(terms), Confinement.canWriteHome(sandbox, home: home) {
             refuse(.sandboxUnavailable, "it can write the target's home, and the rule does not say self-trust")
         }
-        guard sandbox.isConfined else { return }
-        // /tmp is the session's own (a mount, or a fresh directory), whatever lies in the host's.
+        // What an absolute path opens the engine has held against these directories when it loaded the policy; only the
+        // home is known no earlier than here.
         var shown = sandbox
-        let isPrivate = { (path: Sandbox.Path) in path == .absolute("/tmp") }
-        shown.write.removeAll(where: isPrivate)
-        shown.read.removeAll(where: isPrivate)
-        shown.execute.removeAll(where: isPrivate)
+        let isAbsolute = { (path: Sandbox.Path) in if case .absolute = path { true } else { false } }
+        shown.write.removeAll(where: isAbsolute)
+        shown.read.removeAll(where: isAbsolute)
+        shown.execute.removeAll(where: isAbsolute)
+        guard sandbox.isConfined, !(shown.write + shown.read + shown.execute).isEmpty else { return }
         for directory in [input.stateDirectory, input.runtimeDirectory, input.policyDirectory]
         where Confinement.canWrite(shown, home: home, to: ByteText(directory)) {
             refuse(.sandboxUnavailable, "it can write \(directory)")

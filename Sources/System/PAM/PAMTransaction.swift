@@ -13,7 +13,8 @@ public import Linux
 /// user is read back after every step, and so are the process's ids.
 ///
 /// The order is rexec: `authenticate`, `checkAccount`, `establishCredentials`, `openSession`; rsh: the same without
-/// the first. The account's groups are set before `establishCredentials`, which modules may add to. `close` undoes.
+/// the first. What groups `establishCredentials` sets on this process (pam_group) the command does not have: its groups
+/// are the account's, by name service. `close` undoes.
 @safe
 public final class PAMTransaction {
     /// The most bytes of a service's name.
