@@ -251,12 +251,22 @@ final class Client {
     let socket: Descriptor
 
     init(_ endpoint: Endpoint, from port: UInt16 = 0) throws {
-        let made = try Socket.bound(Endpoint(address: IPAddress(v4: 0x7F00_0001), port: port))
+        let made = try Self.bound(Endpoint(address: IPAddress(v4: 0x7F00_0001), port: port))
         socket = made
         // Non-blocking: the error, if there is one, is fetched afterwards.
         try? Socket.connect(made, to: endpoint)
         try Self.waitForRoom(made)
         if let error = Socket.pendingError(made) { throw error }
+    }
+
+    /// A port that a test names can be in use for a moment: other clients of this host come from reserved ports too.
+    private static func bound(_ endpoint: Endpoint) throws -> Descriptor {
+        for _ in 0..<100 {
+            if let made = try? Socket.bound(endpoint) { return made }
+            var nothing: [Poll.Entry] = []
+            try Poll.wait(&nothing, milliseconds: 100)
+        }
+        return try Socket.bound(endpoint)
     }
 
     private static func waitForRoom(_ socket: Descriptor) throws {
