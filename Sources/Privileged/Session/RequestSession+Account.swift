@@ -24,12 +24,10 @@ extension RequestSession {
 
     /// What rules ask of an account.
     func describe(_ entry: AccountEntry, as name: UserName) -> Account {
-        guard let ids = Accounts.groups(of: name, primary: entry.gid), ids.count <= Account.groupLimit else {
-            refuse(.unavailable, "the account has too many groups to look at")
-        }
+        let ids = groupIDs(of: entry, named: name)
         var names: [ByteText] = []
         do {
-            for id in Set(ids).sorted() {
+            for id in ids {
                 // A group without a name is no group that a rule can name.
                 if let group = try Accounts.groupName(id), group.count <= 256 { names.append(group) }
             }
@@ -113,11 +111,20 @@ extension RequestSession {
 
     /// The ids that the command, and whoever reads the target's own files, has.
     func credentials(of entry: AccountEntry, named name: UserName) -> Credentials {
-        guard let groups = Accounts.groups(of: name, primary: entry.gid) else {
-            refuse(.unavailable, "the account has too many groups")
-        }
         // As a plain user groups can only be kept.
-        return Credentials(uid: entry.uid, gid: entry.gid, groups: Process.isRoot ? Array(Set(groups)).sorted() : [])
+        let groups = Process.isRoot ? groupIDs(of: entry, named: name) : []
+        return Credentials(uid: entry.uid, gid: entry.gid, groups: groups)
+    }
+
+    /// The target's groups, looked up once: those that rules see are those that the command has.
+    private func groupIDs(of entry: AccountEntry, named name: UserName) -> [UInt32] {
+        if let known = knownGroups { return known }
+        guard let ids = Accounts.groups(of: name, primary: entry.gid), ids.count <= Account.groupLimit else {
+            refuse(.unavailable, "the account has too many groups to look at")
+        }
+        let groups = Set(ids).sorted()
+        knownGroups = groups
+        return groups
     }
 
     /// Without namespaces /tmp is a fresh directory of this session's own.

@@ -33,7 +33,8 @@ extension RequestSession {
         var limit: String?
         var killAt: Int64?
         var isEnding = false
-        var ended: (ExitStatus, Int)?
+        /// How the command ended, and how many processes it left; nil where nobody counted them.
+        var ended: (status: ExitStatus, leftovers: Int?)?
         var watchesPrimary = true
         /// Whether signal bytes are taken.
         var listens: Bool { hearsSignals && hasExecuted }
@@ -92,12 +93,16 @@ extension RequestSession {
     private func hearSupervisor(_ launched: Launched, _ run: inout Running) {
         switch try? launched.control.receive(limit: 64, waiting: false) {
         case .message(let message):
-            run.ended = Supervisor.Report.decode(message.bytes) ?? (.signalled(UInt8(Signals.Number.kill)), 0)
+            if let (status, leftovers) = Supervisor.Report.decode(message.bytes) {
+                run.ended = (status, leftovers)
+            } else {
+                run.ended = (.signalled(UInt8(Signals.Number.kill)), nil)
+            }
         case .nothing:
             return
         case .closed, nil:
             // The init was killed: the kernel has ended its namespace.
-            run.ended = (.signalled(UInt8(Signals.Number.kill)), 0)
+            run.ended = (.signalled(UInt8(Signals.Number.kill)), nil)
         }
     }
 
@@ -261,7 +266,10 @@ extension RequestSession {
         let milliseconds = UInt64(max(0, Clock.monotonicMilliseconds() - run.started))
         // The init ends now, and the kernel with it everything that the command left in its namespace.
         launched.supervisor.signal(Signals.Number.kill)
-        Children.reap(launched.supervisor.pid)
+        // Where something was left, it is gone before the client hears of the end. Where nothing was, the client need
+        // not wait for the kernel to take the namespaces down, which takes milliseconds.
+        let isEmpty = run.ended?.leftovers == 0
+        if !isEmpty { Children.reap(launched.supervisor.pid) }
         if !run.hasExecuted { hearChild(launched, plan, &run) }
         flushErrors(launched, &run)
         // ORDER: secondary first; a client that reads both may stop at the primary's end.
@@ -276,6 +284,7 @@ extension RequestSession {
         trail.send(record)
         _ = kernelTrail.send(record, session: input.session)
         drain(&run)
+        if isEmpty { Children.reap(launched.supervisor.pid) }
         // Revokes every copy that the command passed on.
         if let secondary = parts.secondary { Socket.shutdownBoth(secondary) }
         Socket.shutdownBoth(parts.primary)
@@ -287,7 +296,7 @@ extension RequestSession {
     }
 
     private func endRecord(_ run: Running, _ counts: Socket.Counts?, _ milliseconds: UInt64) -> Record {
-        let (status, leftovers) = run.ended ?? (.signalled(0), 0)
+        let (status, leftovers) = run.ended ?? (.signalled(0), nil)
         let outcome: Record.Outcome
         var limit = run.limit
         switch status {

@@ -41,6 +41,8 @@ final class RequestSession {
     var claims: UnverifiedRequest?
     var kernelTrail: KernelTrail
     var hasTemporaryDirectory = false
+    /// The target's group ids, once they were looked up.
+    var knownGroups: [UInt32]?
 
     init(_ input: SessionInput, _ parts: SessionDescriptors) {
         self.input = input
