@@ -142,7 +142,7 @@ enum HostLookup {
     static func account(_ name: UserName) throws -> Account? {
         guard let entry = try Accounts.named(name), entry.name.bytes == name.bytes else { return nil }
         let ids = Accounts.groups(of: name, primary: entry.gid) ?? [entry.gid]
-        let groups = Set(ids).sorted().compactMap { Accounts.groupName($0) }
+        let groups = try Set(ids).sorted().compactMap { id in try Accounts.groupName(id) }
         return Account(
             name: name, uid: entry.uid, groups: Array(groups.prefix(Account.groupLimit)),
             isSystem: Accounts.isSystem(entry), isGateway: gatewayAccounts.contains(name.description))

@@ -76,6 +76,7 @@ extension Gateway {
             for notice in notices { log.say("trail: \(notice)") }
             let isFirst = !isAuditorReady && !hasServed
             isAuditorReady = true
+            tellWaitingOrders()
             if let why = auditorDeath {
                 // Only now is there somebody who can write it down.
                 auditorDeath = nil
@@ -97,7 +98,29 @@ extension Gateway {
     /// Sends a record of the monitor's own to the trail.
     func record(_ record: Record) {
         nextRecord += 1
-        _ = auditor?.outbox.send(AuditorOrder.record(number: nextRecord, record: record))
+        tellAuditor(.record(number: nextRecord, record: record))
+    }
+
+    /// The most orders that wait for the next auditor.
+    private static let waitingLimit = 4_096
+
+    /// Tells the auditor, or the next one where there is none.
+    func tellAuditor(_ order: AuditorOrder) {
+        if auditor?.outbox.send(order) == true { return }
+        // One that does not read its channel is as good as none.
+        auditor?.process.signal(Signals.Number.kill)
+        guard waitingOrders.count < Self.waitingLimit else {
+            log.say("the trail has been away too long: a record of the monitor's is lost")
+            return
+        }
+        waitingOrders.append(order)
+    }
+
+    /// Tells a new auditor what waited for it.
+    private func tellWaitingOrders() {
+        let orders = waitingOrders
+        waitingOrders = []
+        for order in orders { tellAuditor(order) }
     }
 
     // MARK: Front

@@ -89,8 +89,17 @@ extension Gateway {
                     number: number, session: session, process: handle, outbox: Outbox(ours), connection: connection,
                     front: front?.process.pid ?? 0, started: now, startedWall: Clock.wallMilliseconds() / 1_000,
                     deadline: now + Int64(policy.settings[service].authenticationTimeout)))
-            try epoll.add(ours.descriptor, token: Token.session.with(number))
-            try epoll.add(handle.descriptor, token: Token.sessionExit.with(number))
+            do {
+                try epoll.add(ours.descriptor, token: Token.session.with(number))
+                try epoll.add(handle.descriptor, token: Token.sessionExit.with(number))
+            } catch {
+                // Nobody would hear of its end: it must not go on.
+                handle.signal(Signals.Number.kill)
+                Children.reap(pid)
+                self.sessions[number] = nil
+                tellAuditor(.sessionLost(session: session, reason: .unavailable))
+                throw error
+            }
         }
     }
 
@@ -140,10 +149,7 @@ extension Gateway {
         // The command's namespace ended with the session's init, which dies with its session; without namespaces what
         // is left has come to us.
         if !Process.isRoot { endStrays() }
-        if auditor?.outbox.send(AuditorOrder.sessionLost(session: entry.session, reason: reason)) == false {
-            log.say("the auditor does not read its channel")
-            auditor?.process.signal(Signals.Number.kill)
-        }
+        tellAuditor(.sessionLost(session: entry.session, reason: reason))
     }
 
     private func drainReports(of entry: SessionTable.Entry) {

@@ -42,6 +42,8 @@ public final class Gateway {
     var nextRecord: UInt64 = 0
     var sequence: UInt64 = 0
     var isTrailDurable = false
+    /// What waits for the next auditor; it is told when that is ready.
+    var waitingOrders: [AuditorOrder] = []
     /// How the last auditor died, until its successor has recorded it.
     var auditorDeath: String?
     var hasServed = false

@@ -75,6 +75,10 @@ struct SessionTable {
         case (.refused, .deciding):
             entry.phase = .finished
             refused += 1
+        case (.unrecorded(let reason), .deciding):
+            // It ends now, and is recorded as a session that was lost for this reason.
+            entry.killed = reason
+            refused += 1
         case (.ended, .launched):
             entry.phase = .finished
         default:

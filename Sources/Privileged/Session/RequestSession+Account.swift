@@ -28,9 +28,14 @@ extension RequestSession {
             refuse(.unavailable, "the account has too many groups to look at")
         }
         var names: [ByteText] = []
-        for id in Set(ids).sorted() {
-            // A group without a name is no group that a rule can name.
-            if let group = Accounts.groupName(id), group.count <= 256 { names.append(group) }
+        do {
+            for id in Set(ids).sorted() {
+                // A group without a name is no group that a rule can name.
+                if let group = try Accounts.groupName(id), group.count <= 256 { names.append(group) }
+            }
+        } catch {
+            // A group that is not known could be one that a forbid names.
+            refuse(.unavailable, "name service: \(error)")
         }
         return Account(
             name: name, uid: entry.uid, groups: names, isSystem: Accounts.isSystem(entry),

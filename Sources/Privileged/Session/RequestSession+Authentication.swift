@@ -100,9 +100,12 @@ extension RequestSession {
             switch file.verify(user: target, password: password) {
             case .verified:
                 break
-            case .refused(let text), .unusable(let text):
+            case .refused(let text):
                 recordAuthentication("credentials-file", failure: .badCredentials, text)
                 refuse(.badCredentials, text)
+            case .unusable(let text):
+                recordAuthentication("credentials-file", failure: .unavailable, text)
+                refuse(.unavailable, text)
             }
             recordAuthentication("credentials-file", failure: nil, nil)
             checkAccount(target)
@@ -174,12 +177,20 @@ extension RequestSession {
 
     /// Without PAM an expired account, and any but root while /etc/nologin exists, is refused.
     private func checkAccount(_ target: UserName) {
-        let today = Clock.wallMilliseconds() / 86_400_000
-        if let expiry = Accounts.expiry(target), Int64(expiry) <= today {
-            refuse(.accountRefused, "the account has expired")
+        do {
+            let today = Clock.wallMilliseconds() / 86_400_000
+            if let expiry = try Accounts.expiry(target), Int64(expiry) <= today {
+                refuse(.accountRefused, "the account has expired")
+            }
+        } catch {
+            refuse(.unavailable, "shadow: \(error)")
         }
-        if target != .root, (try? File.status("/etc/nologin")) != nil {
+        guard target != .root else { return }
+        do {
+            _ = try File.status("/etc/nologin")
             refuse(.accountRefused, "/etc/nologin exists")
+        } catch {
+            guard error.isNotFound else { refuse(.unavailable, "/etc/nologin: \(error)") }
         }
     }
 

@@ -74,7 +74,11 @@ extension RequestSession {
             refuse(.auditUnavailable, "the kernel's audit subsystem does not take records, and the policy requires it")
         }
         // ORDER: front closes its copies of the client's sockets before the client is answered.
-        releaseFront()
+        guard releaseFront() else {
+            abandon(launched)
+            identity.close()
+            refuse(.unavailable, "front did not let go of the client")
+        }
         if !hasHome {
             trail.send(
                 .notice(
@@ -100,13 +104,21 @@ extension RequestSession {
         if let secondary = parts.secondary { try? Socket.setKeepAlive(secondary) }
     }
 
-    private func releaseFront() {
+    /// Has front close its copies; false where it says anything but that it has.
+    private func releaseFront() -> Bool {
         do {
             try front.send(RequestAnswer.release.encoded())
-            // A front that died has closed them too.
-            _ = try front.receive(limit: 64)
         } catch {
-            return
+            // A front that died has closed them too.
+            return error.isDisconnected
+        }
+        switch try? front.receive(limit: 64) {
+        case .closed:
+            return true
+        case .message(let message):
+            return (try? RequestFrame(frame: message.bytes)) == .released
+        case .nothing, nil:
+            return false
         }
     }
 

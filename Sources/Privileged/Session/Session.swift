@@ -167,10 +167,11 @@ final class RequestSession {
                 detail: detail.map { ByteText($0) }))
         trail.send(record)
         _ = kernelTrail.send(record, session: input.session)
-        // Refused it is anyway; but the record goes first wherever there is a trail to write.
-        _ = trail.settle()
+        // Refused it is anyway; but the record goes first wherever there is a trail to write. Where there is none the
+        // monitor has the next auditor record it.
+        let isRecorded = trail.settle()
         removeTemporaryDirectory()
-        tell(.refused(reason: reason))
+        tell(isRecorded ? .refused(reason: reason) : .unrecorded(reason: reason))
         try? front.send(RequestAnswer.refuse(reason: reason).encoded())
         Process.exitNow(0)
     }

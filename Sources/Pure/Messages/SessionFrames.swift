@@ -13,6 +13,8 @@ public enum SessionReport: Frame, Hashable {
     case refused(reason: Reason)
     /// The session's end record is written.
     case ended
+    /// The request was refused, and the auditor did not take the record.
+    case unrecorded(reason: Reason)
 
     /// Reads a whole frame.
     public init(frame: [UInt8]) throws(FrameError) {
@@ -31,6 +33,8 @@ public enum SessionReport: Frame, Hashable {
             self = .refused(reason: try reader.field())
         case 4:
             self = .ended
+        case 5:
+            self = .unrecorded(reason: try reader.field())
         default:
             throw .kind(reader.kind)
         }
@@ -55,6 +59,9 @@ public enum SessionReport: Frame, Hashable {
             writer.field(reason)
         case .ended:
             writer = FrameWriter(kind: 4)
+        case .unrecorded(let reason):
+            writer = FrameWriter(kind: 5)
+            writer.field(reason)
         }
         return writer.bytes
     }

@@ -87,7 +87,7 @@ public enum Accounts {
     }
 
     /// The name of a group; nil where it has none.
-    public static func groupName(_ gid: UInt32) -> ByteText? {
+    public static func groupName(_ gid: UInt32) throws(SystemError) -> ByteText? {
         var size = 4_096
         while size <= entryLimit {
             var code: Int32 = 0
@@ -100,10 +100,14 @@ public enum Accounts {
                 code = unsafe getgrgid_r(gid, &record, base, size, &result)
                 if unsafe result != nil { name = unsafe bytes(record.gr_name) }
             }
-            guard code == ERANGE else { return name }
-            size *= 4
+            switch code {
+            case 0, ENOENT, ESRCH: return name
+            case ERANGE: size *= 4
+            case EINTR: continue
+            default: throw SystemError(code, "getgrgid_r")
+            }
         }
-        return nil
+        throw SystemError(ERANGE, "getgrgid_r")
     }
 
     /// The shells of /etc/shells; empty where it cannot be read.
@@ -123,10 +127,15 @@ public enum Accounts {
         entry.uid < firstPersonalUID || !shells().contains(entry.shell)
     }
 
-    /// Days since 1970 on which an account expires; nil where it never does, or the shadow entry cannot be read.
-    public static func expiry(_ name: UserName) -> Int? {
+    /// Days since 1970 on which an account expires; nil where it never does, or there is no shadow entry, or this is not
+    /// root, who alone can read it.
+    public static func expiry(_ name: UserName) throws(SystemError) -> Int? {
+        errno = 0
         // SAFETY: getspnam's entry lives until the next call, and only a number is read from it.
-        guard let entry = unsafe getspnam(name.description) else { return nil }
+        guard let entry = unsafe getspnam(name.description) else {
+            guard errno == 0 || errno == ENOENT || geteuid() != 0 else { throw .last("getspnam") }
+            return nil
+        }
         // SAFETY: as above.
         let days = unsafe entry.pointee.sp_expire
         return days >= 0 ? days : nil

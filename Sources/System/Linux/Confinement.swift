@@ -190,7 +190,9 @@ public struct CommandConfinement: Sendable {
         guard sparesHome else { return }
         guard let identity = SecureOpen.identity(of: place) else { throw ConfinementError(.landlock, EIO) }
         let trust = SecureOpen.way(to: ByteText(home.bytes + Array("/.rhosts".utf8))).last
-        guard !SecureOpen.way(to: home).identities.contains(identity), identity != trust else {
+        let way = SecureOpen.way(to: home).identities
+        // A way without even its root was not walked, and says nothing.
+        guard !way.isEmpty, !way.contains(identity), identity != trust else {
             throw ConfinementError(.landlock, EPERM)
         }
     }
@@ -234,7 +236,7 @@ public struct CommandConfinement: Sendable {
             // A read-only mount does not hold devices, and nothing is mounted over the root.
             if kind.kind == .directory || kind.kind == .regular { places.append(descriptor) }
         }
-        let root = SecureOpen.way(to: "/").last
+        guard let root = SecureOpen.way(to: "/").last else { throw ConfinementError(.mounts, EIO) }
         return places.contains { SecureOpen.identity(of: $0) == root } ? nil : places
     }
 
