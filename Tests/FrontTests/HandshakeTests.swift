@@ -46,7 +46,6 @@ import Testing
     @Test func aHandshakeInSingleBytesIsTheSame() throws {
         let harness = try FrontHarness()
         let client = try harness.client(.rexec)
-        try Socket.setNoDelay(client.socket)
         for byte in "\0alice\0s3cret\0id\0x".utf8 {
             try client.write([byte])
             Clock.sleep(milliseconds: 1)

@@ -123,19 +123,20 @@ struct RealClientsTests {
 
     // MARK: - C
 
-    /// The compiled client of glibc's calls, once for all tests.
-    private static let calls: String? = {
-        guard let compiler = Host.compiler else { return nil }
-        let program = NSTemporaryDirectory() + "/portcullis-calls-\(getpid())"
+    /// Compiles the client of glibc's calls into a test's own directory.
+    private func calls(_ gate: Gateway) throws -> String {
+        let program = gate.directory + "/calls"
         let source = Host.package + "/Tests/RegressTests/Clients/calls.c"
-        let result = try? Child.run(compiler, ["-Wno-deprecated-declarations", "-o", program, source])
-        return result?.outcome == .status(0) ? program : nil
-    }()
+        let compiler = try #require(Host.compiler)
+        let made = try Child.run(compiler, ["-Wno-deprecated-declarations", "-o", program, source])
+        try #require(made.outcome == .status(0), "\(made)")
+        return program
+    }
 
     @Test(.needsRoot, .needsCompiler, arguments: ["0", "4", "any"], [false, true])
     func programsThatCallRcmd(family: String, apart: Bool) throws {
         try Gateway.with(Rules.shell()) { gate throws in
-            let program = try #require(Self.calls)
+            let program = try calls(gate)
             let words = ["rcmd", family, "\(gate.address)", "514", "root", "alice", both]
             let result = try Child.run(program, words + (apart ? ["apart"] : []))
             #expect(result.outcome == .status(0), "\(result)")
@@ -147,7 +148,7 @@ struct RealClientsTests {
     @Test(.needsCompiler, arguments: ["0", "4", "any"], [false, true])
     func programsThatCallRexec(family: String, apart: Bool) throws {
         try Gateway.with(Rules.shell()) { gate throws in
-            let program = try #require(Self.calls)
+            let program = try calls(gate)
             let port = "\(gate.endpoint(.rexec).port)"
             let words = ["rexec", family, "\(gate.address)", port, Gateway.target, Gateway.password, gate.line(both)]
             let result = try Child.run(program, words + (apart ? ["apart"] : []))
@@ -160,7 +161,7 @@ struct RealClientsTests {
     @Test(.needsCompiler)
     func programsThatCallRexecShowTheRefusal() throws {
         try Gateway.with(Rules.shell()) { gate throws in
-            let program = try #require(Self.calls)
+            let program = try calls(gate)
             let port = "\(gate.endpoint(.rexec).port)"
             let words = ["rexec", "0", "\(gate.address)", port, Gateway.target, "wrong", gate.line(both), "apart"]
             let result = try Child.run(program, words)
@@ -176,7 +177,7 @@ struct RealClientsTests {
         var setup = Gateway.Setup(rule)
         setup.address = loopback
         try Gateway.with(setup) { gate throws in
-            let program = try #require(Self.calls)
+            let program = try calls(gate)
             // Only root has reserved ports, and rcmd uses no other.
             guard call == "rexec" || Host.isRoot else { return }
             let port = "\(gate.endpoint(call == "rexec" ? .rexec : .rsh).port)"
