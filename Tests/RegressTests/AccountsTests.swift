@@ -54,13 +54,18 @@ struct AccountsTests {
         var setup = pam(rules)
         setup.rexec = "authenticate pam \"portcullis-rexec\"\n    authentication-timeout 2s"
         try Gateway.with(setup, start: false) { gate throws in
-            let text = "auth required pam_exec.so quiet /bin/sleep 600\naccount required pam_permit.so\n"
+            let text = "auth required pam_exec.so quiet /bin/sleep 617\naccount required pam_permit.so\n"
             try gate.writeEtc("pam.d/portcullis-rexec", text)
             try gate.start()
             let held = try Conversation.rexec(gate, as: "alice", "id")
             #expect(try Conversation.rsh(gate, as: "alice", "id").answer().isAccepted, "others wait for it")
             #expect(held.answer().primary == Array("\u{1}Login incorrect.\n".utf8))
             #expect(try gate.lastReason() == "timeout")
+            // The module's own child goes with the session that it held.
+            let isGone = gate.wait {
+                (try? Child.run("/usr/bin/pgrep", ["-fx", "/bin/sleep 617"]))?.outcome == .status(1)
+            }
+            #expect(isGone, "a module's child outlives its session")
         }
     }
 

@@ -142,13 +142,13 @@ extension Gateway {
         epoll.remove(entry.process.descriptor)
         epoll.remove(entry.outbox.channel.descriptor)
         sessions[number] = nil
-        guard entry.phase != .finished else { return }
+        guard entry.phase != .finished else { return adoptStrays() }
         lost += 1
         let reason = entry.killed ?? .unavailable
         if entry.killed == nil { log.say("session \(entry.session) died (\(status.words))") }
-        // The command's namespace ended with the session's init, which dies with its session; without namespaces what
-        // is left has come to us.
-        if !Process.isRoot { endStrays() }
+        // The command's namespace ended with the session's init, which dies with its session; what else is left, a
+        // module's child or without namespaces the command's, has come to us.
+        endStrays()
         tellAuditor(.sessionLost(session: entry.session, reason: reason))
     }
 

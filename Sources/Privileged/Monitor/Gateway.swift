@@ -42,6 +42,8 @@ public final class Gateway {
     var nextRecord: UInt64 = 0
     var sequence: UInt64 = 0
     var isTrailDurable = false
+    /// Orphans of sessions that ended well.
+    var adopted: Set<Int32> = []
     /// What waits for the next auditor; it is told when that is ready.
     var waitingOrders: [AuditorOrder] = []
     /// How the last auditor died, until its successor has recorded it.
@@ -161,10 +163,20 @@ public final class Gateway {
         }
     }
 
-    /// Ends what came to us as a subreaper from a session that died; where there are namespaces, they have done so.
+    /// Ends what came to us as a subreaper from a session that died: a PAM module's child, and without namespaces the
+    /// command's.
     func endStrays() {
-        let known = knownChildren.union(loaders).union(retired.map(\.pid))
-        for pid in Children.ids() where !known.contains(pid) { Process.signal(pid, Signals.Number.kill) }
+        for pid in strays { Process.signal(pid, Signals.Number.kill) }
+    }
+
+    /// Lets live what a session left that ended well: a PAM module may have started a daemon for its user.
+    func adoptStrays() {
+        adopted.formUnion(strays)
+    }
+
+    private var strays: [Int32] {
+        let known = knownChildren.union(loaders).union(retired.map(\.pid)).union(adopted)
+        return Children.ids().filter { !known.contains($0) }
     }
 
     private var knownChildren: Set<Int32> {
@@ -182,6 +194,7 @@ public final class Gateway {
         for pid in Children.ids() where !known.contains(pid) && Children.reapNow(pid) {
             retired.removeAll { $0.pid == pid }
             loaders.remove(pid)
+            adopted.remove(pid)
         }
     }
 
