@@ -60,6 +60,16 @@ struct StreamsTests {
         }
     }
 
+    /// A command that can write the home must not be able to plant code for the next one (docs/traps.md).
+    @Test(.needsRoot, .needs("bash")) func bashReadsNoStartupFile() throws {
+        let rules = "permit shell: rexec from 127.0.0.0/8 as alice run any sandbox standard"
+        try Gateway.with(rules) { gate throws in
+            try Files.write("echo planted\n", to: gate.home("alice") + "/.bashrc", mode: 0o644)
+            let answer = try Conversation.rexec(gate, as: "alice", "/usr/bin/bash -c 'echo ran'").answer()
+            #expect(answer.output == "ran\n")
+        }
+    }
+
     // MARK: - stderr
 
     @Test func stderrIsApartWhereItWasAskedForAndTogetherWhereNot() throws {

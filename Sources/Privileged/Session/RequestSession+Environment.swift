@@ -40,6 +40,9 @@ extension RequestSession {
         if let remoteUser { variables.append(("REMOTE_USER", remoteUser)) }
         variables.append(("PORTCULLIS_SESSION", ByteText(input.session.description)))
         if let temporary = temporaryDirectory { variables.append(("TMPDIR", ByteText(temporary))) }
+        // bash believes that rshd runs it where its stdin is a socket, and then reads ~/.bashrc, which a command that can
+        // write the home could have planted for the next one. Not in a second shell; and it sets this variable itself.
+        if plan.program.bytes.suffix(5) == Array("/bash".utf8)[...] { variables.append(("SHLVL", "1")) }
         var added = Set(variables.map(\.0))
         // The sandbox is the site's word and comes before a module's.
         let fromPAM = identity.environment.compactMap { text -> (ByteText, ByteText)? in
