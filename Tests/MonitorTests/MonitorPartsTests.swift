@@ -55,7 +55,7 @@ import Testing
         table.add(
             SessionTable.Entry(
                 number: number, session: session, process: ProcessHandle(pid: 1, descriptor: end),
-                outbox: Outbox(ours), connection: 1, front: 2, started: 0, startedWall: 0, deadline: 5))
+                outbox: Outbox(ours), started: 0, startedWall: 0, deadline: 5))
         var refused: UInt64 = 0
         func take(_ report: SessionReport) -> Bool { table.take(report.encoded(), from: number, refused: &refused) }
         #expect(!take(.ended), "nothing was launched")

@@ -86,8 +86,8 @@ extension Gateway {
             }
             self.sessions.add(
                 SessionTable.Entry(
-                    number: number, session: session, process: handle, outbox: Outbox(ours), connection: connection,
-                    front: front?.process.pid ?? 0, started: now, startedWall: Clock.wallMilliseconds() / 1_000,
+                    number: number, session: session, process: handle, outbox: Outbox(ours), started: now,
+                    startedWall: Clock.wallMilliseconds() / 1_000,
                     deadline: now + Int64(policy.settings[service].authenticationTimeout)))
             do {
                 try epoll.add(ours.descriptor, token: Token.session.with(number))

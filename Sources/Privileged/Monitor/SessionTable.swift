@@ -23,8 +23,6 @@ struct SessionTable {
         let session: SessionID
         let process: ProcessHandle
         var outbox: Outbox
-        let connection: UInt64
-        let front: Int32
         let started: Int64
         let startedWall: Int64
         /// When it is killed if it has not launched, on the monotonic clock.
