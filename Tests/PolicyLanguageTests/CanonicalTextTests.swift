@@ -77,7 +77,7 @@ import Testing
         let text = "permit a: rexec from any as b run \"\(pattern.replacing("\\", with: "\\\\"))\"\n"
         let loaded = load(text)
         let policy = try #require(loaded.policy, "\(loaded.diagnostics.map(\.text).joined())")
-        #expect(policy.rules.first?.commands?.parts.first?.first?.description == pattern)
+        #expect(policy.rules.first?.commands?.literal.first?.description == pattern)
         #expect(loaded.canonicalText == text)
     }
 

@@ -237,7 +237,7 @@ struct Generator {
             let text = "/x " + String(String.UnicodeScalarView(tail))
             let escaped = text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"")
             let loaded = load("permit a: rexec from any as b run \"\(escaped)\"")
-            guard let pattern = loaded.policy?.rules.first?.commands?.parts.first?.first, !pattern.takesMore else {
+            guard let pattern = loaded.policy?.rules.first?.commands?.literal.first, !pattern.takesMore else {
                 continue
             }
             let literals = pattern.arguments.compactMap { argument -> ByteText? in

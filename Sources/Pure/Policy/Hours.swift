@@ -5,18 +5,24 @@ public import Core
 
 /// `during`: when a command may start, in the gateway's local time.
 public struct Hours: Sendable, Hashable {
-    /// The ranges, of which a moment is in any.
-    public var ranges: [WeeklyRange]
+    /// The ranges that are written in the rule itself.
+    public var literal: [WeeklyRange]
+    /// The sets that it names.
+    public var sets: [NamedSet<[WeeklyRange]>]
 
     /// A clause.
-    public init(_ ranges: [WeeklyRange]) {
-        self.ranges = ranges
+    public init(_ literal: [WeeklyRange], sets: [NamedSet<[WeeklyRange]>] = []) {
+        self.literal = literal
+        self.sets = sets
     }
 
     /// Whether a moment is in any of them.
     public func contains(_ time: LocalTime) -> Bool {
-        ranges.contains { $0.contains(time) }
+        literal.contains { $0.contains(time) } || sets.contains { $0.items.contains { $0.contains(time) } }
     }
+
+    /// Every range, of the rule and of its sets.
+    public var ranges: [WeeklyRange] { literal + sets.flatMap(\.items) }
 }
 
 /// A range of hours on certain days of the week, such as `mon-fri 22:00-04:00`.

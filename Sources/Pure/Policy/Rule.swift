@@ -93,50 +93,83 @@ public struct Rule: Sendable, Hashable {
     public var reference: RuleReference { RuleReference(name: name, place: place) }
 }
 
+/// A set that a policy defines by name, with the sets that it names written out.
+///
+/// A class, so that the rules that name a set share what it holds, and an index knows it as one thing.
+public final class NamedSet<Items: Sendable & Hashable>: Sendable, Hashable {
+    /// The name, `[a-z][a-z0-9-]{0,62}`, without the `@`.
+    public let name: String
+    /// What it holds.
+    public let items: Items
+
+    /// A set.
+    public init(name: String, items: Items) {
+        self.name = name
+        self.items = items
+    }
+
+    /// Whether name and items are the same; one set is never compared with itself item by item.
+    public static func == (left: NamedSet, right: NamedSet) -> Bool {
+        left === right || (left.name == right.name && left.items == right.items)
+    }
+
+    /// By the name alone: in one policy it is unique.
+    public func hash(into hasher: inout Hasher) {
+        hasher.combine(name)
+    }
+}
+
 /// `from`: where a request comes from. Addresses only; no name is ever looked up for a decision.
 public struct Sources: Sendable, Hashable {
     /// Whether `any` stands there: every address of both families.
     public var isAny: Bool
-    /// The blocks: those written in the rule, then those of each set, whose storage the rules share.
-    public var parts: [[AddressBlock]]
+    /// The blocks that are written in the rule itself.
+    public var literal: [AddressBlock]
+    /// The sets that it names.
+    public var sets: [NamedSet<[AddressBlock]>]
 
     /// A clause.
-    public init(isAny: Bool = false, parts: [[AddressBlock]] = []) {
+    public init(isAny: Bool = false, literal: [AddressBlock] = [], sets: [NamedSet<[AddressBlock]>] = []) {
         self.isAny = isAny
-        self.parts = parts
+        self.literal = literal
+        self.sets = sets
     }
 
     /// Whether an address is among them.
     public func contains(_ address: IPAddress) -> Bool {
-        isAny || parts.contains { $0.contains { $0.contains(address) } }
+        isAny || literal.contains { $0.contains(address) }
+            || sets.contains { $0.items.contains { $0.contains(address) } }
     }
 
-    /// Every block of every part.
-    public var blocks: some Sequence<AddressBlock> { parts.lazy.joined() }
+    /// Every block, of the rule and of its sets.
+    public var blocks: some Sequence<AddressBlock> { ([literal] + sets.map(\.items)).lazy.joined() }
 }
 
 /// `by`: the remote user that an RSH client claims, byte for byte.
 public struct RemoteUsers: Sendable, Hashable {
     /// Whether `any` stands there, which REXEC's absent name matches too.
     public var isAny: Bool
-    /// The names: those written in the rule, then those of each set.
-    public var parts: [[UserName]]
+    /// The names that are written in the rule itself.
+    public var literal: [UserName]
+    /// The sets that it names, which hold no groups: a group says nothing of a remote user.
+    public var sets: [NamedSet<AccountSet>]
 
     /// A clause.
-    public init(isAny: Bool = false, parts: [[UserName]] = []) {
+    public init(isAny: Bool = false, literal: [UserName] = [], sets: [NamedSet<AccountSet>] = []) {
         self.isAny = isAny
-        self.parts = parts
+        self.literal = literal
+        self.sets = sets
     }
 
     /// Whether a claimed name is among them; REXEC has none.
     public func contains(_ name: UserName?) -> Bool {
         if isAny { return true }
         guard let name else { return false }
-        return parts.contains { $0.contains(name) }
+        return literal.contains(name) || sets.contains { $0.items.names.contains(name) }
     }
 
-    /// Every name of every part.
-    public var names: some Sequence<UserName> { parts.lazy.joined() }
+    /// Every name, of the rule and of its sets.
+    public var names: some Sequence<UserName> { ([literal] + sets.map(\.items.names)).lazy.joined() }
 }
 
 /// A set of accounts by name and by group.
@@ -161,12 +194,12 @@ public struct Targets: Sendable, Hashable {
     public var isSame: Bool
     /// What is written in the rule itself.
     public var literal: AccountSet
-    /// What comes through sets, whose storage the rules share.
-    public var sets: [AccountSet]
+    /// The sets that it names.
+    public var sets: [NamedSet<AccountSet>]
 
     /// A clause.
     public init(
-        isAny: Bool = false, isSame: Bool = false, literal: AccountSet = AccountSet(), sets: [AccountSet] = []
+        isAny: Bool = false, isSame: Bool = false, literal: AccountSet = AccountSet(), sets: [NamedSet<AccountSet>] = []
     ) {
         self.isAny = isAny
         self.isSame = isSame
@@ -184,7 +217,7 @@ public struct Targets: Sendable, Hashable {
     public func permits(_ account: Account, remoteUser: UserName?) -> Bool {
         guard account.uid != 0 else { return account.name == .root && namesRoot }
         if literal.names.contains(account.name) { return true }
-        if sets.contains(where: { $0.names.contains(account.name) }) { return true }
+        if sets.contains(where: { $0.items.names.contains(account.name) }) { return true }
         guard !account.isSystem, !account.isGateway else { return false }
         return isAny || (isSame && remoteUser == account.name) || sharesGroup(with: account)
     }
@@ -194,23 +227,23 @@ public struct Targets: Sendable, Hashable {
     /// The name `root`, wherever it comes from, means uid 0.
     public func forbids(_ account: Account, remoteUser: UserName?) -> Bool {
         if isAny || (isSame && remoteUser == account.name) { return true }
-        if literal.names.contains(account.name) || sets.contains(where: { $0.names.contains(account.name) }) {
+        if literal.names.contains(account.name) || sets.contains(where: { $0.items.names.contains(account.name) }) {
             return true
         }
-        if account.uid == 0, namesRoot || sets.contains(where: { $0.names.contains(.root) }) { return true }
+        if account.uid == 0, namesRoot || sets.contains(where: { $0.items.names.contains(.root) }) { return true }
         return sharesGroup(with: account)
     }
 
     private func sharesGroup(with account: Account) -> Bool {
         literal.groups.contains { account.groups.contains($0) }
-            || sets.contains { $0.groups.contains { account.groups.contains($0) } }
+            || sets.contains { $0.items.groups.contains { account.groups.contains($0) } }
     }
 
     /// Every name, of the rule and of its sets.
-    public var names: [UserName] { literal.names + sets.flatMap(\.names) }
+    public var names: [UserName] { literal.names + sets.flatMap(\.items.names) }
 
     /// Every group, of the rule and of its sets.
-    public var groups: [ByteText] { literal.groups + sets.flatMap(\.groups) }
+    public var groups: [ByteText] { literal.groups + sets.flatMap(\.items.groups) }
 }
 
 /// `run`: what may be run.
@@ -220,18 +253,27 @@ public struct Commands: Sendable, Hashable {
     /// Whether `shell` stands there: in a permit any string, given to the account's shell; in a forbid the strings that
     /// need one.
     public var isShell: Bool
-    /// The patterns: those written in the rule, then those of each set.
-    public var parts: [[CommandPattern]]
+    /// The patterns that are written in the rule itself.
+    public var literal: [CommandPattern]
+    /// The sets that it names.
+    public var sets: [NamedSet<[CommandPattern]>]
 
     /// A clause.
-    public init(isAny: Bool = false, isShell: Bool = false, parts: [[CommandPattern]] = []) {
+    public init(
+        isAny: Bool = false, isShell: Bool = false, literal: [CommandPattern] = [],
+        sets: [NamedSet<[CommandPattern]>] = []
+    ) {
         self.isAny = isAny
         self.isShell = isShell
-        self.parts = parts
+        self.literal = literal
+        self.sets = sets
     }
 
-    /// Every pattern of every part.
-    public var patterns: some Sequence<CommandPattern> { parts.lazy.joined() }
+    /// Every pattern, of the rule and of its sets.
+    public var patterns: some Sequence<CommandPattern> { ([literal] + sets.map(\.items)).lazy.joined() }
+
+    /// Whether it has no pattern.
+    public var isWithoutPatterns: Bool { literal.isEmpty && sets.allSatisfy(\.items.isEmpty) }
 
     /// How a permitted command is run.
     public enum Execution: Sendable, Hashable {
@@ -275,6 +317,7 @@ public struct Commands: Sendable, Hashable {
     }
 
     private func matches(_ program: ByteText, _ arguments: ArraySlice<ByteText>) -> Bool {
-        parts.contains { $0.contains { $0.matches(program: program, arguments: arguments) } }
+        literal.contains { $0.matches(program: program, arguments: arguments) }
+            || sets.contains { $0.items.contains { $0.matches(program: program, arguments: arguments) } }
     }
 }

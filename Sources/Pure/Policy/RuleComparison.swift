@@ -28,7 +28,7 @@ extension Rule {
     private func coversSources(_ other: Rule) -> Bool {
         guard let mine = sources, !mine.isAny else { return true }
         guard let theirs = other.sources, !theirs.isAny else { return false }
-        let count = mine.parts.reduce(0) { $0 + $1.count } * theirs.parts.reduce(0) { $0 + $1.count }
+        let count = mine.count * theirs.count
         guard count <= Self.comparisonLimit else { return false }
         return theirs.blocks.allSatisfy { block in mine.blocks.contains { $0.contains(block) } }
     }
@@ -62,7 +62,7 @@ extension Rule {
         guard !theirs.isShell || (effect == .forbid && other.effect == .forbid && mine.isShell) else { return false }
         guard !mine.isAny else { return true }
         guard !theirs.isAny else { return false }
-        let count = mine.parts.reduce(0) { $0 + $1.count } * theirs.parts.reduce(0) { $0 + $1.count }
+        let count = mine.count * theirs.count
         guard count <= Self.comparisonLimit else { return false }
         return theirs.patterns.allSatisfy { pattern in mine.patterns.contains { $0.covers(pattern) } }
     }
@@ -79,6 +79,16 @@ extension Rule {
             && (targets?.namesRoot ?? false) == (other.targets?.namesRoot ?? false)
             && (commands?.isShell ?? false) == (other.commands?.isShell ?? false)
     }
+}
+
+extension Sources {
+    /// The number of blocks.
+    fileprivate var count: Int { sets.reduce(literal.count) { $0 + $1.items.count } }
+}
+
+extension Commands {
+    /// The number of patterns.
+    fileprivate var count: Int { sets.reduce(literal.count) { $0 + $1.items.count } }
 }
 
 extension Hours {
@@ -191,7 +201,7 @@ extension Rule {
         let theirs = other.sources.flatMap { $0.isAny ? nil : $0 }
         guard let mine else { return theirs.map { $0.blocks.first { _ in true }?.base } ?? documentation }
         guard let theirs else { return mine.blocks.first { _ in true }?.base }
-        let count = mine.parts.reduce(0) { $0 + $1.count } * theirs.parts.reduce(0) { $0 + $1.count }
+        let count = mine.count * theirs.count
         guard count <= Self.comparisonLimit else { return nil }
         for block in mine.blocks {
             for another in theirs.blocks {

@@ -111,7 +111,7 @@ struct Analyst {
     /// A forbid of patterns holds back nobody who may run an interpreter.
     private mutating func warnOfPatterns(_ permits: [Int], _ forbids: [Int]) {
         for forbid in forbids where !settled.contains(forbid) {
-            guard let commands = policy.rules[forbid].commands, !commands.isAny, !commands.parts.isEmpty else {
+            guard let commands = policy.rules[forbid].commands, !commands.isAny, !commands.isWithoutPatterns else {
                 continue
             }
             let permit = permits.first { permit in

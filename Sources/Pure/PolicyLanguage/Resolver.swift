@@ -25,10 +25,10 @@ struct Resolver {
     private var sandboxOrder: [String] = []
     private var rules: [RuleSyntax] = []
 
-    private var blocks: [String: [AddressBlock]] = [:]
-    private var accounts: [String: AccountSet] = [:]
-    private var patterns: [String: [CommandPattern]] = [:]
-    private var ranges: [String: [WeeklyRange]] = [:]
+    private var blocks: [String: NamedSet<[AddressBlock]>] = [:]
+    private var accounts: [String: NamedSet<AccountSet>] = [:]
+    private var patterns: [String: NamedSet<[CommandPattern]>] = [:]
+    private var ranges: [String: NamedSet<[WeeklyRange]>] = [:]
     private var resolvedCount = 0
 
     private var definitions: [String: SandboxDefinition] = [:]
@@ -171,12 +171,12 @@ struct Resolver {
             for item in set.items {
                 switch item.value {
                 case .block(let block): out.append(block)
-                case .set(let name): out += blocks[name] ?? []
+                case .set(let name): out += blocks[name]?.items ?? []
                 case .any: break
                 }
             }
             guard count(out.count, set.name) else { return }
-            blocks[set.name.value] = out
+            blocks[set.name.value] = NamedSet(name: set.name.value, items: out)
         }
         let userSets = users.ordered(&sink) { if case .set(let name) = $0 { name } else { nil } }
         for set in userSets {
@@ -186,13 +186,13 @@ struct Resolver {
                 case .name(let name): out.names.append(name)
                 case .group(let group): out.groups.append(group)
                 case .set(let name):
-                    out.names += accounts[name]?.names ?? []
-                    out.groups += accounts[name]?.groups ?? []
+                    out.names += accounts[name]?.items.names ?? []
+                    out.groups += accounts[name]?.items.groups ?? []
                 case .any, .same: break
                 }
             }
             guard count(out.names.count + out.groups.count, set.name) else { return }
-            accounts[set.name.value] = out
+            accounts[set.name.value] = NamedSet(name: set.name.value, items: out)
         }
         let commandSets = commands.ordered(&sink) { if case .set(let name) = $0 { name } else { nil } }
         for set in commandSets {
@@ -200,12 +200,12 @@ struct Resolver {
             for item in set.items {
                 switch item.value {
                 case .pattern(let pattern): out.append(pattern)
-                case .set(let name): out += patterns[name] ?? []
+                case .set(let name): out += patterns[name]?.items ?? []
                 case .any, .shell: break
                 }
             }
             guard count(out.count, set.name) else { return }
-            patterns[set.name.value] = out
+            patterns[set.name.value] = NamedSet(name: set.name.value, items: out)
         }
         let hoursSets = hours.ordered(&sink) { if case .set(let name) = $0 { name } else { nil } }
         for set in hoursSets {
@@ -213,11 +213,11 @@ struct Resolver {
             for item in set.items {
                 switch item.value {
                 case .range(let range): out.append(range)
-                case .set(let name): out += ranges[name] ?? []
+                case .set(let name): out += ranges[name]?.items ?? []
                 }
             }
             guard count(out.count, set.name) else { return }
-            ranges[set.name.value] = out
+            ranges[set.name.value] = NamedSet(name: set.name.value, items: out)
         }
     }
 
@@ -417,45 +417,41 @@ struct Resolver {
 
     private mutating func sources(_ items: [Located<NetworkItem>]) -> Sources {
         var out = Sources()
-        var own: [AddressBlock] = []
         for item in items {
             switch item.value {
             case .any: out.isAny = true
-            case .block(let block): own.append(block)
+            case .block(let block): out.literal.append(block)
             case .set(let name):
                 guard networks.use(name) else {
                     unknownSet(name, item.span, networks)
                     continue
                 }
-                out.parts.append(blocks[name] ?? [])
+                if let set = blocks[name] { out.sets.append(set) }
             }
         }
-        if !own.isEmpty { out.parts.insert(own, at: 0) }
         return out
     }
 
     private mutating func remoteUsers(_ items: [Located<UserItem>]) -> RemoteUsers {
         var out = RemoteUsers()
-        var own: [UserName] = []
         for item in items {
             switch item.value {
             case .any: out.isAny = true
-            case .name(let name): own.append(name)
+            case .name(let name): out.literal.append(name)
             case .group, .same: break
             case .set(let name):
                 guard users.use(name) else {
                     unknownSet(name, item.span, users)
                     continue
                 }
-                let set = accounts[name] ?? AccountSet()
-                if let group = set.groups.first {
+                guard let set = accounts[name] else { continue }
+                if let group = set.items.groups.first {
                     sink.error(
                         item.span, "@\(name) holds %\(group), and a group says nothing of a remote user")
                 }
-                out.parts.append(set.names)
+                out.sets.append(set)
             }
         }
-        if !own.isEmpty { out.parts.insert(own, at: 0) }
         return out
     }
 
@@ -479,9 +475,9 @@ struct Resolver {
                     unknownSet(name, item.span, users)
                     continue
                 }
-                let set = accounts[name] ?? AccountSet()
-                if let group = set.groups.first { warnOfGroup(group, item.span, syntax) }
-                if syntax.effect == .permit, set.names.contains(.root) {
+                guard let set = accounts[name] else { continue }
+                if let group = set.items.groups.first { warnOfGroup(group, item.span, syntax) }
+                if syntax.effect == .permit, set.items.names.contains(.root) {
                     sink.warning(item.span, "root in @\(name) permits nothing: only the name 'root' in the rule does")
                 }
                 out.sets.append(set)
@@ -497,39 +493,36 @@ struct Resolver {
 
     private mutating func commands(_ items: [Located<CommandItem>]) -> Commands {
         var out = Commands()
-        var own: [CommandPattern] = []
         for item in items {
             switch item.value {
             case .any: out.isAny = true
             case .shell: out.isShell = true
-            case .pattern(let pattern): own.append(pattern)
+            case .pattern(let pattern): out.literal.append(pattern)
             case .set(let name):
                 guard commands.use(name) else {
                     unknownSet(name, item.span, commands)
                     continue
                 }
-                out.parts.append(patterns[name] ?? [])
+                if let set = patterns[name] { out.sets.append(set) }
             }
         }
-        if !own.isEmpty { out.parts.insert(own, at: 0) }
         return out
     }
 
     private mutating func hours(_ items: [Located<HoursItem>]) -> Hours {
-        var out: [WeeklyRange] = []
+        var out = Hours([])
         for item in items {
             switch item.value {
-            case .range(let range): out.append(range)
+            case .range(let range): out.literal.append(range)
             case .set(let name):
                 guard hours.use(name) else {
                     unknownSet(name, item.span, hours)
                     continue
                 }
-                let more = ranges[name] ?? []
-                if out.isEmpty { out = more } else { out += more }
+                if let set = ranges[name] { out.sets.append(set) }
             }
         }
-        return Hours(out)
+        return out
     }
 
     private mutating func unknownSet<Item>(_ name: String, _ span: Span, _ table: SetTable<Item>) {
