@@ -292,7 +292,8 @@ struct Generator {
     /// Reads bytes as a policy, as a file to format, and as tests; what is formatted reads the same.
     private func read(_ bytes: [UInt8]) {
         let file = SourceFile(name: "t", bytes: bytes)
-        let loaded = PolicyText.load(file)
+        var none = NoPolicyFiles()
+        let loaded = load(file, files: &none)
         #expect((loaded.policy == nil) == (loaded.errorCount > 0))
         for diagnostic in loaded.diagnostics { #expect(!diagnostic.text.isEmpty) }
         if let text = PolicyText.format(file).text {

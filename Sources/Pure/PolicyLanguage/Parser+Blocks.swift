@@ -72,7 +72,7 @@ extension Parser {
     /// `{ … }` with items of a word and its values; `item` reads the values and gives the item's canonical text.
     mutating func parseBlock(
         _ what: String, _ words: [String], _ item: (inout Parser, Located<String>) -> String?
-    ) -> [Statement.Item]? {
+    ) -> [BlockItem]? {
         guard token.kind == .open else {
             sink.error(span(of: token), "'{' is missing here: \(what) is a block")
             return nil
@@ -81,7 +81,7 @@ extension Parser {
         advance()
         itemWords = words
         defer { itemWords = [] }
-        var items: [Statement.Item] = []
+        var items: [BlockItem] = []
         var seen: [String: Span] = [:]
         while true {
             switch token.kind {
@@ -118,7 +118,7 @@ extension Parser {
                     continue
                 }
                 items.append(
-                    Statement.Item(text: text, span: Span(file: file, start: Int(word.span.start), end: previousEnd)))
+                    BlockItem(text: text, span: Span(file: file, start: Int(word.span.start), end: previousEnd)))
             }
         }
     }
@@ -164,30 +164,30 @@ extension Parser {
 
     // MARK: Statements of one line
 
-    mutating func parseVersion(_ start: Token, isFirst: Bool) -> (Statement.Payload, Statement.Layout)? {
+    mutating func parseVersion(_ start: Token, isFirst: Bool) -> (payload: Statement.Payload, layout: Layout)? {
         if !isFirst { sink.error(span(of: start), "'policy' is the first statement or none") }
         guard let version = takeWord("the version of the language, 1") else { return nil }
         if version.value != "1" {
             sink.error(version.span, "this is no version that is known here; the language is at version 1")
         }
-        return (.version, .line(["policy 1"]))
+        return (.version, .line("policy 1"))
     }
 
-    mutating func parseInclude() -> (Statement.Payload, Statement.Layout)? {
+    mutating func parseInclude() -> (payload: Statement.Payload, layout: Layout)? {
         guard let (value, place) = takeString("the name of a file") else { return nil }
         guard !value.bytes.isEmpty, value.bytes.count <= 4_096 else {
             sink.error(place, "a file's name has 1 to 4,096 bytes")
             return nil
         }
-        return (.include(pattern: value.text), .line(["include \(Self.quoted(value.text))"]))
+        return (.include(pattern: value.text), .line("include \(Self.quoted(value.text))"))
     }
 
-    mutating func parseSecureTCPIP() -> (Statement.Payload, Statement.Layout)? {
+    mutating func parseSecureTCPIP() -> (payload: Statement.Payload, layout: Layout)? {
         guard let choice = takeChoice(["on", "off"]) else { return nil }
         var value = SecureTCPIP()
         value.isOn = choice == 0
         guard token.kind == .word else {
-            return (.secureTCPIP(value), .line(["securetcpip \(value.isOn ? "on" : "off")"]))
+            return (.secureTCPIP(value), .line("securetcpip \(value.isOn ? "on" : "off")"))
         }
         let except = Located(value: text(token), span: span(of: token))
         guard except.value == "except" else {
@@ -214,13 +214,13 @@ extension Parser {
             sink.error(rhosts, "'rhosts' without 'rsh' gives back nothing", hint: "write except rsh, rhosts")
         }
         let listed = SecureTCPIP.Exception.allCases.filter { value.exceptions.contains($0) }.map(\.name)
-        return (.secureTCPIP(value), .line(["securetcpip on except " + listed.joined(separator: ", ")]))
+        return (.secureTCPIP(value), .line("securetcpip on except " + listed.joined(separator: ", ")))
     }
 
-    mutating func parseSearchPath() -> (Statement.Payload, Statement.Layout)? {
+    mutating func parseSearchPath() -> (payload: Statement.Payload, layout: Layout)? {
         guard let directories = takeDirectories() else { return nil }
         return (
-            .searchPath(directories.map { ByteText($0) }), .line(["search-path " + directories.joined(separator: ":")])
+            .searchPath(directories.map { ByteText($0) }), .line("search-path " + directories.joined(separator: ":"))
         )
     }
 
@@ -251,7 +251,7 @@ extension Parser {
     /// The most listeners of a service, as frames carry them.
     private static let listenerLimit = 64
 
-    mutating func parseService() -> (Statement.Payload, Statement.Layout)? {
+    mutating func parseService() -> (payload: Statement.Payload, layout: Layout)? {
         guard token.kind == .word, let service = Service(name: text(token)) else {
             sink.error(
                 span(of: token), "the service is missing here: rexec or rsh",
@@ -267,7 +267,7 @@ extension Parser {
             return text.isEmpty ? word.value : word.value + " " + text
         }
         guard let items else { return nil }
-        return (.service(syntax), .block(head: "service \(service.name)", items: items))
+        return (.service(syntax), .block("service \(service.name)", items))
     }
 
     /// Reads an item's values; gives their canonical text.
@@ -406,7 +406,7 @@ extension Parser {
 
     // MARK: Refusal, audit
 
-    mutating func parseRefusal(_ start: Token) -> (Statement.Payload, Statement.Layout)? {
+    mutating func parseRefusal(_ start: Token) -> (payload: Statement.Payload, layout: Layout)? {
         var settings = RefusalSettings()
         let items = parseBlock("refusal", ["delay", "rexec", "rsh"]) { parser, word in
             switch word.value {
@@ -420,7 +420,7 @@ extension Parser {
                 return word.value + " " + Self.quoted(text)
             }
         }
-        return items.map { (.refusal(settings), .block(head: "refusal", items: $0)) }
+        return items.map { (.refusal(settings), .block("refusal", $0)) }
     }
 
     private mutating func takeRefusalText() -> String? {
@@ -432,7 +432,7 @@ extension Parser {
         return value.text
     }
 
-    mutating func parseAudit(_ start: Token) -> (Statement.Payload, Statement.Layout)? {
+    mutating func parseAudit(_ start: Token) -> (payload: Statement.Payload, layout: Layout)? {
         var settings = AuditSettings()
         let items = parseBlock("audit", ["kernel", "durability", "on-failure", "checkpoint"]) { parser, word in
             func choose(_ words: [String], _ set: (Int) -> Void) -> String? {
@@ -453,7 +453,7 @@ extension Parser {
                 return "checkpoint " + parser.takenText
             }
         }
-        return items.map { (.audit(settings), .block(head: "audit", items: $0)) }
+        return items.map { (.audit(settings), .block("audit", $0)) }
     }
 
     // MARK: Sandbox
@@ -463,7 +463,7 @@ extension Parser {
         "on-violation", "require",
     ]
 
-    mutating func parseSandbox() -> (Statement.Payload, Statement.Layout)? {
+    mutating func parseSandbox() -> (payload: Statement.Payload, layout: Layout)? {
         guard let name = takeName("a sandbox") else { return nil }
         var syntax = SandboxSyntax(name: name, extends: nil, items: [])
         var head = "sandbox \(name.value)"
@@ -487,7 +487,7 @@ extension Parser {
             return word.value + " " + text
         }
         guard let items else { return nil }
-        return (.sandbox(syntax), .block(head: head, items: items))
+        return (.sandbox(syntax), .block(head, items))
     }
 
     private mutating func sandboxItem(_ word: String) -> (SandboxSyntax.Item, String)? {

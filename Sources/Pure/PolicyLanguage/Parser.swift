@@ -8,9 +8,9 @@ import Policy
 ///
 /// TRUST: the bytes are a file's, of any kind. Nothing in them can make this trap, recurse or loop without end: each
 /// step consumes a token, and there is no nesting beyond one pair of braces.
-struct Parser: Sendable {
+struct Parser {
     var lexer: Lexer
-    var sink: DiagnosticSink
+    let sink: DiagnosticSink
     let bytes: [UInt8]
     let file: Int
     /// The token that is looked at.
@@ -21,38 +21,41 @@ struct Parser: Sendable {
     var itemWords: [String] = []
     /// The duration or size that was read last, in the unit that it was written in.
     var takenText = ""
+    /// Whether no statement has been read yet.
+    private var isFirst = true
 
     static let statementWords = [
         "policy", "include", "securetcpip", "service", "refusal", "audit", "search-path", "networks", "users",
         "commands", "hours", "sandbox", "permit", "forbid",
     ]
 
+    /// A parser of a file that the sink knows by its number.
     init(_ source: SourceFile, file: Int, sink: DiagnosticSink) {
-        lexer = Lexer(source.bytes, file: file)
+        lexer = Lexer(source.bytes, file: file, sink: sink)
         self.sink = sink
         bytes = source.bytes
         self.file = file
     }
 
-    /// Reads the whole file.
-    mutating func parse() -> ParsedFile {
-        advance()
-        var statements: [Statement] = []
+    /// The comments of what has been read.
+    var comments: [Comment] { lexer.comments }
+
+    /// Reads the next statement; nil at the end of the file.
+    mutating func nextStatement() -> Statement? {
+        while token.kind == .newline { advance() }
         while token.kind != .end {
-            if token.kind == .newline {
-                advance()
-                continue
-            }
-            if let statement = parseStatement(isFirst: statements.isEmpty) { statements.append(statement) }
+            let statement = parseStatement()
             if token.kind != .newline, token.kind != .end {
                 sink.error(span(of: token), "the line should end here")
                 skipStatement()
             }
+            while token.kind == .newline { advance() }
+            if let statement { return statement }
         }
-        return ParsedFile(number: file, statements: statements, comments: lexer.comments)
+        return nil
     }
 
-    private mutating func parseStatement(isFirst: Bool) -> Statement? {
+    private mutating func parseStatement() -> Statement? {
         let start = token
         guard token.kind == .word else {
             sink.error(span(of: token), "a statement starts with a word such as permit or service")
@@ -61,37 +64,54 @@ struct Parser: Sendable {
         }
         let word = text(token)
         advance()
-        let payload: (Statement.Payload, Statement.Layout)? =
-            switch word {
-            case "policy": parseVersion(start, isFirst: isFirst)
-            case "include": parseInclude()
-            case "securetcpip": parseSecureTCPIP()
-            case "service": parseService()
-            case "refusal": parseRefusal(start)
-            case "audit": parseAudit(start)
-            case "search-path": parseSearchPath()
-            case "networks":
-                parseSet(word, { $0.networkItem(allowsAny: false) }, { .networks($0) }, Self.text(of:))
-            case "users":
-                parseSet(word, { $0.userItem(.set) }, { .users($0) }, Self.text(of:))
-            case "commands":
-                parseSet(word, { $0.commandItem(allowsWords: false) }, { .commands($0) }, Self.text(of:))
-            case "hours":
-                parseSet(word, { $0.hoursItem() }, { .hours($0) }, Self.text(of:))
-            case "sandbox": parseSandbox()
-            case "permit": parseRule(.permit)
-            case "forbid": parseRule(.forbid)
-            default: unknownStatement(start, word)
-            }
-        if payload == nil { skipStatement() }
+        var kind = Statement.Kind.set
+        let parsed: (payload: Statement.Payload, layout: Layout)?
+        switch word {
+        case "permit", "forbid":
+            kind = .rule
+            parsed = parseRule(word == "permit" ? .permit : .forbid)
+        case "policy":
+            kind = .version
+            parsed = parseVersion(start, isFirst: isFirst)
+        case "include":
+            kind = .include
+            parsed = parseInclude()
+        case "securetcpip":
+            kind = .secureTCPIP
+            parsed = parseSecureTCPIP()
+        case "service":
+            kind = .service
+            parsed = parseService()
+        case "refusal":
+            kind = .refusal
+            parsed = parseRefusal(start)
+        case "audit":
+            kind = .audit
+            parsed = parseAudit(start)
+        case "search-path":
+            kind = .searchPath
+            parsed = parseSearchPath()
+        case "networks": parsed = parseSet(word, { $0.networkItem(allowsAny: false) }, { .networks($0) })
+        case "users": parsed = parseSet(word, { $0.userItem(.set) }, { .users($0) })
+        case "commands": parsed = parseSet(word, { $0.commandItem(allowsWords: false) }, { .commands($0) })
+        case "hours": parsed = parseSet(word, { $0.hoursItem() }, { .hours($0) })
+        case "sandbox":
+            kind = .sandbox
+            parsed = parseSandbox()
+        default:
+            kind = .none
+            parsed = unknownStatement(start, word)
+        }
+        isFirst = false
+        if parsed == nil { skipStatement() }
         return Statement(
-            span: Span(file: file, start: start.start, end: max(previousEnd, start.end)),
-            payload: payload?.0 ?? .broken, layout: payload?.1 ?? .line([]))
+            span: Span(file: file, start: start.start, end: max(previousEnd, start.end)), kind: kind,
+            payload: parsed?.payload ?? .broken, layout: parsed?.layout ?? Layout(.line))
     }
 
     private mutating func unknownStatement(
         _ start: Token, _ word: String
-    ) -> (Statement.Payload, Statement.Layout)? {
+    ) -> (payload: Statement.Payload, layout: Layout)? {
         sink.error(
             span(of: start), "'\(word)' is no statement", hint: Suggestion.hint(word, among: Self.statementWords))
         return nil
@@ -101,7 +121,7 @@ struct Parser: Sendable {
 
     mutating func advance() {
         previousEnd = token.kind == .newline ? previousEnd : token.end
-        token = lexer.next(&sink)
+        token = lexer.next()
     }
 
     func span(of token: Token) -> Span {
@@ -114,7 +134,18 @@ struct Parser: Sendable {
 
     /// The text of a token; words are ASCII.
     func text(_ token: Token) -> String {
-        String(decoding: bytes[token.start..<token.end], as: UTF8.self)
+        String(decoding: bytes(token), as: UTF8.self)
+    }
+
+    /// The bytes of a token.
+    func bytes(_ token: Token) -> ArraySlice<UInt8> {
+        // INVARIANT: tokens lie within the file.
+        bytes[token.start..<token.end]
+    }
+
+    /// Whether the token that is looked at is a certain word.
+    func isAt(_ word: StaticString) -> Bool {
+        token.kind == .word && token.end - token.start == word.utf8CodeUnitCount && text(token) == word.description
     }
 
     /// Goes to the end of the statement: the end of the line outside braces.
@@ -160,7 +191,7 @@ struct Parser: Sendable {
             sink.error(span(of: token), "\(what) is missing here: a text in double quotes")
             return nil
         }
-        let value = StringText(bytes[token.start..<token.end])
+        let value = StringText(bytes(token))
         let place = span(of: token)
         // One without its end was reported as it was read.
         let isWhole = token.end - token.start > 1 && bytes[token.end - 1] == UInt8(ascii: "\"")
@@ -185,19 +216,25 @@ struct Parser: Sendable {
 
     /// Takes a name of a rule, a set or a sandbox: `[a-z][a-z0-9-]{0,62}`.
     mutating func takeName(_ what: String) -> Located<String>? {
-        guard let word = takeWord("the name of \(what)") else { return nil }
-        check(name: word)
+        guard token.kind == .word else {
+            sink.error(span(of: token), "the name of \(what) is missing here")
+            return nil
+        }
+        let word = Located(value: text(token), span: span(of: token))
+        if !Self.isName(bytes(token)) { check(name: word) }
+        advance()
         return word
     }
 
     mutating func check(name: Located<String>) {
-        let bytes = Array(name.value.utf8)
-        let isName =
-            bytes.count <= RuleReference.nameLimit && bytes.first.map(Self.isLower) == true
-            && bytes.allSatisfy { Self.isLower($0) || Self.isDigit($0) || $0 == UInt8(ascii: "-") }
-        guard !isName else { return }
+        guard !Self.isName(ArraySlice(name.value.utf8)) else { return }
         sink.error(
             name.span, "'\(name.value)' is no name: a to z, then a to z, 0 to 9 and '-', at most 63 characters")
+    }
+
+    static func isName(_ bytes: ArraySlice<UInt8>) -> Bool {
+        guard let first = bytes.first, isLower(first), bytes.count <= RuleReference.nameLimit else { return false }
+        return bytes.allSatisfy { isLower($0) || isDigit($0) || $0 == UInt8(ascii: "-") }
     }
 
     static func isLower(_ byte: UInt8) -> Bool { (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte) }
@@ -250,78 +287,96 @@ struct Parser: Sendable {
     // MARK: Items of sets and clauses
 
     mutating func networkItem(allowsAny: Bool) -> Located<NetworkItem>? {
-        guard let word = takeWord("an address, a block or a set") else { return nil }
-        if let set = setName(word) { return set.map { Located(value: .set($0), span: word.span) } }
-        if word.value == "any" {
+        let place = span(of: token)
+        guard token.kind == .word else {
+            sink.error(place, "an address, a block or a set is missing here")
+            return nil
+        }
+        let word = bytes(token)
+        if word.first == UInt8(ascii: "@") { return setName().map { Located(value: .set($0), span: place) } }
+        if isAt("any") {
+            advance()
             guard allowsAny else {
-                sink.error(word.span, "'any' stands in rules alone", hint: "write 0.0.0.0/0, ::/0")
+                sink.error(place, "'any' stands in rules alone", hint: "write 0.0.0.0/0, ::/0")
                 return nil
             }
-            return Located(value: .any, span: word.span)
+            return Located(value: .any, span: place)
         }
-        guard let block = block(word) else { return nil }
-        return Located(value: .block(block), span: word.span)
+        advance()
+        return block(word, place).map { Located(value: .block($0), span: place) }
     }
 
-    private mutating func block(_ word: Located<String>) -> AddressBlock? {
-        let parts = word.value.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
-        guard let first = parts.first, let address = IPAddress(first) else {
-            let looksNumeric = word.value.utf8.allSatisfy { Self.isDigit($0) || "./:abcdefABCDEF".utf8.contains($0) }
+    /// `ADDRESS` or `ADDRESS/LENGTH`.
+    private func block(_ word: ArraySlice<UInt8>, _ place: Span) -> AddressBlock? {
+        let slash = word.firstIndex(of: UInt8(ascii: "/")) ?? word.endIndex
+        let first = word[..<slash]
+        guard let address = IPAddress(ascii: first) else {
+            let text = String(decoding: word, as: UTF8.self)
+            let looksNumeric = word.allSatisfy { Self.isDigit($0) || "./:abcdefABCDEF".utf8.contains($0) }
             sink.error(
-                word.span,
-                looksNumeric
-                    ? "'\(word.value)' is no address"
-                    : "'\(word.value)' is no address; names of hosts are never matched")
+                place,
+                looksNumeric ? "'\(text)' is no address" : "'\(text)' is no address; names of hosts are never matched")
             return nil
         }
-        guard parts.count > 1 else { return AddressBlock(address) }
-        let digits = Array(parts[1].utf8)
-        guard (1...3).contains(digits.count), digits.allSatisfy(Self.isDigit), let length = Int(parts[1]),
-            (0...address.family.width).contains(length), digits.count == 1 || digits.first != UInt8(ascii: "0")
-        else {
-            sink.error(word.span, "the length of a block is 0 to \(address.family.width)")
+        guard slash < word.endIndex else { return AddressBlock(address) }
+        let digits = word[slash...].dropFirst()
+        guard let length = Self.prefixLength(digits), length <= address.family.width else {
+            sink.error(place, "the length of a block is 0 to \(address.family.width)")
             return nil
         }
-        guard !(address.family == .v4 && first.contains(":")) else {
-            sink.error(word.span, "a block of v4-mapped addresses is written as IPv4", hint: "write \(address)/…")
+        guard !(address.family == .v4 && first.contains(UInt8(ascii: ":"))) else {
+            sink.error(place, "a block of v4-mapped addresses is written as IPv4", hint: "write \(address)/…")
             return nil
         }
         guard let block = AddressBlock(base: address, prefixLength: length) else {
             let meant = AddressBlock(containing: address, prefixLength: length)
             sink.error(
-                word.span, "\(word.value) has host bits set", hint: meant.map { "did you mean \($0.base)/\(length)?" })
+                place, "\(String(decoding: word, as: UTF8.self)) has host bits set",
+                hint: meant.map { "did you mean \($0.base)/\(length)?" })
             return nil
         }
         return block
     }
 
+    /// One to three digits without a leading zero.
+    private static func prefixLength(_ digits: ArraySlice<UInt8>) -> Int? {
+        guard (1...3).contains(digits.count), digits.count == 1 || digits.first != UInt8(ascii: "0") else { return nil }
+        var length = 0
+        for digit in digits {
+            guard isDigit(digit) else { return nil }
+            // INVARIANT: at most three digits, so at most 999.
+            length = length * 10 + Int(digit - UInt8(ascii: "0"))
+        }
+        return length
+    }
+
     /// Where a user item stands.
     enum UserPlace { case set, by, `as` }
 
-    mutating func userItem(_ place: UserPlace) -> Located<UserItem>? {
+    mutating func userItem(_ position: UserPlace) -> Located<UserItem>? {
         if token.kind == .string {
-            guard let (text, span) = takeString("a name") else { return nil }
-            return userName(text.bytes, span, place)
+            guard let (text, place) = takeString("a name") else { return nil }
+            return userName(text.bytes, place, position)
         }
-        let what = place == .by ? "a name or a set" : "a name, a %group or a set"
-        guard let word = takeWord(what) else { return nil }
-        if let set = setName(word) { return set.map { Located(value: .set($0), span: word.span) } }
-        switch word.value {
-        case "any" where place != .set:
-            return Located(value: .any, span: word.span)
-        case "same" where place == .as:
-            return Located(value: .same, span: word.span)
-        case "any", "same":
-            sink.error(
-                word.span, "'\(word.value)' stands in \(word.value == "any" ? "rules" : "'as' clauses") alone",
-                hint: "an account of that name is written in quotes")
+        let place = span(of: token)
+        guard token.kind == .word else {
+            sink.error(place, "\(position == .by ? "a name or a set" : "a name, a %group or a set") is missing here")
             return nil
-        default:
-            return userName(Array(word.value.utf8), word.span, place)
         }
+        let word = bytes(token)
+        if word.first == UInt8(ascii: "@") { return setName().map { Located(value: .set($0), span: place) } }
+        let (isAny, isSame) = (isAt("any"), isAt("same"))
+        advance()
+        guard isAny || isSame else { return userName(Array(word), place, position) }
+        if isAny, position != .set { return Located(value: .any, span: place) }
+        if isSame, position == .as { return Located(value: .same, span: place) }
+        sink.error(
+            place, isAny ? "'any' stands in rules alone" : "'same' stands in 'as' clauses alone",
+            hint: "an account of that name is written in quotes")
+        return nil
     }
 
-    private mutating func userName(_ bytes: [UInt8], _ span: Span, _ place: UserPlace) -> Located<UserItem>? {
+    private func userName(_ bytes: [UInt8], _ span: Span, _ place: UserPlace) -> Located<UserItem>? {
         if bytes.first == UInt8(ascii: "%") {
             let group = ByteText(Array(bytes.dropFirst()))
             guard place != .by else {
@@ -348,8 +403,10 @@ struct Parser: Sendable {
     mutating func commandItem(allowsWords: Bool) -> Located<CommandItem>? {
         if token.kind == .word {
             let word = Located(value: text(token), span: span(of: token))
+            if word.value.utf8.first == UInt8(ascii: "@") {
+                return setName().map { Located(value: .set($0), span: word.span) }
+            }
             advance()
-            if let set = setName(word) { return set.map { Located(value: .set($0), span: word.span) } }
             switch word.value {
             case "any" where allowsWords: return Located(value: .any, span: word.span)
             case "shell" where allowsWords: return Located(value: .shell, span: word.span)
@@ -357,129 +414,110 @@ struct Parser: Sendable {
                 sink.error(word.span, "'\(word.value)' stands in rules alone")
             default:
                 let hint =
-                    word.value.hasPrefix("/")
+                    word.value.utf8.first == UInt8(ascii: "/")
                     ? "write \(Self.quoted(word.value))"
                     : allowsWords ? Suggestion.hint(word.value, among: ["any", "shell"]) : nil
                 sink.error(word.span, "a command is written in double quotes", hint: hint)
             }
             return nil
         }
+        let source = bytes(token)
         guard let (text, place) = takeString("a command") else { return nil }
         var splitter = PatternSplitter(text.bytes)
         switch splitter.pattern() {
         case .success(let pattern):
             return Located(value: .pattern(pattern), span: place)
         case .failure(let error):
-            let (start, end) = text.range(error.range, within: Int(place.start))
-            sink.error(Span(file: file, start: start, end: end), error.message, hint: error.hint)
+            let range = StringText.place(of: error.range, in: source)
+            sink.error(
+                Span(file: file, start: range.lowerBound, end: range.upperBound), error.message, hint: error.hint)
             return nil
         }
     }
 
     mutating func hoursItem() -> Located<HoursItem>? {
-        guard let days = takeWord("days and hours such as mon-fri 08:00-18:00") else { return nil }
-        if let set = setName(days) { return set.map { Located(value: .set($0), span: days.span) } }
-        let dayParts = days.value.split(separator: "-", omittingEmptySubsequences: false).map { String($0) }
-        let numbers = dayParts.compactMap { WeeklyRange.dayNames.firstIndex(of: $0) }
-        guard let firstDay = numbers.first, let lastDay = numbers.last, numbers.count == dayParts.count,
-            numbers.count <= 2
-        else {
-            let wrong = dayParts.first { !WeeklyRange.dayNames.contains($0) } ?? days.value
-            sink.error(
-                days.span, "'\(days.value)' is no day or range of days such as mon-fri",
-                hint: Suggestion.hint(wrong, among: WeeklyRange.dayNames))
-            if token.kind == .word, text(token).contains(":") { advance() }
+        let place = span(of: token)
+        guard token.kind == .word else {
+            sink.error(place, "days and hours such as mon-fri 08:00-18:00 are missing here")
             return nil
         }
-        guard let clock = takeWord("hours such as 08:00-18:00") else { return nil }
-        let times = clock.value.split(separator: "-", omittingEmptySubsequences: false).map(Self.minute)
-        guard times.count == 2, let start = times[0], let end = times[1], start < WeeklyRange.minutesOfDay else {
-            sink.error(clock.span, "'\(clock.value)' are no hours: HH:MM-HH:MM, from 00:00 to 24:00")
+        let days = bytes(token)
+        if days.first == UInt8(ascii: "@") { return setName().map { Located(value: .set($0), span: place) } }
+        advance()
+        guard let (firstDay, lastDay) = Self.pair(days, Self.day) else {
+            let text = String(decoding: days, as: UTF8.self)
+            let parts = text.split(separator: "-", omittingEmptySubsequences: false).map { String($0) }
+            let wrong = parts.first { !WeeklyRange.dayNames.contains($0) } ?? text
+            sink.error(
+                place, "'\(text)' is no day or range of days such as mon-fri",
+                hint: Suggestion.hint(wrong, among: WeeklyRange.dayNames))
+            if token.kind == .word, bytes(token).contains(UInt8(ascii: ":")) { advance() }
+            return nil
+        }
+        let clockPlace = span(of: token)
+        guard token.kind == .word else {
+            sink.error(clockPlace, "hours such as 08:00-18:00 are missing here")
+            return nil
+        }
+        let clock = bytes(token)
+        advance()
+        guard clock.contains(UInt8(ascii: "-")), let (start, end) = Self.pair(clock, Self.minute),
+            start < WeeklyRange.minutesOfDay
+        else {
+            let text = String(decoding: clock, as: UTF8.self)
+            sink.error(clockPlace, "'\(text)' are no hours: HH:MM-HH:MM, from 00:00 to 24:00")
             return nil
         }
         guard let range = WeeklyRange(firstDay: firstDay, lastDay: lastDay, start: start, end: end) else {
-            sink.error(clock.span, "these hours are empty", hint: "the whole day is 00:00-24:00")
+            sink.error(clockPlace, "these hours are empty", hint: "the whole day is 00:00-24:00")
             return nil
         }
-        return Located(value: .range(range), span: days.span.through(clock.span))
+        return Located(value: .range(range), span: place.through(clockPlace))
+    }
+
+    /// `A-B`, or `A` for both.
+    private static func pair(
+        _ text: ArraySlice<UInt8>, _ number: (ArraySlice<UInt8>) -> Int?
+    ) -> (first: Int, last: Int)? {
+        guard let dash = text.firstIndex(of: UInt8(ascii: "-")) else { return number(text).map { ($0, $0) } }
+        guard let first = number(text[..<dash]), let last = number(text[dash...].dropFirst()) else { return nil }
+        return (first, last)
+    }
+
+    /// The number of a day's word, 0 for Sunday.
+    private static func day(_ text: ArraySlice<UInt8>) -> Int? {
+        WeeklyRange.dayNames.firstIndex { text.elementsEqual($0.utf8) }
     }
 
     /// Minutes since midnight of `HH:MM`, 0 to 1440.
-    private static func minute(_ text: Substring) -> Int? {
-        let parts = text.split(separator: ":", omittingEmptySubsequences: false)
-        guard parts.count == 2, parts.allSatisfy({ $0.utf8.count == 2 && $0.utf8.allSatisfy(isDigit) }) else {
-            return nil
-        }
-        guard let hour = Int(parts[0]), let minute = Int(parts[1]), hour <= 24, minute < 60 else { return nil }
-        let total = hour * 60 + minute
-        return total <= WeeklyRange.minutesOfDay ? total : nil
+    private static func minute(_ text: ArraySlice<UInt8>) -> Int? {
+        let digits = Array(text)
+        guard digits.count == 5, digits[2] == UInt8(ascii: ":") else { return nil }
+        guard isDigit(digits[0]), isDigit(digits[1]), isDigit(digits[3]), isDigit(digits[4]) else { return nil }
+        let values = digits.map { Int($0) - Int(UInt8(ascii: "0")) }
+        let (hour, minute) = (values[0] * 10 + values[1], values[3] * 10 + values[4])
+        guard minute < 60, hour * 60 + minute <= WeeklyRange.minutesOfDay else { return nil }
+        return hour * 60 + minute
     }
 
-    /// The set that a word names: nil where it names none, an inner nil where the name is wrong and reported.
-    private mutating func setName(_ word: Located<String>) -> String?? {
-        guard word.value.hasPrefix("@") else { return nil }
-        let name = String(word.value.dropFirst())
-        let errors = sink.errorCount
-        check(name: Located(value: name, span: word.span))
-        return sink.errorCount == errors ? .some(.some(name)) : .some(.none)
-    }
-
-    // MARK: Canonical text of items
-
-    static func text(of item: NetworkItem) -> String {
-        switch item {
-        case .block(let block): block.description
-        case .set(let name): "@" + name
-        case .any: "any"
-        }
-    }
-
-    static func text(of item: UserItem) -> String {
-        switch item {
-        case .name(let name):
-            return name.description == "any" || name.description == "same"
-                ? quoted(name.description) : name.description
-        case .group(let group):
-            let text = "%" + (group.text ?? group.printable)
-            return group.bytes.allSatisfy(Lexer.isWord) ? text : quoted(text)
-        case .set(let name): return "@" + name
-        case .same: return "same"
-        case .any: return "any"
-        }
-    }
-
-    static func text(of item: CommandItem) -> String {
-        switch item {
-        case .pattern(let pattern): quoted(pattern.description)
-        case .set(let name): "@" + name
-        case .shell: "shell"
-        case .any: "any"
-        }
-    }
-
-    static func text(of item: HoursItem) -> String {
-        switch item {
-        case .range(let range): range.description
-        case .set(let name): "@" + name
-        }
-    }
-
-    static func clause<Item>(_ word: String, _ items: [Located<Item>]?, _ text: (Item) -> String) -> String? {
-        guard let items else { return nil }
-        guard let only = items.first, items.count == 1 else {
-            return word + " { " + items.map { text($0.value) }.joined(separator: ", ") + " }"
-        }
-        return word + " " + text(only.value)
+    /// Takes `@NAME`; gives the name, nil where it is wrong and reported.
+    private mutating func setName() -> String? {
+        let name = bytes(token).dropFirst()
+        let text = String(decoding: name, as: UTF8.self)
+        let place = span(of: token)
+        advance()
+        guard !Self.isName(name) else { return text }
+        check(name: Located(value: text, span: place))
+        return nil
     }
 
     // MARK: Sets
 
-    private mutating func parseSet<Item>(
-        _ word: String, _ item: (inout Parser) -> Located<Item>?, _ payload: (SetSyntax<Item>) -> Statement.Payload,
-        _ text: (Item) -> String
-    ) -> (Statement.Payload, Statement.Layout)? {
+    private mutating func parseSet<Item: CanonicalItem>(
+        _ word: String, _ item: (inout Parser) -> Located<Item>?, _ payload: (SetSyntax<Item>) -> Statement.Payload
+    ) -> (payload: Statement.Payload, layout: Layout)? {
         guard let name = takeName("a set") else { return nil }
-        guard token.kind == .word, self.text(token) == "=" else {
+        guard isAt("=") else {
             sink.error(span(of: token), "'=' is missing here, with a blank on either side")
             return nil
         }
@@ -488,47 +526,54 @@ struct Parser: Sendable {
             sink.error(span(of: token), "a set is written in braces: \(word) \(name.value) = { … }")
             return nil
         }
-        let items = parseList(item)
-        return (
-            payload(SetSyntax(name: name, items: items)),
-            .list(
-                head: "\(word) \(name.value) =",
-                items: items.map { Statement.Item(text: text($0.value), span: $0.span) })
-        )
+        let set = SetSyntax(name: name, items: parseList(item))
+        return (payload(set), set.layout(word))
     }
 }
 
-/// A string's bytes without quotes and escapes, and where each of them stood.
+/// A string without its quotes and escapes.
 struct StringText: Sendable {
     /// The bytes.
     private(set) var bytes: [UInt8] = []
-    /// For each byte, how far from the opening quote it stood; one more for the end.
-    private var offsets: [Int32] = []
 
-    init(_ source: ArraySlice<UInt8>) {
-        var escaped = false
-        var inner = source.dropFirst()
-        if source.count > 1, inner.last == UInt8(ascii: "\"") { inner = inner.dropLast() }
-        for (offset, byte) in inner.enumerated() {
-            if byte == UInt8(ascii: "\\"), !escaped {
-                escaped = true
-                continue
-            }
-            bytes.append(byte)
-            offsets.append(Int32(clamping: offset + 1))
-            escaped = false
+    /// The text of a token, from its opening quote on; the closing one may be missing.
+    init(_ token: ArraySlice<UInt8>) {
+        let inner = Self.inner(token)
+        guard inner.contains(UInt8(ascii: "\\")) else {
+            bytes = Array(inner)
+            return
         }
-        offsets.append(Int32(clamping: inner.count + 1))
+        Self.walk(inner) { byte, _ in bytes.append(byte) }
     }
 
     /// The text; a file was checked to be UTF-8.
     var text: String { String(decoding: bytes, as: UTF8.self) }
 
-    /// Where a range of the bytes stands in the file, the string's opening quote being at `start`.
-    func range(_ range: Range<Int>, within start: Int) -> (Int, Int) {
-        let last = offsets.last ?? 0
-        let low = offsets.indices.contains(range.lowerBound) ? offsets[range.lowerBound] : last
-        let high = offsets.indices.contains(range.upperBound) ? offsets[range.upperBound] : last
-        return (start + Int(low), start + Int(max(high, low)))
+    /// Where a range of a token's bytes, without quotes and escapes, stands in its file.
+    static func place(of range: Range<Int>, in token: ArraySlice<UInt8>) -> Range<Int> {
+        let inner = inner(token)
+        var offsets: [Int] = []
+        walk(inner) { _, offset in offsets.append(offset) }
+        let low = offsets.indices.contains(range.lowerBound) ? offsets[range.lowerBound] : inner.endIndex
+        let high = offsets.indices.contains(range.upperBound) ? offsets[range.upperBound] : inner.endIndex
+        return low..<max(high, low)
+    }
+
+    private static func inner(_ token: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
+        let inner = token.dropFirst()
+        return inner.last == UInt8(ascii: "\"") ? inner.dropLast() : inner
+    }
+
+    /// Gives each byte that is meant, and where it stands.
+    private static func walk(_ inner: ArraySlice<UInt8>, _ each: (UInt8, Int) -> Void) {
+        var escaped = false
+        for (byte, offset) in zip(inner, inner.indices) {
+            if byte == UInt8(ascii: "\\"), !escaped {
+                escaped = true
+                continue
+            }
+            each(byte, offset)
+            escaped = false
+        }
     }
 }
