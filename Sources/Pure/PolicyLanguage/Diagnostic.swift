@@ -184,18 +184,22 @@ enum Suggestion {
         let bytes = Array(word.utf8)
         guard !bytes.isEmpty, bytes.count <= wordLimit else { return nil }
         var best: String?
+        var bestPrefix = 0
         var bestDistance = bytes.count <= 3 ? 2 : 3
         let letters = letters(bytes)
         for candidate in candidates.prefix(candidateLimit) {
             let other = Array(candidate.utf8)
-            guard other.count <= wordLimit, abs(other.count - bytes.count) < bestDistance else { continue }
+            guard other.count <= wordLimit, abs(other.count - bytes.count) <= bestDistance else { continue }
             // Each change adds at most one letter and takes at most one away.
-            guard (letters ^ Self.letters(other)).nonzeroBitCount < 2 * bestDistance else { continue }
+            guard (letters ^ Self.letters(other)).nonzeroBitCount <= 2 * bestDistance else { continue }
             let distance = distance(bytes, other)
-            if distance > 0, distance < bestDistance, distance < max(bytes.count, other.count) {
-                best = candidate
-                bestDistance = distance
+            // Of two that are as near, the one that starts alike: 'of' is meant to be 'off' rather than 'on'.
+            let prefix = zip(bytes, other).prefix { $0 == $1 }.count
+            guard distance < bestDistance || (best != nil && distance == bestDistance && prefix > bestPrefix) else {
+                continue
             }
+            guard distance > 0, distance < max(bytes.count, other.count) else { continue }
+            (best, bestDistance, bestPrefix) = (candidate, distance, prefix)
         }
         return best
     }

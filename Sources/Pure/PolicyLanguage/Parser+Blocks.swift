@@ -96,6 +96,9 @@ extension Parser {
             case .string, .open:
                 sink.error(span(of: token), "an item of \(what) starts with a word")
                 skipItem()
+            case .word where isAtStatement:
+                sink.error(open, "this '{' is not closed")
+                return items
             case .word:
                 let word = Located(value: text(token), span: span(of: token))
                 guard words.contains(word.value) else {
@@ -126,7 +129,7 @@ extension Parser {
     /// Goes to the end of an item: a newline, or the block's own end.
     private mutating func skipItem() {
         var depth = 0
-        while token.kind != .end {
+        while token.kind != .end, !isAtStatement {
             switch token.kind {
             case .open: depth += 1
             case .close:
@@ -148,7 +151,7 @@ extension Parser {
         var values: [Value] = []
         var isGood = true
         var count = 0
-        while token.kind == .word || token.kind == .string {
+        while token.kind == .word || token.kind == .string, !isAtStatement {
             if count > 0, endsAtItems, token.kind == .word, itemWords.contains(text(token)) { break }
             count += 1
             let before = token.start
@@ -191,7 +194,9 @@ extension Parser {
         }
         let except = Located(value: text(token), span: span(of: token))
         guard except.value == "except" else {
-            sink.error(except.span, "'except' or the end of the line belongs here")
+            sink.error(
+                except.span, "'except' or the end of the line belongs here",
+                hint: Suggestion.hint(except.value, among: ["except"]))
             return nil
         }
         advance()
@@ -351,7 +356,13 @@ extension Parser {
         guard let all = takeNumber("a number of sessions", 1...100_000) else { return nil }
         settings.sessions = all
         settings.sessionsPerSource = min(settings.sessionsPerSource, all)
-        guard token.kind == .word, text(token) == "per-source" else { return String(all) }
+        guard token.kind == .word, !itemWords.contains(text(token)) else { return String(all) }
+        guard isAt("per-source") else {
+            sink.error(
+                span(of: token), "'per-source' or the end of the item belongs here",
+                hint: Suggestion.hint(text(token), among: ["per-source"]))
+            return nil
+        }
         advance()
         guard let one = takeNumber("a number of sessions", 1...100_000) else { return nil }
         settings.sessionsPerSource = one
@@ -587,7 +598,9 @@ extension Parser {
                 return true
             }
             guard let list else {
-                parser.sink.error(word.span, "'allow' or 'deny' comes before names of system calls")
+                parser.sink.error(
+                    word.span, "'allow' or 'deny' comes before names of system calls",
+                    hint: Suggestion.hint(word.value, among: ["allow", "deny"]))
                 return nil
             }
             guard parser.check(systemCall: word, isAllowed: list == 0) else { return nil }

@@ -44,16 +44,21 @@ extension Parser {
         let line = lexer.line
         guard let name = takeRuleName(effect) else { return nil }
         var rule = RuleSyntax(effect: effect, name: name, line: line, services: .any, selfTrust: false)
-        let isServiceKnown = parseScope(&rule)
+        // What a rule lacks is only said where all that it says was understood.
+        var isUnderstood = parseScope(&rule)
         var seen = ClausePlaces()
-        while token.kind == .word {
+        while token.kind == .word, !isAtStatement {
             let word = text(token)
             let place = span(of: token)
             advance()
-            guard let clause = ClauseWord(word) else {
+            let meant = ClauseWord(word) == nil ? Suggestion.nearest(to: word, among: ClauseWord.words) : word
+            if meant != word {
                 sink.error(
-                    place, "'\(word)' is no clause of a rule",
-                    hint: Suggestion.hint(word, among: ClauseWord.words))
+                    place, "'\(word)' is no clause of a rule", hint: meant.map { "did you mean \($0)?" })
+                isUnderstood = false
+            }
+            // A misspelt clause is read as the one that was meant, so that what follows is looked at too.
+            guard let clause = meant.flatMap({ ClauseWord($0) }) else {
                 skipStatement()
                 break
             }
@@ -64,13 +69,13 @@ extension Parser {
             seen.append(clause, place)
             parseClause(clause, place, &rule)
         }
-        if token.kind != .newline, token.kind != .end {
+        if token.kind != .newline, token.kind != .end, !isAtStatement {
             sink.error(
                 span(of: token), "a clause such as from, as or run belongs here",
                 hint: token.kind == .comma ? "clauses are separated by blanks alone" : nil)
             skipStatement()
         }
-        if isServiceKnown { check(rule, seen) }
+        if isUnderstood { check(rule, seen) }
         return (.rule(rule), rule.layout)
     }
 

@@ -15,6 +15,8 @@ struct Parser {
     let file: Int
     /// The token that is looked at.
     var token = Token(kind: .newline, start: 0, end: 0)
+    /// Whether it is the first of its line.
+    private var isFirstOfLine = true
     /// Where the last consumed token ended.
     var previousEnd = 0
     /// The item words of the block that is being read, at which a list of bare words ends.
@@ -45,7 +47,7 @@ struct Parser {
         while token.kind == .newline { advance() }
         while token.kind != .end {
             let statement = parseStatement()
-            if token.kind != .newline, token.kind != .end {
+            if token.kind != .newline, token.kind != .end, !isAtStatement {
                 sink.error(span(of: token), "the line should end here")
                 skipStatement()
             }
@@ -120,7 +122,8 @@ struct Parser {
     // MARK: Tokens
 
     mutating func advance() {
-        previousEnd = token.kind == .newline ? previousEnd : token.end
+        isFirstOfLine = token.kind == .newline
+        if !isFirstOfLine { previousEnd = token.end }
         token = lexer.next()
     }
 
@@ -148,10 +151,26 @@ struct Parser {
         token.kind == .word && token.end - token.start == word.utf8CodeUnitCount && text(token) == word.description
     }
 
+    /// Whether the line that starts here can only be a statement: then braces that are open were forgotten.
+    ///
+    /// Nothing is taken for a statement that could be an item: `permit` and `service` are names of accounts too, but
+    /// `permit NAME:`, `service NAME {` and `networks NAME =` are nothing that a list holds.
+    var isAtStatement: Bool {
+        guard isFirstOfLine, token.kind == .word else { return false }
+        let word = text(token)
+        guard Self.statementWords.contains(word) else { return false }
+        let isBlank = { (byte: UInt8) in byte == UInt8(ascii: " ") || byte == UInt8(ascii: "\t") }
+        let rest = bytes[token.end...].drop(while: isBlank)
+        let second = rest.prefix { Lexer.isWord($0) }
+        if word == "permit" || word == "forbid" { return second.last == UInt8(ascii: ":") }
+        let mark = rest.dropFirst(second.count).drop(while: isBlank).first
+        return mark == UInt8(ascii: "{") || (mark == UInt8(ascii: "=") && !second.isEmpty)
+    }
+
     /// Goes to the end of the statement: the end of the line outside braces.
     mutating func skipStatement() {
         var depth = 0
-        while token.kind != .end {
+        while token.kind != .end, depth == 0 || !isAtStatement {
             switch token.kind {
             case .open: depth += 1
             case .close: depth = max(depth - 1, 0)
@@ -257,6 +276,7 @@ struct Parser {
             return items
         }
         let open = span(of: token)
+        let errors = sink.errorCount
         advance()
         while true {
             switch token.kind {
@@ -265,7 +285,11 @@ struct Parser {
                 continue
             case .close:
                 advance()
-                if items.isEmpty, !hasError(in: open) { sink.error(open, "the braces hold nothing") }
+                // What could not be read is no item, and reported.
+                if items.isEmpty, sink.errorCount == errors { sink.error(open, "the braces hold nothing") }
+                return items
+            case .word where isAtStatement:
+                sink.error(open, "these braces are not closed")
                 return items
             case .end:
                 sink.error(open, "these braces are not closed")
@@ -276,12 +300,6 @@ struct Parser {
                 if token.start == before { advance() }
             }
         }
-    }
-
-    /// Whether an error stands behind a place: then an empty list needs no error of its own.
-    private func hasError(in open: Span) -> Bool {
-        guard let last = sink.errors.last else { return false }
-        return last.file == sink.name(of: open) && last.line >= sink.line(of: open)
     }
 
     // MARK: Items of sets and clauses
@@ -315,7 +333,8 @@ struct Parser {
             let looksNumeric = word.allSatisfy { Self.isDigit($0) || "./:abcdefABCDEF".utf8.contains($0) }
             sink.error(
                 place,
-                looksNumeric ? "'\(text)' is no address" : "'\(text)' is no address; names of hosts are never matched")
+                looksNumeric ? "'\(text)' is no address" : "'\(text)' is no address; names of hosts are never matched",
+                hint: Suggestion.hint(text, among: ["any"]))
             return nil
         }
         guard slash < word.endIndex else { return AddressBlock(address) }

@@ -98,9 +98,11 @@ struct Resolver {
         resolveSets()
         resolveSandboxes()
         resolveRules()
+        // What seems of no use beside an error may be what the error hides.
+        guard sink.errorCount == 0 else { return policy }
         warnOfUnusedSets()
         warnOfFamilies()
-        if analyses, sink.errorCount == 0 { analyse(limit: limit) }
+        if analyses { analyse(limit: limit) }
         return policy
     }
 
