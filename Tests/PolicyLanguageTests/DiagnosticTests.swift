@@ -187,6 +187,7 @@ import Testing
         ("permit b: rexec form 10.0.0.1 as c run any\n", ["1:17 no clause"]),
         ("permit b: rexec from any as c rnu any\n", ["1:31 no clause"]),
         ("permit b: rexec xyzzy from any\n", ["1:17 no clause"]),
+        ("permit b: rexec from any form any\n", ["1:26 no clause"]),
         ("forbid b: any run \"/usr/bin/id\n", ["1:19 does not end on its line"]),
         ("forbid b: any run { \"/usr/bin/id\n }\n", ["1:21 does not end on its line"]),
         ("forbid b: any as { -x }\n", ["1:20 no user name"]),

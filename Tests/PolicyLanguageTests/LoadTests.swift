@@ -214,6 +214,14 @@ struct TextFiles: PolicyFiles {
         #expect(chain(9).policy == nil)
     }
 
+    @Test func aFileThatIsIncludedTwiceIsOneError() {
+        var files = TextFiles(texts: [("a.policy", "forbid a: any\nforbid b: any"), ("b.policy", "forbid c: any")])
+        let twice = load(
+            SourceFile(name: "t", text: "include \"a.policy\"\n\ninclude \"*.policy\""), files: &files)
+        #expect(
+            twice.diagnostics.map(\.headline) == ["t:3:1: error: a.policy is included twice; the first time is at t:1"])
+    }
+
     @Test func aLiteralNameThatDoesNotExistIsAnErrorAndAGlobThatMatchesNothingAWarning() {
         var none = NoPolicyFiles()
         let literal = PolicyText.load(SourceFile(name: "t", text: "include \"x\""), files: &none)

@@ -9,10 +9,10 @@ struct Formatter {
     /// The longest line that is not broken.
     static let width = 110
 
-    /// What has been written and not yet been taken.
+    /// What has been written and not yet been given on.
     private var out: [UInt8] = []
-    /// Whether something has been taken; it ended in a line that was not empty.
-    private var hasTaken = false
+    /// Whether something has been given on; it ended in a line that was not empty.
+    private var hasGiven = false
     private var comments: ArraySlice<Comment>
     private let bytes: [UInt8]
     private var lastKind: Statement.Kind?
@@ -38,14 +38,12 @@ struct Formatter {
         return String(decoding: formatter.out, as: UTF8.self)
     }
 
-    /// How many bytes wait to be taken.
-    var count: Int { out.count }
-
-    /// Takes what has been written so far; what is written on is the same as if nothing had been taken.
-    mutating func take() -> [UInt8] {
-        defer { out.removeAll(keepingCapacity: true) }
-        hasTaken = hasTaken || !out.isEmpty
-        return out
+    /// Gives on what has been written, if it is so many bytes; what is written next is the same as if it had not been.
+    mutating func give(to taker: inout some CanonicalTextTaker, atLeast count: Int) {
+        guard out.count >= count else { return }
+        taker.take(out)
+        hasGiven = true
+        out.removeAll(keepingCapacity: true)
     }
 
     /// Writes a statement.
@@ -160,7 +158,7 @@ struct Formatter {
     }
 
     private mutating func blankLine() {
-        guard hasTaken || !out.isEmpty else { return }
+        guard hasGiven || !out.isEmpty else { return }
         let newline = UInt8(ascii: "\n")
         if !out.suffix(2).elementsEqual([newline, newline]) { out.append(newline) }
     }

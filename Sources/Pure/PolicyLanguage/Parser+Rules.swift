@@ -5,10 +5,21 @@ import Core
 import Policy
 
 /// The word that starts a clause.
-enum ClauseWord: Sendable, Hashable {
+enum ClauseWord: Sendable, Hashable, CaseIterable {
     case from, by, `as`, run, during, sandbox, selfTrust
 
-    static let words = ["from", "by", "as", "run", "during", "sandbox", "self-trust"]
+    /// The word.
+    var word: String {
+        switch self {
+        case .from: "from"
+        case .by: "by"
+        case .as: "as"
+        case .run: "run"
+        case .during: "during"
+        case .sandbox: "sandbox"
+        case .selfTrust: "self-trust"
+        }
+    }
 
     init?(_ text: String) {
         switch text {
@@ -51,18 +62,14 @@ extension Parser {
             let word = text(token)
             let place = span(of: token)
             advance()
-            let meant = ClauseWord(word) == nil ? Suggestion.nearest(to: word, among: ClauseWord.words) : word
-            if meant != word {
-                sink.error(
-                    place, "'\(word)' is no clause of a rule", hint: meant.map { "did you mean \($0)?" })
+            guard let clause = ClauseWord(word) ?? misspelt(word, place) else {
                 isUnderstood = false
-            }
-            // A misspelt clause is read as the one that was meant, so that what follows is looked at too.
-            guard let clause = meant.flatMap({ ClauseWord($0) }) else {
                 skipStatement()
                 break
             }
-            if let first = seen[clause] {
+            if clause.word != word {
+                isUnderstood = false
+            } else if let first = seen[clause] {
                 sink.error(
                     place, "'\(word)' stands twice in this rule; the first is in line \(sink.line(of: first))")
             }
@@ -77,6 +84,13 @@ extension Parser {
         }
         if isUnderstood { check(rule, seen) }
         return (.rule(rule), rule.layout)
+    }
+
+    /// Reports a word that is no clause; gives the one that was meant, so that what follows is looked at too.
+    private func misspelt(_ word: String, _ place: Span) -> ClauseWord? {
+        let meant = Suggestion.nearest(to: word, among: ClauseWord.allCases.map(\.word))
+        sink.error(place, "'\(word)' is no clause of a rule", hint: meant.map { "did you mean \($0)?" })
+        return meant.flatMap { ClauseWord($0) }
     }
 
     private mutating func takeRuleName(_ effect: Effect) -> Located<String>? {

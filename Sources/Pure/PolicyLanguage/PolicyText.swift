@@ -105,7 +105,7 @@ public enum PolicyText {
         var reader = Reader(
             files: files, canonicalText: canonicalText, resolver: Resolver(directories: directories, sink: sink))
         reader.read(root, ancestors: [], includedAt: nil)
-        reader.flush()
+        reader.finish()
         files = reader.files
         canonicalText = reader.canonicalText
         let policy = reader.resolver.resolve(analyses: analyses, limit: analysisLimit)
@@ -165,6 +165,8 @@ struct Reader<Files: PolicyFiles, Taker: CanonicalTextTaker> {
     private let sink: DiagnosticSink
     private var formatter = Formatter()
     private var total = 0
+    /// Where each file was included, by its identity.
+    private var included: [String: Span] = [:]
 
     /// The canonical text is given on in pieces of this size, and what the last statement brings.
     private static var pieceSize: Int { 65_536 }
@@ -192,14 +194,14 @@ struct Reader<Files: PolicyFiles, Taker: CanonicalTextTaker> {
             }
             // The text of all files together says its version once.
             if statement.kind != .version || includedAt == nil { formatter.write(statement) }
-            if formatter.count >= Self.pieceSize { flush() }
+            formatter.give(to: &canonicalText, atLeast: Self.pieceSize)
             resolver.take(statement)
         }
     }
 
-    /// Gives on what of the canonical text has been written.
-    mutating func flush() {
-        if formatter.count > 0 { canonicalText.take(formatter.take()) }
+    /// Gives on the end of the canonical text.
+    mutating func finish() {
+        formatter.give(to: &canonicalText, atLeast: 1)
     }
 
     private mutating func include(_ pattern: String, _ span: Span, handle: Int, ancestors: [String]) {
@@ -219,6 +221,12 @@ struct Reader<Files: PolicyFiles, Taker: CanonicalTextTaker> {
         for file in found.files {
             guard !ancestors.contains(file.identity) else {
                 sink.error(span, "\(file.name) is included from within itself")
+                continue
+            }
+            // Everything that a file can say stands once, so one error says it for all.
+            if let first = included.updateValue(span, forKey: file.identity) {
+                let place = FilePlace(file: sink.name(of: first), line: sink.line(of: first))
+                sink.error(span, "\(file.name) is included twice; the first time is at \(place)")
                 continue
             }
             read(file, ancestors: ancestors, includedAt: span)

@@ -136,19 +136,19 @@ extension Resolver {
         let index = Int(reference.rule)
         switch reference.clause {
         case .from:
-            guard let set = networks.use(reference.name) else { return unknownSet(reference, networks) }
-            if let set = set.resolved { policy.rules[index].sources?.sets.append(set) }
+            guard let known = networks.use(reference.name) else { return unknownSet(reference, networks) }
+            if let set = known { policy.rules[index].sources?.sets.append(set) }
         case .by:
-            guard let set = users.use(reference.name) else { return unknownSet(reference, users) }
-            guard let set = set.resolved else { return }
+            guard let known = users.use(reference.name) else { return unknownSet(reference, users) }
+            guard let set = known else { return }
             if let group = set.items.groups.first {
                 sink.error(
                     reference.span, "@\(set.name) holds %\(group), and a group says nothing of a remote user")
             }
             policy.rules[index].remoteUsers?.sets.append(set)
         case .as:
-            guard let set = users.use(reference.name) else { return unknownSet(reference, users) }
-            guard let set = set.resolved else { return }
+            guard let known = users.use(reference.name) else { return unknownSet(reference, users) }
+            guard let set = known else { return }
             switch policy.rules[index].effect {
             case .forbid:
                 if let group = set.items.groups.first { warnOfGroup(group, reference.span) }
@@ -160,11 +160,11 @@ extension Resolver {
             }
             policy.rules[index].targets?.sets.append(set)
         case .run:
-            guard let set = commands.use(reference.name) else { return unknownSet(reference, commands) }
-            if let set = set.resolved { policy.rules[index].commands?.sets.append(set) }
+            guard let known = commands.use(reference.name) else { return unknownSet(reference, commands) }
+            if let set = known { policy.rules[index].commands?.sets.append(set) }
         case .during:
-            guard let set = hours.use(reference.name) else { return unknownSet(reference, hours) }
-            if let set = set.resolved { policy.rules[index].hours?.sets.append(set) }
+            guard let known = hours.use(reference.name) else { return unknownSet(reference, hours) }
+            if let set = known { policy.rules[index].hours?.sets.append(set) }
         case .sandbox, .selfTrust:
             break
         }

@@ -137,14 +137,14 @@ struct SetTable<Item: SetItem, Items: Sendable & Hashable>: Sendable {
 
     /// The name that is most like another.
     func nearest(to name: String) -> String? {
-        Suggestion.nearest(to: name, among: indexes.keys.sorted())
+        Suggestion.nearest(to: name, among: entries.lazy.map(\.syntax.name.value))
     }
 
-    /// Notes that a rule uses a set; nil where there is none.
-    mutating func use(_ name: String) -> Entry? {
+    /// Notes that a rule uses a set; nil where there is none, an inner nil where what it holds is not known.
+    mutating func use(_ name: String) -> NamedSet<Items>?? {
         guard let index = indexes[name] else { return nil }
         entries[index].isUsed = true
-        return entries[index]
+        return .some(entries[index].resolved)
     }
 
     /// Says what a set holds.
