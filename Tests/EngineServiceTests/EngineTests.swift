@@ -260,7 +260,7 @@ private final class Stage {
     private static func engine(_ monitor: Channel, _ loader: Channel) throws -> String {
         let log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         let load = PolicyLoad(
-            digest: { _ in Array(repeating: 0xAB, count: Revision.size) }, compile: { _ in [6, 0, 0, 0, 0, 0, 0, 0] },
+            compile: { _ in [6, 0, 0, 0, 0, 0, 0, 0] },
             directories: GuardedDirectories(state: "/var/lib/portcullis", runtime: "/run/portcullis"))
         guard var engine = try EngineProgram.start(monitor, loader: loader, load, log) else { return "not loaded" }
         return "\(try engine.run())"

@@ -10,26 +10,6 @@ import Testing
 
 /// The monitor's small parts, without processes.
 @Suite struct MonitorPartsTests {
-    @Test(arguments: [
-        ("*.policy", "site.policy", true), ("*.policy", ".policy", true), ("*.policy", "site.policy~", false),
-        ("?.policy", "a.policy", true), ("?.policy", "ab.policy", false), ("a*b*c", "axxbyyc", true),
-        ("a*b*c", "axxbyy", false), ("*", "", true), ("", "", true), ("", "a", false), ("**", "abc", true),
-        ("*a*", "bcb", false), ("a*", "a", true), ("*ab", "aab", true), ("[a]", "a", false), ("[a]", "[a]", true),
-    ])
-    func anIncludeNamesWhatItsPatternSays(pattern: String, name: String, matches: Bool) {
-        #expect(FileNamePattern.matches(Array(pattern.utf8), Array(name.utf8)) == matches)
-    }
-
-    @Test func aPatternOfManyStarsTakesNoTime() {
-        let pattern = Array(repeating: UInt8(ascii: "*"), count: 60) + Array("x".utf8)
-        #expect(!FileNamePattern.matches(pattern, Array(repeating: UInt8(ascii: "a"), count: 255)))
-    }
-
-    @Test func aNameWithoutWildcardsStandsForItselfThereOrNot() {
-        #expect(FileNamePattern.expand(["nowhere", "x.policy"], below: "/etc") == ["/etc/nowhere/x.policy"])
-        #expect(FileNamePattern.expand(["x.policy"], below: "/") == ["/x.policy"])
-    }
-
     @Test func optionsAreReadInBothForms() {
         var wanted = Options()
         wanted.policy = "p"

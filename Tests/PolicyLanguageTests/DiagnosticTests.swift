@@ -155,6 +155,10 @@ import Testing
         ("sandbox s extends unconfined { read /usr }", ["1:32 extends 'unconfined'"]),
     ])
     func anErrorHasItsPlace(_ text: String, _ expected: [String]) {
+        expectErrors(text, expected)
+    }
+
+    private func expectErrors(_ text: String, _ expected: [String]) {
         let loaded = load(text)
         let errors = loaded.diagnostics.filter { $0.severity == .error }
         #expect(errors.count == expected.count, "\(errors.map(\.text).joined())")
@@ -165,6 +169,74 @@ import Testing
         }
         #expect((loaded.policy == nil) == !expected.isEmpty)
         #expect(loaded.errorCount == expected.count)
+    }
+
+    /// One mistake, and what is right after it: as many errors as mistakes, and what follows is read.
+    @Test(arguments: [
+        ("networks n = { 10.0.0.1\n", ["1:14 not closed"]),
+        ("users u = {\n alice, bob\n", ["1:11 not closed"]),
+        ("commands c = {\n \"/usr/bin/id\",\n", ["1:14 not closed"]),
+        ("hours h = {\n mon 08:00-09:00\n", ["1:11 not closed"]),
+        ("service rexec {\n enable\n", ["1:15 not closed"]),
+        ("sandbox s {\n read /usr,\n", ["1:11 not closed"]),
+        ("sandbox s {\n read usr\n", ["1:11 not closed", "2:7 absolute"]),
+        ("forbid b: any from { 10.0.0.1\n", ["1:20 not closed"]),
+        ("servce rexec {\n enable\n", ["1:1 no statement"]),
+        ("networks n { 10.0.0.1\n", ["1:12 '=' is missing"]),
+        ("forbid b: any form 10.0.0.1/8\n", ["1:15 no clause", "1:20 host bits"]),
+        ("permit b: rexec form 10.0.0.1 as c run any\n", ["1:17 no clause"]),
+        ("permit b: rexec from any as c rnu any\n", ["1:31 no clause"]),
+        ("permit b: rexec xyzzy from any\n", ["1:17 no clause"]),
+        ("permit b: rexec from any form any\n", ["1:26 no clause"]),
+        ("forbid b: any run \"/usr/bin/id\n", ["1:19 does not end on its line"]),
+        ("forbid b: any run { \"/usr/bin/id\n }\n", ["1:21 does not end on its line"]),
+        ("forbid b: any as { -x }\n", ["1:20 no user name"]),
+        ("}\n", ["1:1 starts with a word"]),
+        ("service rexec { sessions 10 per-sorce 5\n listn x\n}\n", ["1:29 'per-source'", "2:2 no item"]),
+    ])
+    func aMistakeHidesNothingBehindItAndCausesNoOther(_ text: String, _ expected: [String]) {
+        let after = "permit after: rexec from 10.0.0.1/8 as c run any\nnetworks last = { 10.0.0.1/9 }\n"
+        let line = text.utf8.count { $0 == UInt8(ascii: "\n") } + 1
+        expectErrors(text + after, expected + ["\(line):26 host bits", "\(line + 1):19 host bits"])
+    }
+
+    @Test func wordsOfStatementsAreNamesOfAccountsToo() {
+        let names = "permit, forbid\n service audit\n policy\n networks users commands hours\n sandbox"
+        let loaded = load("users u = {\n \(names)\n}\nforbid a: any as @u")
+        #expect(loaded.errorCount == 0, "\(loaded.diagnostics.map(\.text).joined())")
+    }
+
+    @Test func tenDifferentErrorsAreTenDiagnosticsEachWithItsPlaceAndCaret() {
+        let text = """
+            policy 1
+            securetcpip of
+            service rexec {
+                enabel
+                listen 127.0.0.1:512
+                sessions 200 per-source lots
+            }
+            networks plant = { 10.20.0.1/16, 192.0.2.7 }
+            hours nights = { mon-fry 22:00-04:00 }
+            sandbox own extends standart { umask 789 }
+            permit dump: rexec from @plnt as backup run "/usr/sbin/dump <pth /home>"
+            permit dump: rexec from any as backup run "/usr/bin/id; id"
+            forbid all: rexec from any by mallory
+            """
+        let expected = [
+            "2:13 ^~ did you mean off?", "4:5 ^~~~~~ did you mean enable?", "6:29 ^~~~",
+            "8:20 ^~~~~~~~~~~~ did you mean 10.20.0.0/16?", "9:18 ^~~~~~~ did you mean fri?",
+            "10:21 ^~~~~~~~ did you mean standard?", "10:38 ^~~", "11:25 ^~~~~ did you mean @plant?",
+            "11:61 ^~~~~~~~~~~ did you mean path?", "12:8 ^~~~", "12:55 ^", "13:28 ^~",
+        ]
+        let diagnostics = load(text).diagnostics
+        let lines = text.split(separator: "\n").map { String($0) }
+        let shown = diagnostics.map { diagnostic in
+            let caret = diagnostic.excerpt.split(separator: "\n")[1]
+            #expect(caret.prefix { $0 == " " }.count == diagnostic.column - 1)
+            #expect(diagnostic.sourceLine == lines[diagnostic.line - 1])
+            return "\(diagnostic.line):\(diagnostic.column) " + caret.drop { $0 == " " }
+        }
+        #expect(shown == expected, "\(diagnostics.map(\.text).joined())")
     }
 
     @Test func theLineAndACaretStandBelowWithWhatWasMeant() throws {
@@ -186,6 +258,21 @@ import Testing
         ("permit a: rexec from any as b run any sandbox standart", "standard"),
         ("sandbox s { syscalls allow @sytem-service }", "@system-service"),
         ("hours h = { teu 08:00-09:00 }", "tue"), ("audit { kernel requier }", "require"),
+        ("securetcpip on exept rsh", "except"), ("service rexec { sessions 9 per-sorce 3 }", "per-source"),
+        ("sandbox s { syscalls alow read }", "allow"), ("sandbox s extend strict { }", "extends"),
+        ("sandbox s { reed /usr }", "read"), ("sandbox s { network of }", "off"),
+        ("sandbox s { limit cpus 1s }", "cpu"),
+        ("sandbox s { require landlok 4 }", "landlock"), ("sandbox s { on-violation kil }", "kill"),
+        ("sandbox s { syscalls allow opnat }", "openat"), ("sandbox s extends stict { }", "strict"),
+        ("service rhs { enable }", "rsh"), ("service rsh { trust rhost }", "rhosts"),
+        ("service rsh { names refused }", "refuse"), ("service rsh { source-port reservd }", "reserved"),
+        ("service rsh { account pan \"x\" }", "pam"), ("service rexec { stderr-channel onn }", "on"),
+        ("refusal { dely 1s }", "delay"), ("audit { durabilty sync }", "durability"), ("polcy 1", "policy"),
+        ("network n = { 10.0.0.1 }", "networks"), ("permit a: rexec from anny as b run any", "any"),
+        ("permit a: rexec from any as b run shel", "shell"), ("permit a: rexec from any as b rum any", "run"),
+        ("forbid a: any self-trst", "self-trust"), ("permit a: rexec from any as b run \"/x <wrd>\"", "word"),
+        ("users ops = { a }\nusers all = { @op }", "@ops"),
+        ("hours nights = { mon 01:00-02:00 }\nforbid a: any during @night", "@nights"),
     ])
     func misspeltWordsGetASuggestion(_ text: String, _ meant: String) {
         let hints = load(text).diagnostics.compactMap(\.hint)

@@ -61,9 +61,38 @@ let wholeLanguage = #"""
     forbid no-root:      any as root
     """#
 
+/// What came of a load, with the canonical text.
+@dynamicMemberLookup
+struct Loaded: Sendable {
+    var loaded: LoadedPolicy
+    var canonicalText: String
+
+    subscript<Value>(dynamicMember member: KeyPath<LoadedPolicy, Value>) -> Value { loaded[keyPath: member] }
+}
+
+/// Keeps the canonical text.
+struct TextTaker: CanonicalTextTaker {
+    var bytes: [UInt8] = []
+    var text: String { String(decoding: bytes, as: UTF8.self) }
+
+    mutating func take(_ piece: [UInt8]) { bytes += piece }
+}
+
 /// What a policy text loads as, and what it is told.
-func load(_ text: String, directories: GuardedDirectories = GuardedDirectories()) -> LoadedPolicy {
-    PolicyText.load(SourceFile(name: "t", text: text), directories: directories)
+func load(_ text: String, directories: GuardedDirectories = GuardedDirectories()) -> Loaded {
+    var none = NoPolicyFiles()
+    return load(SourceFile(name: "t", text: text), files: &none, directories: directories)
+}
+
+/// What a policy of files loads as.
+func load(
+    _ root: SourceFile, files: inout some PolicyFiles, directories: GuardedDirectories = GuardedDirectories(),
+    analyses: Bool = true
+) -> Loaded {
+    var taker = TextTaker()
+    let loaded = PolicyText.load(
+        root, files: &files, canonicalText: &taker, directories: directories, analyses: analyses)
+    return Loaded(loaded: loaded, canonicalText: taker.text)
 }
 
 /// Files by name, each naming the next.
@@ -160,7 +189,7 @@ struct TextFiles: PolicyFiles {
             ("d.conf", "forbid d: any"),
         ])
         let root = SourceFile(name: "root", text: "forbid a: any\ninclude \"*.policy\"\nforbid e: any")
-        let loaded = PolicyText.load(root, files: &files)
+        let loaded = load(root, files: &files)
         #expect(loaded.policy?.rules.map(\.name) == ["a", "b", "d", "c", "e"])
         #expect(
             loaded.policy?.rules.map(\.place.description) == [
@@ -183,6 +212,14 @@ struct TextFiles: PolicyFiles {
         }
         #expect(chain(8).policy?.rules.count == 1)
         #expect(chain(9).policy == nil)
+    }
+
+    @Test func aFileThatIsIncludedTwiceIsOneError() {
+        var files = TextFiles(texts: [("a.policy", "forbid a: any\nforbid b: any"), ("b.policy", "forbid c: any")])
+        let twice = load(
+            SourceFile(name: "t", text: "include \"a.policy\"\n\ninclude \"*.policy\""), files: &files)
+        #expect(
+            twice.diagnostics.map(\.headline) == ["t:3:1: error: a.policy is included twice; the first time is at t:1"])
     }
 
     @Test func aLiteralNameThatDoesNotExistIsAnErrorAndAGlobThatMatchesNothingAWarning() {

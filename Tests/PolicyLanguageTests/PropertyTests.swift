@@ -268,22 +268,44 @@ struct Generator {
 
     @Test func damagedPoliciesAreReadToTheirEnd() {
         var random = SeededGenerator(seed: 2_000)
-        for _ in 0..<600 { read(damaged(&random)) }
+        for _ in 0..<300 { read(damaged(Array(wholeLanguage.utf8), &random)) }
+        for seed in 3_000..<3_300 as Range<UInt64> {
+            var generated = GeneratedPolicy(seed: seed)
+            read(damaged(Array(generated.dressed().utf8), &random))
+        }
     }
 
-    private func damaged(_ random: inout SeededGenerator) -> [UInt8] {
-        var bytes = Array(wholeLanguage.utf8)
+    private func damaged(_ text: [UInt8], _ random: inout SeededGenerator) -> [UInt8] {
+        var bytes = text
         for _ in 0...Int.random(in: 0...6, using: &random) {
             guard !bytes.isEmpty else { break }
             let place = Int.random(in: bytes.indices, using: &random)
-            switch Int.random(in: 0..<5, using: &random) {
+            switch Int.random(in: 0..<9, using: &random) {
             case 0: bytes[place] = UInt8.random(in: .min ... .max, using: &random)
-            case 1: bytes.remove(at: place)
-            case 2: bytes.removeSubrange(place...)
-            case 3:
+            case 1: bytes[place] ^= 1 << UInt8.random(in: 0..<8, using: &random)
+            case 2: bytes.remove(at: place)
+            case 3: bytes.removeSubrange(place...)
+            case 4:
                 bytes.insert(
                     contentsOf: bytes[place...].prefix(40), at: Int.random(in: 0...bytes.count, using: &random))
-            default: bytes.insert(Array("{}\"\\#,@<*\n".utf8).randomElement(using: &random) ?? 0, at: place)
+            case 5:
+                // Words in another order.
+                let words = bytes.split(separator: UInt8(ascii: " "), omittingEmptySubsequences: false)
+                bytes = Array(words.shuffled(using: &random).joined(separator: [UInt8(ascii: " ")]))
+            case 6:
+                // Lines in another order, some twice and some not at all.
+                let lines = bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+                let others = lines.indices.compactMap { _ in lines.randomElement(using: &random) }
+                bytes = Array(others.joined(separator: [UInt8(ascii: "\n")]))
+            case 7:
+                // A number that fits nowhere.
+                guard let digit = bytes.firstIndex(where: { (48...57).contains($0) }) else { break }
+                let run = bytes[digit...].prefix { (48...57).contains($0) }
+                let numbers = ["0", "00", "99999999999999999999", "-1", "4294967296", "9223372036854775808"]
+                bytes.replaceSubrange(run.indices, with: Array((numbers.randomElement(using: &random) ?? "").utf8))
+                // The next time another is the first.
+                bytes.append(contentsOf: bytes[..<min(digit, 200)])
+            default: bytes.insert(Array("{}\"\\#,@<*\n\r\0".utf8).randomElement(using: &random) ?? 0, at: place)
             }
         }
         return bytes
@@ -292,7 +314,8 @@ struct Generator {
     /// Reads bytes as a policy, as a file to format, and as tests; what is formatted reads the same.
     private func read(_ bytes: [UInt8]) {
         let file = SourceFile(name: "t", bytes: bytes)
-        let loaded = PolicyText.load(file)
+        var none = NoPolicyFiles()
+        let loaded = load(file, files: &none)
         #expect((loaded.policy == nil) == (loaded.errorCount > 0))
         for diagnostic in loaded.diagnostics { #expect(!diagnostic.text.isEmpty) }
         if let text = PolicyText.format(file).text {
@@ -306,7 +329,13 @@ struct Generator {
 
     @Test func deepAndWideInputIsReadWithoutRecursion() {
         let deep = String(repeating: "{ ", count: 200_000)
-        #expect(load("networks n = " + deep).policy == nil)
+        for head in ["", "networks n = ", "service rexec ", "sandbox s ", "forbid a: any from ", "refusal "] {
+            #expect(load(head + deep).policy == nil)
+            #expect(load(head + deep + String(repeating: "}", count: 200_000)).policy == nil)
+        }
+        for part in ["\"", "\\", "<", "'", "@", "\\\n", "#", ",", "= ", "permit a: "] {
+            _ = load("permit a: rexec from any as b run " + String(repeating: part, count: 50_000))
+        }
         let chain = (0..<3_000).map { "networks n\($0) = { \($0 == 2_999 ? "10.0.0.1" : "@n\($0 + 1)") }" }
         #expect(load(chain.joined(separator: "\n")).policy != nil)
         let extends = (0..<1_000).map { "sandbox s\($0) extends \($0 == 999 ? "strict" : "s\($0 + 1)") { }" }

@@ -30,9 +30,9 @@ struct FormatVerb: ParsableCommand {
     func run() throws {
         try reporting {
             if canonical {
-                let local = try LocalPolicy(file)
+                let local = try LocalPolicy(file, keepingText: true)
                 guard try local.report(quietly: true) else { throw ExitCode(1) }
-                try Self.write(local.loaded.canonicalText)
+                try Self.write(local.canonicalText)
                 return
             }
             let source: SourceFile
@@ -48,8 +48,8 @@ struct FormatVerb: ParsableCommand {
                 try StandardStreams.error.writeAll(Array(told.utf8))
                 throw ExitCode(1)
             }
-            guard check else { return try Self.write(text) }
             let wanted = Array(text.utf8)
+            guard check else { return try Self.write(wanted) }
             guard wanted != source.bytes else { return }
             let line = zip(Self.lines(wanted), Self.lines(source.bytes)).enumerated().first { $1.0 != $1.1 }?.offset
             let fallback = min(Self.lines(wanted).count, Self.lines(source.bytes).count)
@@ -62,9 +62,9 @@ struct FormatVerb: ParsableCommand {
         bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
     }
 
-    private static func write(_ text: String) throws {
+    private static func write(_ text: [UInt8]) throws {
         do throws(SystemError) {
-            try StandardStreams.output.writeAll(Array(text.utf8))
+            try StandardStreams.output.writeAll(text)
         } catch {
             throw ExitCode(1)
         }

@@ -8,9 +8,6 @@ import PolicyLanguage
 
 /// A policy's files on this host, opened as whoever runs `portcullis` may.
 struct LocalPolicyFiles: PolicyFiles {
-    /// The most names that one pattern gives.
-    private static let nameLimit = 4_096
-
     /// The directory of each file, by handle.
     private var directories: [String]
     /// The directory that includes stay below.
@@ -33,7 +30,15 @@ struct LocalPolicyFiles: PolicyFiles {
                 ])
         }
         var found = IncludedFiles()
-        for path in expand(parts, below: start) {
+        let paths = FileNamePattern.expand(parts, below: start) { path in
+            (try? Directory.names(path)) ?? []
+        } isDirectory: { path in
+            (try? File.status(path))?.kind == .directory
+        }
+        guard let paths else {
+            return IncludedFiles(refusals: [(name: pattern, text: "names more than \(FileNamePattern.limit) files")])
+        }
+        for path in paths {
             guard top == "/" || path.hasPrefix(top + "/") else {
                 found.refusals.append((name: path, text: "not below the policy's directory \(top)"))
                 continue
@@ -46,33 +51,6 @@ struct LocalPolicyFiles: PolicyFiles {
             }
         }
         return found
-    }
-
-    /// The paths that a pattern's components name, in byte order; a component without wildcards names itself.
-    private func expand(_ parts: [String], below start: String) -> [String] {
-        var paths = [start]
-        for (index, part) in parts.enumerated() {
-            var next: [String] = []
-            for path in paths {
-                let prefix = path == "/" ? "/" : path + "/"
-                guard FileNamePattern.isGlob(part) else {
-                    next.append(prefix + part)
-                    continue
-                }
-                for name in (try? Directory.names(path)) ?? [] {
-                    guard next.count < Self.nameLimit, FileNamePattern.matches(Array(part.utf8), name.bytes) else {
-                        continue
-                    }
-                    guard name.bytes.first != UInt8(ascii: ".") || part.hasPrefix("."), let text = name.text else {
-                        continue
-                    }
-                    if index < parts.count - 1, (try? File.status(prefix + text))?.kind != .directory { continue }
-                    next.append(prefix + text)
-                }
-            }
-            paths = next
-        }
-        return paths
     }
 
     static func directory(of path: String) -> String {
@@ -98,17 +76,34 @@ enum LocalFile {
     }
 }
 
+/// The canonical text and its digest, taken in while a policy is read.
+private struct CanonicalText: CanonicalTextTaker {
+    var hash = SHA256()
+    /// The text, where somebody wants it.
+    var bytes: [UInt8]?
+
+    mutating func take(_ piece: [UInt8]) {
+        hash.update(data: piece)
+        bytes? += piece
+    }
+}
+
 /// A policy as `check`, `explain` and `test` load it.
 struct LocalPolicy {
     /// What came of loading it.
     var loaded: LoadedPolicy
     /// SHA-256 of its canonical text.
     var revision: Revision
+    /// The canonical text; empty where it was not asked for.
+    var canonicalText: [UInt8]
 
     /// Loads a policy file.
     ///
+    /// - Parameter keepingText: whether the canonical text is wanted.
     /// - Throws: `Failure` where the file cannot be read.
-    init(_ path: String, directories: GuardedDirectories = GuardedDirectories()) throws {
+    init(
+        _ path: String, directories: GuardedDirectories = GuardedDirectories(), keepingText: Bool = false
+    ) throws {
         let absolute = File.absolute(path)
         let root: SourceFile
         do throws(SystemError) {
@@ -117,8 +112,10 @@ struct LocalPolicy {
             throw Failure(description: "cannot read the policy \(path): \(error.text)")
         }
         var files = LocalPolicyFiles(policy: absolute)
-        loaded = PolicyText.load(root, files: &files, directories: directories)
-        revision = Revision(bytes: Array(SHA256.hash(data: Array(loaded.canonicalText.utf8)))) ?? .none
+        var text = CanonicalText(bytes: keepingText ? [] : nil)
+        loaded = PolicyText.load(root, files: &files, canonicalText: &text, directories: directories)
+        revision = Revision(bytes: Array(text.hash.finalize())) ?? .none
+        canonicalText = text.bytes ?? []
     }
 
     /// The diagnostics on standard error, with the line that counts them.

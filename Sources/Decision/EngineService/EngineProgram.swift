@@ -2,7 +2,6 @@
 // Copyright the Portcullis authors
 
 import Core
-import Crypto
 import LineLog
 import Linux
 import Logging
@@ -73,9 +72,7 @@ public enum EngineProgram {
     private static func serve(
         _ monitor: Channel, loader: Channel, _ directories: GuardedDirectories, _ log: Logger
     ) throws -> Int32 {
-        let load = PolicyLoad(
-            digest: { Array(SHA256.hash(data: $0)) }, compile: { try SystemCallFilter.compile($0) },
-            directories: directories)
+        let load = PolicyLoad(compile: { try SystemCallFilter.compile($0) }, directories: directories)
         guard var engine = try start(monitor, loader: loader, load, log) else { return 1 }
         switch try engine.run() {
         case .monitorGone, .drained: return 0

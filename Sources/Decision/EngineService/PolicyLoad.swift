@@ -2,6 +2,7 @@
 // Copyright the Portcullis authors
 
 import Core
+import Crypto
 import Messages
 import Policy
 import PolicyLanguage
@@ -32,10 +33,24 @@ enum LoadOutcome: Sendable {
     case failed(diagnostics: String, errors: Int)
 }
 
+/// SHA-256 of the canonical text, taken in while the policy is read.
+struct RevisionDigest: CanonicalTextTaker {
+    private var hash = SHA256()
+
+    mutating func take(_ piece: [UInt8]) {
+        hash.update(data: piece)
+    }
+
+    /// The revision of what was taken in; nil where the digest is not of a revision's size.
+    var revision: Revision? { Revision(bytes: Array(hash.finalize())) }
+}
+
 /// Turns a policy's files into what the monitor freezes.
 struct PolicyLoad {
-    /// SHA-256.
-    var digest: @Sendable ([UInt8]) -> [UInt8]
+    /// With more rules than this they are not compared with each other: requests wait for the load, and `portcullis
+    /// check` compares any number.
+    private static let analysisLimit = 1_000
+
     /// Compiles a sandbox's system-call filter.
     var compile: (Sandbox) throws -> [UInt8]
     /// What no sandbox may open.
@@ -51,12 +66,14 @@ struct PolicyLoad {
         }
         var guarded = directories
         guarded.policy = guarded.policy ?? Self.directory(of: root.name)
-        let loaded = PolicyText.load(root, files: &files, directories: guarded)
+        var digest = RevisionDigest()
+        let loaded = PolicyText.load(
+            root, files: &files, canonicalText: &digest, directories: guarded, analysisLimit: Self.analysisLimit)
         if let failure = files.failure { return .failed(diagnostics: "\(root.name): \(failure)", errors: 1) }
         guard let policy = loaded.policy else {
             return .failed(diagnostics: Self.text(loaded, [.error, .warning]), errors: max(loaded.errorCount, 1))
         }
-        guard let revision = Revision(bytes: digest(Array(loaded.canonicalText.utf8))) else {
+        guard let revision = digest.revision else {
             return .failed(diagnostics: "\(root.name): the digest is not SHA-256's", errors: 1)
         }
         var sandboxes: [CompiledSandbox] = []

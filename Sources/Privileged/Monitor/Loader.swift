@@ -74,7 +74,13 @@ struct Loader {
         guard !parts.contains("..") && !parts.contains(".") else {
             return try refuse(text, "an include names files below the policy's directory; '.' and '..' are not taken")
         }
-        for path in FileNamePattern.expand(parts, below: start) {
+        let paths = FileNamePattern.expand(parts, below: start) { path in
+            (try? Directory.names(path)) ?? []
+        } isDirectory: { path in
+            (try? File.status(path))?.kind == .directory
+        }
+        guard let paths else { return try refuse(text, "names more than \(FileNamePattern.limit) files") }
+        for path in paths {
             guard rootDirectory == "/" || path.hasPrefix(rootDirectory + "/") else {
                 try refuse(path, "not below the policy's directory \(rootDirectory)")
                 continue
@@ -106,64 +112,5 @@ struct Loader {
     private static func directory(of path: String) -> String {
         guard let slash = path.lastIndex(of: "/") else { return "." }
         return slash == path.startIndex ? "/" : String(path[..<slash])
-    }
-}
-
-/// File name patterns of includes: `*` and `?` within a component, nothing else.
-enum FileNamePattern {
-    /// The most names that one pattern may give.
-    static let limit = 4_096
-
-    /// The paths that a pattern's components name below a directory, in byte order; a component without wildcards
-    /// names itself whether it exists or not, so that the caller can say that it does not.
-    static func expand(_ parts: [String], below start: String) -> [String] {
-        var paths = [start]
-        for (index, part) in parts.enumerated() {
-            let isLast = index == parts.count - 1
-            var next: [String] = []
-            for path in paths {
-                let prefix = path == "/" ? "/" : path + "/"
-                guard part.contains("*") || part.contains("?") else {
-                    next.append(prefix + part)
-                    continue
-                }
-                for name in (try? Directory.names(path)) ?? [] where matches(Array(part.utf8), name.bytes) {
-                    // A hidden file is only named by a pattern that says its dot.
-                    guard name.bytes.first != UInt8(ascii: ".") || part.hasPrefix("."), let text = name.text else {
-                        continue
-                    }
-                    guard isLast || (try? File.status(prefix + text))?.kind == .directory else { continue }
-                    next.append(prefix + text)
-                    if next.count >= limit { break }
-                }
-            }
-            paths = next
-        }
-        return paths
-    }
-
-    /// Whether a name matches, in time proportional to the product of the lengths.
-    static func matches(_ pattern: [UInt8], _ name: [UInt8]) -> Bool {
-        var pattern = pattern[...]
-        var name = name[...]
-        var retry: (pattern: ArraySlice<UInt8>, name: ArraySlice<UInt8>)?
-        while !name.isEmpty || !pattern.isEmpty {
-            if pattern.first == UInt8(ascii: "*") {
-                pattern = pattern.dropFirst()
-                retry = (pattern, name.dropFirst())
-                if name.isEmpty { retry = nil }
-                continue
-            }
-            if let wanted = pattern.first, let have = name.first, wanted == UInt8(ascii: "?") || wanted == have {
-                pattern = pattern.dropFirst()
-                name = name.dropFirst()
-                continue
-            }
-            guard let again = retry else { return false }
-            pattern = again.pattern
-            name = again.name
-            retry = again.name.isEmpty ? nil : (again.pattern, again.name.dropFirst())
-        }
-        return true
     }
 }

@@ -56,6 +56,16 @@ public struct AddressBlock: Sendable, Hashable, CustomStringConvertible {
 
     /// The address alone for a block of one, else `ADDRESS/LENGTH`.
     public var description: String {
-        prefixLength == base.family.width ? base.description : "\(base)/\(prefixLength)"
+        var text: [UInt8] = []
+        write(to: &text)
+        return String(decoding: text, as: UTF8.self)
+    }
+
+    /// Appends what `description` says.
+    public func write(to out: inout [UInt8]) {
+        base.write(to: &out)
+        guard prefixLength < base.family.width else { return }
+        out.append(UInt8(ascii: "/"))
+        out.append(contentsOf: String(prefixLength).utf8)
     }
 }

@@ -74,7 +74,7 @@ private struct Splitter {
                 case .double:
                     // In double quotes a backslash is itself unless it stands before one of these.
                     if byte == UInt8(ascii: "\n") { continue }
-                    if !Self.escapableInDoubleQuotes(byte) { word.append(UInt8(ascii: "\\")) }
+                    if !ShellCharacter.isEscapableInDoubleQuotes(byte) { word.append(UInt8(ascii: "\\")) }
                     word.append(byte)
                 case .none, .single:
                     // sh joins lines here; we refuse the newline as we do any other outside quotes.
@@ -90,12 +90,12 @@ private struct Splitter {
                 switch byte {
                 case UInt8(ascii: "\""): quote = .none
                 case UInt8(ascii: "\\"): escaped = true
-                case UInt8(ascii: "$"), UInt8(ascii: "`"): return need(.character(byte), offset)
+                case _ where ShellCharacter.isSpecialInDoubleQuotes(byte): return need(.character(byte), offset)
                 default: word.append(byte)
                 }
             case .none:
                 switch byte {
-                case UInt8(ascii: " "), UInt8(ascii: "\t"):
+                case _ where ShellCharacter.isBlank(byte):
                     guard endWord() else { return need(.character(byte), offset) }
                 case UInt8(ascii: "'"), UInt8(ascii: "\""):
                     quote = byte == UInt8(ascii: "'") ? .single : .double
@@ -109,7 +109,7 @@ private struct Splitter {
                     mayAssign = false
                 case UInt8(ascii: "\n"):
                     return need(.newline, offset)
-                case _ where Self.isSpecial(byte):
+                case _ where ShellCharacter.isSpecial(byte):
                     return need(.character(byte), offset)
                 case UInt8(ascii: "=") where words.isEmpty && mayAssign && !word.isEmpty:
                     return need(.assignment, offset)
@@ -140,25 +140,6 @@ private struct Splitter {
     private func need(_ cause: CommandLine.Cause, _ offset: Int) -> CommandLine {
         let first = words.first ?? (inWord && !word.isEmpty ? ByteText(word) : nil)
         return .needsShell(CommandLine.ShellNeed(cause: cause, offset: offset, firstWord: first))
-    }
-
-    private static func isSpecial(_ byte: UInt8) -> Bool {
-        switch byte {
-        case UInt8(ascii: "|"), UInt8(ascii: "&"), UInt8(ascii: ";"), UInt8(ascii: "<"), UInt8(ascii: ">"),
-            UInt8(ascii: "("), UInt8(ascii: ")"), UInt8(ascii: "$"), UInt8(ascii: "*"), UInt8(ascii: "?"),
-            UInt8(ascii: "["), UInt8(ascii: "]"), UInt8(ascii: "{"), UInt8(ascii: "}"), UInt8(ascii: "~"),
-            UInt8(ascii: "!"), UInt8(ascii: "#"), UInt8(ascii: "`"):
-            true
-        default:
-            false
-        }
-    }
-
-    private static func escapableInDoubleQuotes(_ byte: UInt8) -> Bool {
-        switch byte {
-        case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "$"), UInt8(ascii: "`"): true
-        default: false
-        }
     }
 
     private static func continuesName(_ byte: UInt8, isFirst: Bool) -> Bool {

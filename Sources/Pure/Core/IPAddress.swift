@@ -20,11 +20,12 @@ public struct IPAddress: Sendable, Hashable, Comparable, CustomStringConvertible
         }
     }
 
-    /// The family.
-    public let family: Family
-
+    // Before the family, so that a block fits into 32 bytes: a policy holds hundreds of thousands.
     /// The address as a number; an IPv4 address has its upper 96 bits zero.
     public let value: UInt128
+
+    /// The family.
+    public let family: Family
 
     /// An IPv4 address of its four bytes as a number.
     public init(v4 value: UInt32) {
@@ -93,12 +94,17 @@ extension IPAddress {
 
     /// Reads the bytes of an address's text.
     public init?(ascii text: [UInt8]) {
+        self.init(ascii: text[...])
+    }
+
+    /// Reads a stretch of bytes that is an address's text.
+    public init?(ascii text: ArraySlice<UInt8>) {
         guard !text.isEmpty, text.count <= Self.textLimit else { return nil }
         if text.contains(UInt8(ascii: ":")) {
-            guard let value = Self.v6(text[...]) else { return nil }
+            guard let value = Self.v6(text) else { return nil }
             self.init(v6: value)
         } else {
-            guard let value = Self.v4(text[...]) else { return nil }
+            guard let value = Self.v4(text) else { return nil }
             self.init(v4: value)
         }
     }
@@ -110,28 +116,40 @@ extension IPAddress {
     }
 
     private static func v4(_ text: ArraySlice<UInt8>) -> UInt32? {
-        let parts = text.split(separator: UInt8(ascii: "."), maxSplits: 4, omittingEmptySubsequences: false)
-        guard parts.count == 4 else { return nil }
         var value: UInt32 = 0
-        for part in parts {
-            guard (1...3).contains(part.count) else { return nil }
-            guard part.count == 1 || part.first != UInt8(ascii: "0") else { return nil }
-            var number: UInt32 = 0
-            for byte in part {
-                guard (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) else { return nil }
-                // INVARIANT: at most three digits, so at most 999.
-                number = number * 10 + UInt32(byte - UInt8(ascii: "0"))
+        var number: UInt32 = 0
+        var digits = 0
+        var dots = 0
+        for byte in text {
+            if byte == UInt8(ascii: ".") {
+                guard digits > 0, number <= 255, dots < 3 else { return nil }
+                value = value << 8 | number
+                (number, digits, dots) = (0, 0, dots + 1)
+                continue
             }
-            guard number <= 255 else { return nil }
-            value = value << 8 | number
+            guard (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) else { return nil }
+            // A leading zero stands alone.
+            guard digits < 3, digits == 0 || number > 0 else { return nil }
+            // INVARIANT: at most three digits, so at most 999.
+            number = number * 10 + UInt32(byte - UInt8(ascii: "0"))
+            digits += 1
         }
-        return value
+        guard dots == 3, digits > 0, number <= 255 else { return nil }
+        return value << 8 | number
     }
 
     private static func v6(_ text: ArraySlice<UInt8>) -> UInt128? {
-        var head: [UInt16] = []
-        var tail: [UInt16] = []
+        // The groups before a `::` and those behind it, each as a number of so many groups.
+        var head: (value: UInt128, groups: Int) = (0, 0)
+        var tail: (value: UInt128, groups: Int) = (0, 0)
         var compressed = false
+        func append(_ value: UInt32, groups: Int) {
+            if compressed {
+                tail = (tail.value << UInt128(16 * groups) | UInt128(value), tail.groups + groups)
+            } else {
+                head = (head.value << UInt128(16 * groups) | UInt128(value), head.groups + groups)
+            }
+        }
         var rest = text
         let colon = UInt8(ascii: ":")
         if rest.starts(with: [colon, colon]) {
@@ -139,18 +157,17 @@ extension IPAddress {
             rest = rest.dropFirst(2)
         }
         while !rest.isEmpty {
-            guard head.count + tail.count < 8 else { return nil }
+            guard head.groups + tail.groups < 8 else { return nil }
             let piece = rest.prefix { $0 != colon }
             rest = rest.dropFirst(piece.count)
             if piece.contains(UInt8(ascii: ".")) {
                 // An embedded IPv4 address can only be the last 32 bits.
                 guard rest.isEmpty, let quad = v4(piece) else { return nil }
-                let groups = [UInt16(quad >> 16), UInt16(quad & 0xFFFF)]
-                if compressed { tail += groups } else { head += groups }
+                append(quad, groups: 2)
                 break
             }
             guard let group = group(piece) else { return nil }
-            if compressed { tail.append(group) } else { head.append(group) }
+            append(UInt32(group), groups: 1)
             guard !rest.isEmpty else { break }
             rest = rest.dropFirst()
             guard let next = rest.first else { return nil }
@@ -160,10 +177,10 @@ extension IPAddress {
                 rest = rest.dropFirst()
             }
         }
-        let given = head.count + tail.count
+        let given = head.groups + tail.groups
         guard compressed ? given < 8 : given == 8 else { return nil }
-        let groups = head + Array(repeating: 0, count: 8 - given) + tail
-        return groups.reduce(UInt128(0)) { $0 << 16 | UInt128($1) }
+        // INVARIANT: at most eight groups before the `::`, and with none before it nothing is shifted.
+        return (head.groups == 0 ? 0 : head.value << UInt128(16 * (8 - head.groups))) | tail.value
     }
 
     private static func group(_ text: ArraySlice<UInt8>) -> UInt16? {
@@ -184,26 +201,54 @@ extension IPAddress {
 
     /// The canonical text: a dotted quad, or RFC 5952 form.
     public var description: String {
+        var text: [UInt8] = []
+        write(to: &text)
+        return String(decoding: text, as: UTF8.self)
+    }
+
+    /// Appends the canonical text.
+    public func write(to out: inout [UInt8]) {
         switch family {
         case .v4:
-            return networkBytes.map { String($0) }.joined(separator: ".")
-        case .v6:
-            let groups = (0..<8).map { UInt16(truncatingIfNeeded: value >> UInt128((7 - $0) * 16)) }
-            let run = Self.longestZeroRun(groups)
-            let text = { (part: ArraySlice<UInt16>) in
-                part.map { String($0, radix: 16) }.joined(separator: ":")
+            for shift in [24, 16, 8, 0] as [UInt128] {
+                Self.write(UInt16(truncatingIfNeeded: value >> shift & 0xFF), radix: 10, to: &out)
+                if shift > 0 { out.append(UInt8(ascii: ".")) }
             }
-            guard let run else { return text(groups[...]) }
-            return text(groups[..<run.lowerBound]) + "::" + text(groups[run.upperBound...])
+        case .v6:
+            let run = longestZeroRun
+            for index in 0..<8 {
+                if let run, run.contains(index) {
+                    if index == run.lowerBound { out.append(UInt8(ascii: ":")) }
+                    // The colon before the next group, or the second of an address that ends here.
+                    if index == run.upperBound - 1 { out.append(UInt8(ascii: ":")) }
+                    continue
+                }
+                if index > 0, run?.upperBound != index { out.append(UInt8(ascii: ":")) }
+                Self.write(group(index), radix: 16, to: &out)
+            }
         }
     }
 
+    private static func write(_ number: UInt16, radix: UInt16, to out: inout [UInt8]) {
+        var divisor: UInt16 = 1
+        while number / divisor >= radix { divisor *= radix }
+        while divisor > 0 {
+            let digit = UInt8(truncatingIfNeeded: number / divisor % radix)
+            out.append(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10)
+            divisor /= radix
+        }
+    }
+
+    private func group(_ index: Int) -> UInt16 {
+        UInt16(truncatingIfNeeded: value >> UInt128((7 - index) * 16))
+    }
+
     /// The first longest run of at least two zero groups (RFC 5952, 4.2).
-    private static func longestZeroRun(_ groups: [UInt16]) -> Range<Int>? {
+    private var longestZeroRun: Range<Int>? {
         var best: Range<Int>?
         var start = 0
-        for index in 0...groups.count {
-            if index < groups.count, groups[index] == 0 { continue }
+        for index in 0...8 {
+            if index < 8, group(index) == 0 { continue }
             if index - start > (best?.count ?? 1) { best = start..<index }
             start = index + 1
         }

@@ -67,30 +67,49 @@ public struct CommandPattern: Sendable, Hashable, CustomStringConvertible {
 
     /// The pattern as it is written in a policy, without the string's own quotes and escapes.
     public var description: String {
-        var words = [Self.quoted(program)]
+        var text: [UInt8] = []
+        write(to: &text)
+        let bytes = ByteText(text)
+        return bytes.text ?? bytes.printable
+    }
+
+    /// Appends what `description` says.
+    public func write(to out: inout [UInt8]) {
+        Self.write(program, to: &out)
         for argument in arguments {
+            out.append(UInt8(ascii: " "))
             switch argument {
-            case .literal(let literal): words.append(Self.quoted(literal))
-            case .integer: words.append("<int>")
-            case .word: words.append("<word>")
-            case .path(let directory): words.append("<path \(Self.unescaped(directory))>")
+            case .literal(let literal):
+                Self.write(literal, to: &out)
+            case .integer:
+                out.append(contentsOf: "<int>".utf8)
+            case .word:
+                out.append(contentsOf: "<word>".utf8)
+            case .path(let directory):
+                out.append(contentsOf: "<path ".utf8)
+                out.append(contentsOf: directory.bytes)
+                out.append(UInt8(ascii: ">"))
             }
         }
-        if takesMore { words.append("*") }
-        return words.joined(separator: " ")
+        if takesMore { out.append(contentsOf: " *".utf8) }
     }
 
     /// A word as sh would need it written: bare where every byte is plain, else in single quotes.
     public static func quoted(_ word: ByteText) -> String {
-        let isPlain = !word.isEmpty && word.bytes.allSatisfy(ASCII.isPlain)
-        guard !isPlain else { return unescaped(word) }
-        let parts = word.bytes.split(separator: UInt8(ascii: "'"), omittingEmptySubsequences: false)
-        return "'" + parts.map { unescaped(ByteText(Array($0))) }.joined(separator: "'\\''") + "'"
+        var text: [UInt8] = []
+        write(word, to: &text)
+        let bytes = ByteText(text)
+        return bytes.text ?? bytes.printable
     }
 
-    /// The text of bytes that are known to come from a policy, which is UTF-8.
-    private static func unescaped(_ bytes: ByteText) -> String {
-        bytes.text ?? bytes.printable
+    private static func write(_ word: ByteText, to out: inout [UInt8]) {
+        if !word.isEmpty, word.bytes.allSatisfy({ ASCII.isPlain($0) }) { return out.append(contentsOf: word.bytes) }
+        out.append(UInt8(ascii: "'"))
+        for byte in word.bytes {
+            if byte == UInt8(ascii: "'") { out.append(contentsOf: "'\\'".utf8) }
+            out.append(byte)
+        }
+        out.append(UInt8(ascii: "'"))
     }
 }
 
@@ -129,12 +148,20 @@ public enum AbsolutePath {
     /// Whether a path is absolute and has no `.`, `..` or doubled slash; a last slash is allowed.
     public static func isPlain(_ path: ByteText) -> Bool {
         guard path.bytes.first == UInt8(ascii: "/") else { return false }
-        var components = path.bytes.dropFirst().split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
-        // The root itself, or a path with a last slash, ends in one empty component.
-        if components.last?.isEmpty == true { components.removeLast() }
-        return components.allSatisfy { component in
-            !component.isEmpty && !component.elementsEqual(dot) && !component.elementsEqual(dotDot)
+        // How long the component is so far, and whether it is of dots alone.
+        var length = 0
+        var isDots = true
+        for byte in path.bytes.dropFirst() {
+            if byte == UInt8(ascii: "/") {
+                guard length > 0, !(isDots && length <= 2) else { return false }
+                (length, isDots) = (0, true)
+            } else {
+                length += 1
+                isDots = isDots && byte == UInt8(ascii: ".")
+            }
         }
+        // The root itself, or a path with a last slash, ends in one empty component.
+        return length == 0 || !(isDots && length <= 2)
     }
 
     /// Whether a path is a directory itself or lies below it; both plain, the directory without a last slash.
@@ -151,7 +178,5 @@ public enum AbsolutePath {
         return ByteText(Array(path.bytes.dropLast()))
     }
 
-    private static let dot = Array(".".utf8)
-    private static let dotDot = Array("..".utf8)
     private static let slash = Array("/".utf8)
 }

@@ -85,15 +85,28 @@ public struct WeeklyRange: Sendable, Hashable, CustomStringConvertible {
 
     /// `mon-fri 22:00-04:00`.
     public var description: String {
-        let days =
-            firstDay == lastDay
-            ? Self.dayNames[firstDay] : "\(Self.dayNames[firstDay])-\(Self.dayNames[lastDay])"
-        return "\(days) \(Self.clock(start))-\(Self.clock(end))"
+        var text: [UInt8] = []
+        write(to: &text)
+        return String(decoding: text, as: UTF8.self)
     }
 
-    private static func clock(_ minute: Int) -> String {
-        let hours = String(minute / 60)
-        let minutes = String(minute % 60)
-        return (hours.utf8.count < 2 ? "0" : "") + hours + ":" + (minutes.utf8.count < 2 ? "0" : "") + minutes
+    /// Appends what `description` says.
+    public func write(to out: inout [UInt8]) {
+        out.append(contentsOf: Self.dayNames[firstDay].utf8)
+        if lastDay != firstDay {
+            out.append(UInt8(ascii: "-"))
+            out.append(contentsOf: Self.dayNames[lastDay].utf8)
+        }
+        out.append(UInt8(ascii: " "))
+        Self.write(minute: start, to: &out)
+        out.append(UInt8(ascii: "-"))
+        Self.write(minute: end, to: &out)
+    }
+
+    /// Appends `HH:MM`, of 0 to 1440 minutes.
+    private static func write(minute: Int, to out: inout [UInt8]) {
+        let digit = { (number: Int) in UInt8(ascii: "0") + UInt8(truncatingIfNeeded: number % 10) }
+        let (hour, minute) = minute.quotientAndRemainder(dividingBy: 60)
+        out += [digit(hour / 10), digit(hour), UInt8(ascii: ":"), digit(minute / 10), digit(minute)]
     }
 }

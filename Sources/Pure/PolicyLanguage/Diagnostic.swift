@@ -60,8 +60,9 @@ public struct Diagnostic: Sendable, Hashable {
     }
 }
 
-/// Gathers diagnostics; the files are known here, so that each becomes whole at once.
-struct DiagnosticSink: Sendable {
+/// Gathers the diagnostics of one load, from every part of it; the files are known here, so that each becomes whole at
+/// once.
+final class DiagnosticSink {
     /// The most diagnostics of a kind that are kept.
     static let limit = 1_000
     /// The most characters of a line that are shown.
@@ -76,25 +77,27 @@ struct DiagnosticSink: Sendable {
     private(set) var files: [NumberedFile] = []
 
     /// Takes a file in, and gives it its number.
-    mutating func add(_ file: SourceFile) -> Int {
+    func add(_ file: SourceFile) -> Int {
         files.append(NumberedFile(file))
         return files.count - 1
     }
 
-    mutating func error(_ span: Span, _ message: String, hint: String? = nil) {
+    /// An error; text and hint are made only where it is kept.
+    func error(_ span: Span, _ message: @autoclosure () -> String, hint: @autoclosure () -> String? = nil) {
         errorCount += 1
         guard errors.count < Self.limit else { return }
-        errors.append(make(.error, span, message, hint))
+        errors.append(make(.error, span, message(), hint()))
     }
 
-    mutating func warning(_ span: Span, _ message: String, hint: String? = nil) {
+    /// A warning, as `error`.
+    func warning(_ span: Span, _ message: @autoclosure () -> String, hint: @autoclosure () -> String? = nil) {
         warningCount += 1
         guard warnings.count < Self.limit else { return }
-        warnings.append(make(.warning, span, message, hint))
+        warnings.append(make(.warning, span, message(), hint()))
     }
 
     /// An error of a whole file, which may never have been opened.
-    mutating func fileError(_ name: String, _ message: String) {
+    func fileError(_ name: String, _ message: String) {
         errorCount += 1
         guard errors.count < Self.limit else { return }
         errors.append(
@@ -181,15 +184,22 @@ enum Suggestion {
         let bytes = Array(word.utf8)
         guard !bytes.isEmpty, bytes.count <= wordLimit else { return nil }
         var best: String?
+        var bestPrefix = 0
         var bestDistance = bytes.count <= 3 ? 2 : 3
+        let letters = letters(bytes)
         for candidate in candidates.prefix(candidateLimit) {
             let other = Array(candidate.utf8)
-            guard other.count <= wordLimit, abs(other.count - bytes.count) < bestDistance else { continue }
+            guard other.count <= wordLimit, abs(other.count - bytes.count) <= bestDistance else { continue }
+            // Each change adds at most one letter and takes at most one away.
+            guard (letters ^ Self.letters(other)).nonzeroBitCount <= 2 * bestDistance else { continue }
             let distance = distance(bytes, other)
-            if distance > 0, distance < bestDistance, distance < max(bytes.count, other.count) {
-                best = candidate
-                bestDistance = distance
+            // Of two that are as near, the one that starts alike: 'of' is meant to be 'off' rather than 'on'.
+            let prefix = zip(bytes, other).prefix { $0 == $1 }.count
+            guard distance < bestDistance || (best != nil && distance == bestDistance && prefix > bestPrefix) else {
+                continue
             }
+            guard distance > 0, distance < max(bytes.count, other.count) else { continue }
+            (best, bestDistance, bestPrefix) = (candidate, distance, prefix)
         }
         return best
     }
@@ -197,6 +207,11 @@ enum Suggestion {
     /// `did you mean X?`, if something is near enough.
     static func hint(_ word: String, among candidates: some Sequence<String>) -> String? {
         nearest(to: word, among: candidates).map { "did you mean \($0)?" }
+    }
+
+    /// Which letters a word has, a bit each; letters that share a bit make words look more alike.
+    private static func letters(_ bytes: [UInt8]) -> UInt64 {
+        bytes.reduce(0) { $0 | 1 << UInt64($1 & 63) }
     }
 
     /// Insertions, deletions, substitutions and swaps of neighbours that turn one into the other.

@@ -9,10 +9,13 @@ struct Formatter {
     /// The longest line that is not broken.
     static let width = 110
 
-    private var out = ""
+    /// What has been written and not yet been given on.
+    private var out: [UInt8] = []
+    /// Whether something has been given on; it ended in a line that was not empty.
+    private var hasGiven = false
     private var comments: ArraySlice<Comment>
-    private var bytes: [UInt8]
-    private var lastKind: String?
+    private let bytes: [UInt8]
+    private var lastKind: Statement.Kind?
     private var lastWasBlock = false
     private var pendingBlank = false
     /// Where a comment behind an item starts; 0 outside blocks.
@@ -21,132 +24,143 @@ struct Formatter {
     /// Longer items do not move the others' comments.
     private static let alignedLimit = 60
 
-    private init(comments: [Comment], bytes: [UInt8]) {
+    /// A formatter of statements, of which the comments of their file are kept.
+    init(comments: [Comment] = [], bytes: [UInt8] = []) {
         self.comments = comments[...]
         self.bytes = bytes
     }
 
-    /// The text of all files: includes expanded, without comments.
-    static func canonicalText(_ statements: [Statement]) -> String {
-        var formatter = Formatter(comments: [], bytes: [])
-        for statement in statements {
-            switch statement.payload {
-            case .include, .broken: continue
-            case .version where statement.span.file != 0: continue
-            default: formatter.write(statement)
-            }
-        }
-        return formatter.out
-    }
-
     /// The text of one file, its comments kept.
-    static func text(_ parsed: ParsedFile, _ file: SourceFile) -> String {
-        var formatter = Formatter(comments: parsed.comments, bytes: file.bytes)
-        for statement in parsed.statements { formatter.write(statement) }
-        formatter.writeComments(before: file.bytes.count + 1, indent: "", isFirst: true)
-        return formatter.out
+    static func text(_ statements: [Statement], _ comments: [Comment], _ file: SourceFile) -> String {
+        var formatter = Formatter(comments: comments, bytes: file.bytes)
+        for statement in statements { formatter.write(statement) }
+        formatter.writeComments(before: file.bytes.count + 1, indent: 0, isFirst: true)
+        return String(decoding: formatter.out, as: UTF8.self)
     }
 
-    private mutating func write(_ statement: Statement) {
-        let isBlock: Bool
-        switch statement.layout {
-        case .line: isBlock = false
-        case .block: isBlock = true
-        case .list(let head, let items): isBlock = oneLine(head, items) == nil || hasComment(within: statement.span)
-        }
+    /// Gives on what has been written, if it is so many bytes; what is written next is the same as if it had not been.
+    mutating func give(to taker: inout some CanonicalTextTaker, atLeast count: Int) {
+        guard out.count >= count else { return }
+        taker.take(out)
+        hasGiven = true
+        out.removeAll(keepingCapacity: true)
+    }
+
+    /// Writes a statement.
+    mutating func write(_ statement: Statement) {
+        let layout = statement.layout
+        guard !layout.parts.isEmpty else { return }
+        let isBlock =
+            switch layout.shape {
+            case .line: false
+            case .block: true
+            case .list: !fitsOneLine(layout) || hasComment(within: statement.span)
+            }
         if lastKind != nil, lastKind != statement.kind || isBlock || lastWasBlock { pendingBlank = true }
         lastKind = statement.kind
         lastWasBlock = isBlock
-        writeComments(before: Int(statement.span.start), indent: "", isFirst: true)
+        writeComments(before: Int(statement.span.start), indent: 0, isFirst: true)
         if pendingBlank { blankLine() }
         pendingBlank = false
-        switch statement.layout {
-        case .line(let parts):
+        if isBlock { return writeBlock(layout, statement.span) }
+        if layout.shape == .list {
+            writeOneLine(layout)
+        } else {
             // A comment within the braces of a clause moves before its rule.
-            writeComments(before: Int(statement.span.end), indent: "", isFirst: false)
-            writeLine(parts)
-            finishLine(end: Int(statement.span.end))
-        case .block(let head, let items):
-            writeBlock(head, items, statement.span, separator: "")
-        case .list(let head, let items):
-            if !isBlock, let line = oneLine(head, items) {
-                out += line
-                finishLine(end: Int(statement.span.end))
-            } else {
-                writeBlock(head, items, statement.span, separator: "")
+            writeComments(before: Int(statement.span.end), indent: 0, isFirst: false)
+            writeLine(layout)
+        }
+        finishLine(end: Int(statement.span.end))
+    }
+
+    /// Whether `HEAD { a, b }` is no longer than a line.
+    private func fitsOneLine(_ layout: Layout) -> Bool {
+        // Around the items " { " and " }", between them ", "; the first part is the head.
+        layout.text.count + 5 + 2 * max(layout.parts.count - 2, 0) <= Self.width
+    }
+
+    private mutating func writeOneLine(_ layout: Layout) {
+        out += layout.text(of: 0)
+        var separator = " { "
+        for part in layout.parts.indices.dropFirst() {
+            out.append(contentsOf: separator.utf8)
+            out += layout.text(of: part)
+            separator = ", "
+        }
+        out.append(contentsOf: " }".utf8)
+    }
+
+    private mutating func writeLine(_ layout: Layout) {
+        let breaks = layout.text.count + max(layout.parts.count - 1, 0) > Self.width
+        var length = 0
+        for part in layout.parts.indices {
+            let text = layout.text(of: part)
+            if breaks, part > 0, length + 1 + text.count + 2 > Self.width {
+                out.append(contentsOf: " \\\n    ".utf8)
+                length = 4
+            } else if part > 0 {
+                out.append(UInt8(ascii: " "))
+                length += 1
             }
+            out += text
+            length += text.count
         }
     }
 
-    private func oneLine(_ head: String, _ items: [Statement.Item]) -> String? {
-        let line = head + " { " + items.map(\.text).joined(separator: ", ") + " }"
-        return line.utf8.count <= Self.width ? line : nil
-    }
-
-    private mutating func writeLine(_ parts: [String]) {
-        let whole = parts.joined(separator: " ")
-        guard whole.utf8.count > Self.width, let first = parts.first else {
-            out += whole
-            return
-        }
-        var length = first.utf8.count
-        out += first
-        for part in parts.dropFirst() {
-            if length + 1 + part.utf8.count + 2 > Self.width {
-                out += " \\\n    " + part
-                length = 4 + part.utf8.count
-            } else {
-                out += " " + part
-                length += 1 + part.utf8.count
-            }
-        }
-    }
-
-    private mutating func writeBlock(_ head: String, _ items: [Statement.Item], _ span: Span, separator: String) {
-        out += head + " {"
+    private mutating func writeBlock(_ layout: Layout, _ span: Span) {
+        out += layout.text(of: 0)
+        out.append(contentsOf: " {".utf8)
+        let items = layout.parts.indices.dropFirst()
         // A comment behind the brace belongs to the head.
-        finishLine(end: nextOffset(items, span))
-        commentColumn = column(items, span)
+        finishLine(end: nextOffset(layout, span))
+        commentColumn = column(layout, span)
         for item in items {
-            writeComments(before: Int(item.span.start), indent: "    ", isFirst: false)
-            out += "    " + item.text
-            lineLength = 4 + item.text.utf8.count
-            finishLine(end: Int(item.span.end))
+            let place = layout.parts[item].span
+            let text = layout.text(of: item)
+            writeComments(before: Int(place.start), indent: 4, isFirst: false)
+            out.append(contentsOf: "    ".utf8)
+            out += text
+            lineLength = 4 + text.count
+            finishLine(end: Int(place.end))
         }
         commentColumn = 0
-        writeComments(before: Int(span.end), indent: "    ", isFirst: false)
-        out += "}"
+        writeComments(before: Int(span.end), indent: 4, isFirst: false)
+        out.append(UInt8(ascii: "}"))
         finishLine(end: Int(span.end))
     }
 
     /// Where the comments behind a block's items start: behind the longest item that has one, within reason.
-    private func column(_ items: [Statement.Item], _ span: Span) -> Int {
+    private func column(_ layout: Layout, _ span: Span) -> Int {
         var longest = 0
         var rest = comments.drop { $0.start < Int(span.start) }
-        for item in items {
-            rest = rest.drop { $0.start < Int(item.span.end) }
-            guard let comment = rest.first, !comment.isAlone,
-                isBlank(from: Int(item.span.end), to: comment.start), item.text.utf8.count <= Self.alignedLimit
+        for item in layout.parts.indices.dropFirst() {
+            let end = Int(layout.parts[item].span.end)
+            let length = layout.text(of: item).count
+            rest = rest.drop { $0.start < end }
+            guard let comment = rest.first, !comment.isAlone, isBlank(from: end, to: comment.start),
+                length <= Self.alignedLimit
             else { continue }
-            longest = max(longest, 4 + item.text.utf8.count)
+            longest = max(longest, 4 + length)
         }
         return longest + 2
     }
 
     /// The end of the head's own line, as far as comments go: a comment on it stands before the first item.
-    private func nextOffset(_ items: [Statement.Item], _ span: Span) -> Int {
+    private func nextOffset(_ layout: Layout, _ span: Span) -> Int {
         guard let comment = comments.first, !comment.isAlone,
-            comment.start < Int(items.first?.span.start ?? span.end)
+            comment.start < Int(layout.parts.dropFirst().first?.span.start ?? span.end)
         else { return -1 }
         return comment.start
     }
 
     private func hasComment(within span: Span) -> Bool {
-        comments.contains { $0.start > Int(span.start) && $0.start < Int(span.end) }
+        comments.first { $0.start > Int(span.start) }.map { $0.start < Int(span.end) } ?? false
     }
 
     private mutating func blankLine() {
-        if !out.isEmpty, !out.hasSuffix("\n\n") { out += "\n" }
+        guard hasGiven || !out.isEmpty else { return }
+        let newline = UInt8(ascii: "\n")
+        if !out.suffix(2).elementsEqual([newline, newline]) { out.append(newline) }
     }
 
     /// Ends a line, with the comment that stands behind it in the source.
@@ -154,11 +168,12 @@ struct Formatter {
         if end >= 0, let comment = comments.first, !comment.isAlone, comment.start >= end,
             isBlank(from: end, to: comment.start)
         {
-            out += String(repeating: " ", count: max(commentColumn - lineLength, 2)) + text(comment)
+            out.append(contentsOf: repeatElement(UInt8(ascii: " "), count: max(commentColumn - lineLength, 2)))
+            out += text(comment)
             comments = comments.dropFirst()
         }
         lineLength = 0
-        out += "\n"
+        out.append(UInt8(ascii: "\n"))
     }
 
     /// Whether only blanks, commas and closing braces stand between two places of one line.
@@ -168,13 +183,15 @@ struct Formatter {
     }
 
     /// Writes the comments that stand before a place, each on a line of its own; an empty line after one stays.
-    private mutating func writeComments(before offset: Int, indent: String, isFirst: Bool) {
+    private mutating func writeComments(before offset: Int, indent: Int, isFirst: Bool) {
         while let comment = comments.first, comment.start < offset {
             if pendingBlank || (isFirst && startsParagraph(comment)) {
                 blankLine()
                 pendingBlank = false
             }
-            out += indent + text(comment) + "\n"
+            out.append(contentsOf: repeatElement(UInt8(ascii: " "), count: indent))
+            out += text(comment)
+            out.append(UInt8(ascii: "\n"))
             comments = comments.dropFirst()
             if isFirst, endsParagraph(comment) { pendingBlank = true }
         }
@@ -201,7 +218,7 @@ struct Formatter {
         return newlines > 1 && index < bytes.count
     }
 
-    private func text(_ comment: Comment) -> String {
-        String(decoding: bytes[comment.start..<comment.end], as: UTF8.self)
+    private func text(_ comment: Comment) -> ArraySlice<UInt8> {
+        bytes[comment.start..<comment.end]
     }
 }

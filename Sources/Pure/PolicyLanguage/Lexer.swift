@@ -32,22 +32,26 @@ struct Comment: Sendable, Hashable {
 /// Splits a file into tokens, one at a time, without looking back.
 ///
 /// The file's bytes are UTF-8 without NUL; the caller has checked.
-struct Lexer: Sendable {
+struct Lexer {
     private let bytes: [UInt8]
     private let file: Int
+    private let sink: DiagnosticSink
     private var position = 0
+    /// The line that the next byte is on, from 1.
+    private(set) var line: Int32 = 1
     /// Whether a token already stands on this line.
     private var hasToken = false
     private(set) var comments: [Comment] = []
 
-    init(_ bytes: [UInt8], file: Int) {
+    init(_ bytes: [UInt8], file: Int, sink: DiagnosticSink) {
         self.bytes = bytes
         self.file = file
+        self.sink = sink
         if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { position = 3 }
     }
 
     /// The next token; what cannot be one is reported and skipped.
-    mutating func next(_ sink: inout DiagnosticSink) -> Token {
+    mutating func next() -> Token {
         while position < bytes.count {
             let start = position
             let byte = bytes[position]
@@ -56,6 +60,7 @@ struct Lexer: Sendable {
                 position += 1
             case UInt8(ascii: "\n"):
                 position += 1
+                line &+= 1
                 hasToken = false
                 return Token(kind: .newline, start: start, end: position)
             case UInt8(ascii: "#"):
@@ -72,13 +77,13 @@ struct Lexer: Sendable {
             case UInt8(ascii: ","):
                 return mark(.comma)
             case UInt8(ascii: "\""):
-                return string(&sink)
+                return string()
             case _ where Self.isWord(byte):
                 while position < bytes.count, Self.isWord(bytes[position]) { position += 1 }
                 hasToken = true
                 return Token(kind: .word, start: start, end: position)
             default:
-                skipForeign(&sink)
+                skipForeign()
             }
         }
         return Token(kind: .end, start: bytes.count, end: bytes.count)
@@ -103,10 +108,11 @@ struct Lexer: Sendable {
         if after < bytes.count, bytes[after] == UInt8(ascii: "\r") { after += 1 }
         guard after < bytes.count, bytes[after] == UInt8(ascii: "\n") else { return false }
         position = after + 1
+        line &+= 1
         return true
     }
 
-    private mutating func string(_ sink: inout DiagnosticSink) -> Token {
+    private mutating func string() -> Token {
         let start = position
         hasToken = true
         position += 1
@@ -130,7 +136,9 @@ struct Lexer: Sendable {
                 sink.error(Span(file: file, start: start, end: position), "this string does not end on its line")
                 return Token(kind: .string, start: start, end: position)
             case _ where byte < 0x20 || byte == 0x7F:
-                if byte != UInt8(ascii: "\r") {
+                // The end of a line of DOS is reported as the end of a line.
+                let endsLine = byte == UInt8(ascii: "\r") && bytes[position...].dropFirst().first == UInt8(ascii: "\n")
+                if !endsLine {
                     sink.error(
                         Span(file: file, start: position, end: position + 1), "a control character stands in a string")
                 }
@@ -144,7 +152,7 @@ struct Lexer: Sendable {
     }
 
     /// Skips a run of characters that belong to no token, with one error for all.
-    private mutating func skipForeign(_ sink: inout DiagnosticSink) {
+    private mutating func skipForeign() {
         let start = position
         while position < bytes.count, Self.isForeign(bytes[position]) { position += 1 }
         let text = String(decoding: bytes[start..<position].prefix(16), as: UTF8.self)

@@ -4,57 +4,117 @@
 import Core
 import Policy
 
-extension Parser {
-    static let clauseWords = ["from", "by", "as", "run", "during", "sandbox", "self-trust"]
+/// The word that starts a clause.
+enum ClauseWord: Sendable, Hashable, CaseIterable {
+    case from, by, `as`, run, during, sandbox, selfTrust
 
+    /// The word.
+    var word: String {
+        switch self {
+        case .from: "from"
+        case .by: "by"
+        case .as: "as"
+        case .run: "run"
+        case .during: "during"
+        case .sandbox: "sandbox"
+        case .selfTrust: "self-trust"
+        }
+    }
+
+    init?(_ text: String) {
+        switch text {
+        case "from": self = .from
+        case "by": self = .by
+        case "as": self = .as
+        case "run": self = .run
+        case "during": self = .during
+        case "sandbox": self = .sandbox
+        case "self-trust": self = .selfTrust
+        default: return nil
+        }
+    }
+}
+
+/// Where the clauses of a rule stand.
+private struct ClausePlaces {
+    private var places: [(word: ClauseWord, span: Span)] = []
+
+    init() {
+        places.reserveCapacity(8)
+    }
+
+    subscript(word: ClauseWord) -> Span? { places.first { $0.word == word }?.span }
+
+    mutating func append(_ word: ClauseWord, _ span: Span) { places.append((word, span)) }
+}
+
+extension Parser {
     /// `permit NAME: SERVICE from … by … as … run … during … sandbox … self-trust`.
-    mutating func parseRule(_ effect: Effect) -> (Statement.Payload, Statement.Layout)? {
+    mutating func parseRule(_ effect: Effect) -> (payload: Statement.Payload, layout: Layout)? {
+        // INVARIANT: no token goes over the end of a line, so this is the line of the one that is looked at.
+        let line = lexer.line
         guard let name = takeRuleName(effect) else { return nil }
-        var rule = RuleSyntax(effect: effect, name: name, services: .any, selfTrust: false)
-        let isServiceKnown = parseScope(&rule)
-        var seen: [String: Span] = [:]
-        while token.kind == .word {
-            let word = Located(value: text(token), span: span(of: token))
+        var rule = RuleSyntax(effect: effect, name: name, line: line, services: .any, selfTrust: false)
+        // What a rule lacks is only said where all that it says was understood.
+        var isUnderstood = parseScope(&rule)
+        var seen = ClausePlaces()
+        while token.kind == .word, !isAtStatement {
+            let word = text(token)
+            let place = span(of: token)
             advance()
-            if let first = seen[word.value], Self.clauseWords.contains(word.value) {
-                sink.error(
-                    word.span, "'\(word.value)' stands twice in this rule; the first is in line \(sink.line(of: first))"
-                )
-            }
-            seen[word.value] = word.span
-            guard parseClause(word, &rule) else {
-                sink.error(
-                    word.span, "'\(word.value)' is no clause of a rule",
-                    hint: Suggestion.hint(word.value, among: Self.clauseWords))
+            guard let clause = ClauseWord(word) ?? misspelt(word, place) else {
+                isUnderstood = false
                 skipStatement()
                 break
             }
+            if clause.word != word {
+                isUnderstood = false
+            } else if let first = seen[clause] {
+                sink.error(
+                    place, "'\(word)' stands twice in this rule; the first is in line \(sink.line(of: first))")
+            }
+            seen.append(clause, place)
+            parseClause(clause, place, &rule)
         }
-        if token.kind != .newline, token.kind != .end {
+        if token.kind != .newline, token.kind != .end, !isAtStatement {
             sink.error(
                 span(of: token), "a clause such as from, as or run belongs here",
                 hint: token.kind == .comma ? "clauses are separated by blanks alone" : nil)
             skipStatement()
         }
-        if isServiceKnown { check(rule, seen) }
-        return (.rule(rule), .line(Self.parts(of: rule)))
+        if isUnderstood { check(rule, seen) }
+        return (.rule(rule), rule.layout)
+    }
+
+    /// Reports a word that is no clause; gives the one that was meant, so that what follows is looked at too.
+    private func misspelt(_ word: String, _ place: Span) -> ClauseWord? {
+        let meant = Suggestion.nearest(to: word, among: ClauseWord.allCases.map(\.word))
+        sink.error(place, "'\(word)' is no clause of a rule", hint: meant.map { "did you mean \($0)?" })
+        return meant.flatMap { ClauseWord($0) }
     }
 
     private mutating func takeRuleName(_ effect: Effect) -> Located<String>? {
-        guard var word = takeWord("the name of the rule, as in '\(effect.name) NAME: rexec …'") else { return nil }
-        guard word.value.hasSuffix(":") else {
-            if let colon = word.value.firstIndex(of: ":") {
-                let name = word.value[..<colon]
-                sink.error(word.span, "a blank follows the ':' after a rule's name", hint: "write \(name): …")
+        guard token.kind == .word else {
+            sink.error(span(of: token), "the name of the rule, as in '\(effect.name) NAME: rexec …', is missing here")
+            return nil
+        }
+        let word = bytes(token)
+        var place = span(of: token)
+        advance()
+        guard word.last == UInt8(ascii: ":") else {
+            let text = String(decoding: word, as: UTF8.self)
+            if let colon = word.firstIndex(of: UInt8(ascii: ":")) {
+                let name = String(decoding: word[..<colon], as: UTF8.self)
+                sink.error(place, "a blank follows the ':' after a rule's name", hint: "write \(name): …")
             } else {
-                sink.error(word.span, "a rule's name ends in ':'", hint: "write \(word.value): …")
+                sink.error(place, "a rule's name ends in ':'", hint: "write \(text): …")
             }
             return nil
         }
-        word.value.removeLast()
-        word.span.end -= 1
-        check(name: word)
-        return word
+        place.end -= 1
+        let name = Located(value: String(decoding: word.dropLast(), as: UTF8.self), span: place)
+        if !Self.isName(word.dropLast()) { check(name: name) }
+        return name
     }
 
     private mutating func parseScope(_ rule: inout RuleSyntax) -> Bool {
@@ -70,42 +130,39 @@ extension Parser {
                 span(of: token), "'\(word)' should be rexec, rsh or any",
                 hint: Suggestion.hint(word, among: ["rexec", "rsh", "any"]))
             // Where the service was left out, the word is the first clause.
-            if !Self.clauseWords.contains(word) { advance() }
+            if ClauseWord(word) == nil { advance() }
             return false
         }
         advance()
         return true
     }
 
-    /// Reads what follows a clause's word; false where the word is none.
-    private mutating func parseClause(_ word: Located<String>, _ rule: inout RuleSyntax) -> Bool {
-        switch word.value {
-        case "from":
+    /// Reads what follows a clause's word.
+    private mutating func parseClause(_ word: ClauseWord, _ place: Span, _ rule: inout RuleSyntax) {
+        switch word {
+        case .from:
             rule.sources = parseList { $0.networkItem(allowsAny: true) }
-        case "by":
+        case .by:
             rule.remoteUsers = parseList { $0.userItem(.by) }
-        case "as":
+        case .as:
             rule.targets = parseList { $0.userItem(.as) }
-        case "run":
+        case .run:
             rule.commands = parseList { $0.commandItem(allowsWords: true) }
-        case "during":
+        case .during:
             rule.hours = parseList { $0.hoursItem() }
-        case "sandbox":
+        case .sandbox:
             rule.sandbox = takeName("a sandbox")
-            if rule.effect == .forbid { sink.error(word.span, "a forbid has no sandbox") }
-        case "self-trust":
+            if rule.effect == .forbid { sink.error(place, "a forbid has no sandbox") }
+        case .selfTrust:
             rule.selfTrust = true
-            if rule.effect == .forbid { sink.error(word.span, "a forbid has no self-trust") }
-        default:
-            return false
+            if rule.effect == .forbid { sink.error(place, "a forbid has no self-trust") }
         }
-        return true
     }
 
     /// What a rule must say, and must not.
-    private mutating func check(_ rule: RuleSyntax, _ seen: [String: Span]) {
+    private mutating func check(_ rule: RuleSyntax, _ seen: ClausePlaces) {
         if rule.services == .only(.rexec) {
-            if let by = seen["by"] {
+            if let by = seen[.by] {
                 sink.error(by, "REXEC carries no remote user, so a rexec rule has no 'by'")
             }
             for item in rule.targets ?? [] {
@@ -115,28 +172,15 @@ extension Parser {
             }
         }
         guard rule.effect == .permit else { return }
-        if seen["from"] == nil { missing("from", "any address", rule) }
-        if seen["by"] == nil, rule.services.contains(.rsh) { missing("by", "any remote user", rule) }
-        if seen["as"] == nil { missing("as", "any account", rule) }
-        if seen["run"] == nil { missing("run", "any command", rule) }
+        if seen[.from] == nil { missing("from", "any address", rule) }
+        if seen[.by] == nil, rule.services.contains(.rsh) { missing("by", "any remote user", rule) }
+        if seen[.as] == nil { missing("as", "any account", rule) }
+        if seen[.run] == nil { missing("run", "any command", rule) }
     }
 
     private mutating func missing(_ clause: String, _ everything: String, _ rule: RuleSyntax) {
         sink.error(
             rule.name.span, "permit '\(rule.name.value)' does not say '\(clause)'",
             hint: "write '\(clause) any' for \(everything)")
-    }
-
-    private static func parts(of rule: RuleSyntax) -> [String] {
-        [
-            "\(rule.effect.name) \(rule.name.value): \(rule.services.name)",
-            clause("from", rule.sources, text(of:)),
-            clause("by", rule.remoteUsers, text(of:)),
-            clause("as", rule.targets, text(of:)),
-            clause("run", rule.commands, text(of:)),
-            clause("during", rule.hours, text(of:)),
-            rule.sandbox.map { "sandbox \($0.value)" },
-            rule.selfTrust ? "self-trust" : nil,
-        ].compactMap(\.self)
     }
 }

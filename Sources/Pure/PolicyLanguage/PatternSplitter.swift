@@ -79,19 +79,19 @@ struct PatternSplitter: Sendable {
     }
 
     private mutating func skipBlanks() {
-        while position < bytes.count, Self.isBlank(bytes[position]) { position += 1 }
+        while position < bytes.count, ShellCharacter.isBlank(bytes[position]) { position += 1 }
     }
 
     /// One token; `position` is at its first byte.
     private mutating func token() throws(Failure) -> Token {
         let start = position
         if bytes[start] == UInt8(ascii: "<") { return .argument(try typed()) }
-        if bytes[start] == UInt8(ascii: "*"), start + 1 >= bytes.count || Self.isBlank(bytes[start + 1]) {
+        if bytes[start] == UInt8(ascii: "*"), start + 1 >= bytes.count || ShellCharacter.isBlank(bytes[start + 1]) {
             position += 1
             return .more
         }
         var word: [UInt8] = []
-        while position < bytes.count, !Self.isBlank(bytes[position]) {
+        while position < bytes.count, !ShellCharacter.isBlank(bytes[position]) {
             let byte = bytes[position]
             switch byte {
             case UInt8(ascii: "'"):
@@ -110,16 +110,25 @@ struct PatternSplitter: Sendable {
                     message:
                         "nothing matches inside an argument; '\(Unicode.Scalar(byte))' itself is written in quotes",
                     hint: byte == UInt8(ascii: "*") ? "a last '*' of its own means any further arguments" : nil)
-            case _ where Self.isSpecial(byte):
+            case _ where ShellCharacter.isSpecial(byte):
                 throw Failure(
                     range: position..<(position + 1),
                     message: "'\(Unicode.Scalar(byte))' needs a shell; the character itself is written in quotes")
             default:
-                word.append(byte)
-                position += 1
+                let end = bytes[position...].firstIndex { !Self.isPlain($0) } ?? bytes.count
+                word += bytes[position..<end]
+                position = end
             }
         }
         return .literal(ByteText(word))
+    }
+
+    /// Whether a byte outside quotes is itself.
+    private static func isPlain(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "'"), UInt8(ascii: "\""), UInt8(ascii: "\\"): false
+        default: !ShellCharacter.isBlank(byte) && !ShellCharacter.isSpecial(byte)
+        }
     }
 
     private mutating func single(_ word: inout [UInt8]) throws(Failure) {
@@ -143,7 +152,7 @@ struct PatternSplitter: Sendable {
             switch byte {
             case UInt8(ascii: "\""):
                 return
-            case UInt8(ascii: "$"), UInt8(ascii: "`"):
+            case _ where ShellCharacter.isSpecialInDoubleQuotes(byte):
                 throw Failure(
                     range: (position - 1)..<position,
                     message:
@@ -152,10 +161,7 @@ struct PatternSplitter: Sendable {
                 guard position < bytes.count else { break }
                 let next = bytes[position]
                 position += 1
-                switch next {
-                case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "$"), UInt8(ascii: "`"): break
-                default: word.append(byte)
-                }
+                if !ShellCharacter.isEscapableInDoubleQuotes(next) { word.append(byte) }
                 word.append(next)
             default:
                 word.append(byte)
@@ -171,43 +177,26 @@ struct PatternSplitter: Sendable {
         }
         position = end + 1
         let range = start..<position
-        guard position >= bytes.count || Self.isBlank(bytes[position]) else {
+        guard position >= bytes.count || ShellCharacter.isBlank(bytes[position]) else {
             throw Failure(range: range, message: "nothing matches inside an argument: a blank follows the '>'")
         }
-        let inner = String(decoding: bytes[(start + 1)..<end], as: UTF8.self)
+        let inner = bytes[(start + 1)..<end]
         switch inner {
-        case "int":
+        case _ where inner.elementsEqual("int".utf8):
             return .integer
-        case "word":
+        case _ where inner.elementsEqual("word".utf8):
             return .word
-        case _ where inner.hasPrefix("path "):
-            let directory = AbsolutePath.withoutLastSlash(ByteText(String(inner.dropFirst(5))))
-            guard AbsolutePath.isPlain(directory), directory.bytes.last.map(Self.isBlank) == false else {
+        case _ where inner.starts(with: "path ".utf8):
+            let directory = AbsolutePath.withoutLastSlash(ByteText(Array(inner.dropFirst(5))))
+            guard AbsolutePath.isPlain(directory), directory.bytes.last.map(ShellCharacter.isBlank) == false else {
                 throw Failure(range: range, message: "<path …> takes an absolute directory without '.' or '..'")
             }
             return .path(directory)
         default:
-            let word = String(inner.prefix { $0 != " " })
+            let word = String(decoding: inner.prefix { $0 != UInt8(ascii: " ") }, as: UTF8.self)
             throw Failure(
                 range: range, message: "'<\(word)>' is none of <int>, <word> and <path /dir>",
                 hint: Suggestion.hint(word, among: ["int", "word", "path"]))
-        }
-    }
-
-    private static func isBlank(_ byte: UInt8) -> Bool {
-        byte == UInt8(ascii: " ") || byte == UInt8(ascii: "\t")
-    }
-
-    /// What sh treats specially outside quotes, as `CommandLine` has it.
-    private static func isSpecial(_ byte: UInt8) -> Bool {
-        switch byte {
-        case UInt8(ascii: "|"), UInt8(ascii: "&"), UInt8(ascii: ";"), UInt8(ascii: "<"), UInt8(ascii: ">"),
-            UInt8(ascii: "("), UInt8(ascii: ")"), UInt8(ascii: "$"), UInt8(ascii: "*"), UInt8(ascii: "?"),
-            UInt8(ascii: "["), UInt8(ascii: "]"), UInt8(ascii: "{"), UInt8(ascii: "}"), UInt8(ascii: "~"),
-            UInt8(ascii: "!"), UInt8(ascii: "#"), UInt8(ascii: "`"):
-            true
-        default:
-            false
         }
     }
 }

@@ -61,7 +61,7 @@ public struct PolicyTestFile: Sendable {
     ///
     /// - Parameter now: the time of requests that state none.
     public init(_ file: SourceFile, now: LocalTime) {
-        var sink = DiagnosticSink()
+        let sink = DiagnosticSink()
         tests = []
         let number = sink.add(file)
         if let offset = UTF8Check.firstInvalid(file.bytes) ?? file.bytes.firstIndex(of: 0) {
@@ -69,7 +69,6 @@ public struct PolicyTestFile: Sendable {
         } else {
             var parser = Parser(file, file: number, sink: sink)
             tests = parser.parseTests(now: now)
-            sink = parser.sink
         }
         diagnostics = sink.sorted
     }

@@ -55,12 +55,16 @@ public struct GuardedDirectories: Sendable, Hashable {
     }
 }
 
+/// What takes the canonical text of a policy piece by piece, while the policy is read: a hash, or a text.
+public protocol CanonicalTextTaker {
+    /// Takes the next piece, which is never empty and can end anywhere.
+    mutating func take(_ piece: [UInt8])
+}
+
 /// What came of reading a policy.
 public struct LoadedPolicy: Sendable {
     /// The policy; nil where there is an error.
     public var policy: Policy?
-    /// The canonical text of all files, includes expanded: what the revision digests.
-    public var canonicalText: String
     /// Errors and warnings, in the order of the text; at most 1,000 of each.
     public var diagnostics: [Diagnostic]
     /// How many errors there are.
@@ -88,27 +92,38 @@ public enum PolicyText {
     /// - Parameters:
     ///   - root: the policy file.
     ///   - files: opens what is included.
+    ///   - canonicalText: takes what the revision digests: the text of all files, includes expanded, without comments.
+    ///     Where there is an error, what it took is of no use.
     ///   - directories: what no sandbox may open.
     ///   - analyses: whether to look for warnings that compare rules with each other.
+    ///   - analysisLimit: with more rules than this they are not compared, which one warning says.
     public static func load(
-        _ root: SourceFile, files: inout some PolicyFiles, directories: GuardedDirectories = GuardedDirectories(),
-        analyses: Bool = true
+        _ root: SourceFile, files: inout some PolicyFiles, canonicalText: inout some CanonicalTextTaker,
+        directories: GuardedDirectories = GuardedDirectories(), analyses: Bool = true, analysisLimit: Int = .max
     ) -> LoadedPolicy {
-        var reader = Reader(files: files)
+        let sink = DiagnosticSink()
+        var reader = Reader(
+            files: files, canonicalText: canonicalText, resolver: Resolver(directories: directories, sink: sink))
         reader.read(root, ancestors: [], includedAt: nil)
+        reader.finish()
         files = reader.files
-        var sink = reader.sink
-        let statements = reader.statements
-        var resolver = Resolver(statements: statements, directories: directories, sink: sink)
-        let policy = resolver.resolve(analyses: analyses)
-        sink = resolver.sink
+        canonicalText = reader.canonicalText
+        let policy = reader.resolver.resolve(analyses: analyses, limit: analysisLimit)
         return LoadedPolicy(
             policy: sink.errorCount == 0 ? policy : nil,
-            canonicalText: Formatter.canonicalText(statements),
             diagnostics: sink.sorted,
             errorCount: sink.errorCount,
             warningCount: sink.warningCount,
             files: sink.files.map(\.source.name))
+    }
+
+    /// Reads and resolves a policy of which nobody wants the canonical text.
+    public static func load(
+        _ root: SourceFile, files: inout some PolicyFiles, directories: GuardedDirectories = GuardedDirectories(),
+        analyses: Bool = true
+    ) -> LoadedPolicy {
+        var nobody = NoTaker()
+        return load(root, files: &files, canonicalText: &nobody, directories: directories, analyses: analyses)
     }
 
     /// Reads a policy of one file that includes none.
@@ -117,6 +132,10 @@ public enum PolicyText {
     ) -> LoadedPolicy {
         var none = NoPolicyFiles()
         return load(root, files: &none, directories: directories)
+    }
+
+    private struct NoTaker: CanonicalTextTaker {
+        mutating func take(_ piece: [UInt8]) {}
     }
 
     /// What came of formatting a file.
@@ -129,30 +148,95 @@ public enum PolicyText {
 
     /// The canonical form of one file, its comments kept and its includes left as they are.
     public static func format(_ file: SourceFile) -> Formatted {
-        var sink = DiagnosticSink()
-        guard let parsed = Reader<NoPolicyFiles>.parse(file, &sink) else {
-            return Formatted(text: nil, diagnostics: sink.sorted)
-        }
+        let sink = DiagnosticSink()
+        guard var parser = Parser.checked(file, sink) else { return Formatted(text: nil, diagnostics: sink.sorted) }
+        var statements: [Statement] = []
+        while let statement = parser.nextStatement() { statements.append(statement) }
         guard sink.errorCount == 0 else { return Formatted(text: nil, diagnostics: sink.sorted) }
-        return Formatted(text: Formatter.text(parsed, file), diagnostics: [])
+        return Formatted(text: Formatter.text(statements, parser.comments, file), diagnostics: [])
     }
 }
 
-/// Reads files and what they include, in the order of their text.
-struct Reader<Files: PolicyFiles> {
+/// Reads files and what they include, in the order of their text; each statement is resolved and written as it is read.
+struct Reader<Files: PolicyFiles, Taker: CanonicalTextTaker> {
     var files: Files
-    var sink = DiagnosticSink()
-    /// The statements of all files; an include is followed by what it brought.
-    var statements: [Statement] = []
+    var canonicalText: Taker
+    var resolver: Resolver
+    private let sink: DiagnosticSink
+    private var formatter = Formatter()
     private var total = 0
-    private var version: Span?
+    /// Where each file was included, by its identity.
+    private var included: [String: Span] = [:]
 
-    init(files: Files) {
+    /// The canonical text is given on in pieces of this size, and what the last statement brings.
+    private static var pieceSize: Int { 65_536 }
+
+    init(files: Files, canonicalText: Taker, resolver: Resolver) {
         self.files = files
+        self.canonicalText = canonicalText
+        self.resolver = resolver
+        sink = resolver.sink
     }
 
-    /// Checks and parses one file; nil where its bytes are no text.
-    static func parse(_ file: SourceFile, _ sink: inout DiagnosticSink) -> ParsedFile? {
+    /// Reads a file and, in place, what it includes; at most `PolicyText.includeDepth` deep.
+    mutating func read(_ file: SourceFile, ancestors: [String], includedAt: Span?) {
+        total += file.bytes.count
+        guard total <= PolicyText.totalLimit, sink.files.count < PolicyText.fileLimit else {
+            let text = "the policy is too large: at most 128 MiB in 4,096 files"
+            if let includedAt { sink.error(includedAt, text) } else { sink.fileError(file.name, text) }
+            return
+        }
+        guard var parser = Parser.checked(file, sink) else { return }
+        while let statement = parser.nextStatement() {
+            if case .include(let pattern) = statement.payload {
+                include(pattern, statement.span, handle: file.handle, ancestors: ancestors + [file.identity])
+                continue
+            }
+            // The text of all files together says its version once.
+            if statement.kind != .version || includedAt == nil { formatter.write(statement) }
+            formatter.give(to: &canonicalText, atLeast: Self.pieceSize)
+            resolver.take(statement)
+        }
+    }
+
+    /// Gives on the end of the canonical text.
+    mutating func finish() {
+        formatter.give(to: &canonicalText, atLeast: 1)
+    }
+
+    private mutating func include(_ pattern: String, _ span: Span, handle: Int, ancestors: [String]) {
+        guard ancestors.count <= PolicyText.includeDepth else {
+            sink.error(span, "includes are at most \(PolicyText.includeDepth) deep")
+            return
+        }
+        let found = files.files(matching: pattern, from: handle)
+        for refusal in found.refusals { sink.error(span, "\(refusal.name): \(refusal.text)") }
+        if found.files.isEmpty, found.refusals.isEmpty {
+            if FileNamePattern.isGlob(pattern) {
+                sink.warning(span, "nothing matches \"\(pattern)\"")
+            } else {
+                sink.error(span, "\"\(pattern)\" does not exist")
+            }
+        }
+        for file in found.files {
+            guard !ancestors.contains(file.identity) else {
+                sink.error(span, "\(file.name) is included from within itself")
+                continue
+            }
+            // Everything that a file can say stands once, so one error says it for all.
+            if let first = included.updateValue(span, forKey: file.identity) {
+                let place = FilePlace(file: sink.name(of: first), line: sink.line(of: first))
+                sink.error(span, "\(file.name) is included twice; the first time is at \(place)")
+                continue
+            }
+            read(file, ancestors: ancestors, includedAt: span)
+        }
+    }
+}
+
+extension Parser {
+    /// A parser of a file, which the sink takes in; nil where its bytes are no text, which is reported.
+    static func checked(_ file: SourceFile, _ sink: DiagnosticSink) -> Parser? {
         guard file.bytes.count <= SourceFile.sizeLimit else {
             sink.fileError(file.name, "the file is over 64 MiB")
             return nil
@@ -166,50 +250,7 @@ struct Reader<Files: PolicyFiles> {
             sink.error(Span(file: number, start: offset, end: offset + 1), "these bytes are not UTF-8")
             return nil
         }
-        var parser = Parser(file, file: number, sink: sink)
-        let parsed = parser.parse()
-        sink = parser.sink
-        return parsed
-    }
-
-    /// Reads a file and, in place, what it includes; at most `PolicyText.includeDepth` deep.
-    mutating func read(_ file: SourceFile, ancestors: [String], includedAt: Span?) {
-        total += file.bytes.count
-        guard total <= PolicyText.totalLimit, sink.files.count < PolicyText.fileLimit else {
-            let text = "the policy is too large: at most 128 MiB in 4,096 files"
-            if let includedAt { sink.error(includedAt, text) } else { sink.fileError(file.name, text) }
-            return
-        }
-        guard let parsed = Self.parse(file, &sink) else { return }
-        for statement in parsed.statements {
-            statements.append(statement)
-            guard case .include(let pattern) = statement.payload else { continue }
-            include(pattern, statement.span, handle: file.handle, ancestors: ancestors + [file.identity])
-        }
-    }
-
-    private mutating func include(_ pattern: String, _ span: Span, handle: Int, ancestors: [String]) {
-        guard ancestors.count <= PolicyText.includeDepth else {
-            sink.error(span, "includes are at most \(PolicyText.includeDepth) deep")
-            return
-        }
-        let found = files.files(matching: pattern, from: handle)
-        for refusal in found.refusals { sink.error(span, "\(refusal.name): \(refusal.text)") }
-        if found.files.isEmpty, found.refusals.isEmpty {
-            let isGlob = FileNamePattern.isGlob(pattern)
-            if isGlob {
-                sink.warning(span, "nothing matches \"\(pattern)\"")
-            } else {
-                sink.error(span, "\"\(pattern)\" does not exist")
-            }
-        }
-        for file in found.files {
-            guard !ancestors.contains(file.identity) else {
-                sink.error(span, "\(file.name) is included from within itself")
-                continue
-            }
-            read(file, ancestors: ancestors, includedAt: span)
-        }
+        return Parser(file, file: number, sink: sink)
     }
 }
 
@@ -252,37 +293,5 @@ enum UTF8Check {
             index += length
         }
         return nil
-    }
-}
-
-/// File name patterns of includes: `*` and `?` within a component, and nothing else.
-public enum FileNamePattern {
-    /// Whether a pattern can name other files than itself.
-    public static func isGlob(_ pattern: String) -> Bool {
-        pattern.utf8.contains { $0 == UInt8(ascii: "*") || $0 == UInt8(ascii: "?") }
-    }
-
-    /// Whether a name matches one component of a pattern, in time proportional to the product of the lengths.
-    public static func matches(_ pattern: [UInt8], _ name: [UInt8]) -> Bool {
-        var pattern = pattern[...]
-        var name = name[...]
-        var retry: (pattern: ArraySlice<UInt8>, name: ArraySlice<UInt8>)?
-        while !name.isEmpty || !pattern.isEmpty {
-            if pattern.first == UInt8(ascii: "*") {
-                pattern = pattern.dropFirst()
-                retry = name.isEmpty ? nil : (pattern, name.dropFirst())
-            } else if let wanted = pattern.first, let have = name.first,
-                wanted == UInt8(ascii: "?") || wanted == have
-            {
-                pattern = pattern.dropFirst()
-                name = name.dropFirst()
-            } else {
-                guard let again = retry else { return false }
-                pattern = again.pattern
-                name = again.name
-                retry = name.isEmpty ? nil : (pattern, name.dropFirst())
-            }
-        }
-        return true
     }
 }

@@ -35,13 +35,17 @@ public struct SourceFile: Sendable {
 /// A file with its lines counted, so that any place in it can be named.
 struct NumberedFile: Sendable {
     let source: SourceFile
-    /// Where each line starts.
-    private let lineStarts: [Int]
+    /// Where each line starts; a file is at most `SourceFile.sizeLimit` bytes long.
+    private let lineStarts: [Int32]
 
     init(_ source: SourceFile) {
         self.source = source
-        var starts = [0]
-        for (offset, byte) in source.bytes.enumerated() where byte == UInt8(ascii: "\n") { starts.append(offset + 1) }
+        var starts: [Int32] = [0]
+        var offset: Int32 = 0
+        for byte in source.bytes {
+            offset &+= 1
+            if byte == UInt8(ascii: "\n") { starts.append(offset) }
+        }
         lineStarts = starts
     }
 
@@ -52,7 +56,7 @@ struct NumberedFile: Sendable {
         while low < high {
             let middle = low + (high - low) / 2
             // INVARIANT: low <= middle < high <= lineStarts.count.
-            if lineStarts[middle] <= offset { low = middle + 1 } else { high = middle }
+            if Int(lineStarts[middle]) <= offset { low = middle + 1 } else { high = middle }
         }
         return max(low, 1)
     }
@@ -60,8 +64,8 @@ struct NumberedFile: Sendable {
     /// The bytes of a line without its end, and where it starts.
     func lineBytes(_ line: Int) -> (start: Int, bytes: ArraySlice<UInt8>) {
         guard lineStarts.indices.contains(line - 1) else { return (0, []) }
-        let start = lineStarts[line - 1]
-        var end = lineStarts.indices.contains(line) ? lineStarts[line] : source.bytes.count
+        let start = Int(lineStarts[line - 1])
+        var end = lineStarts.indices.contains(line) ? Int(lineStarts[line]) : source.bytes.count
         for mark in [UInt8(ascii: "\n"), UInt8(ascii: "\r")] where end > start && source.bytes[end - 1] == mark {
             end -= 1
         }

@@ -14,6 +14,8 @@ struct Located<Value: Sendable>: Sendable {
 struct Statement: Sendable {
     /// The whole of it, without its comments.
     var span: Span
+    /// What it is set apart as.
+    var kind: Kind
     /// What it says.
     var payload: Payload
     /// Its canonical text.
@@ -37,37 +39,79 @@ struct Statement: Sendable {
         case broken
     }
 
-    /// Its text in parts, so that the formatter can put lines and comments between them.
-    enum Layout: Sendable {
+    /// What is set apart by an empty line.
+    enum Kind: Sendable, Hashable {
+        case version, include, secureTCPIP, service, refusal, audit, searchPath, set, sandbox, rule, none
+    }
+}
+
+/// A statement's canonical text in parts, so that the formatter can put lines and comments between them.
+struct Layout: Sendable {
+    enum Shape: Sendable, Hashable {
         /// One line; where it is too long, it is broken before the parts.
-        case line([String])
-        /// `HEAD { … }` with an item a line.
-        case block(head: String, items: [Item])
-        /// `HEAD { …, … }`, on one line where it fits.
-        case list(head: String, items: [Item])
+        case line
+        /// `HEAD { … }` with an item a line; the head is the first part.
+        case block
+        /// `HEAD { …, … }`, on one line where it fits; the head is the first part.
+        case list
     }
 
-    struct Item: Sendable {
-        var text: String
+    /// A stretch of `text`, from the end of the part before it.
+    struct Part: Sendable {
+        var end: Int32
+        /// Where it stands in the file; in a line it is not looked at.
         var span: Span
     }
 
-    /// What is set apart by an empty line.
-    var kind: String {
-        switch payload {
-        case .version: "policy"
-        case .include: "include"
-        case .secureTCPIP: "securetcpip"
-        case .service: "service"
-        case .refusal: "refusal"
-        case .audit: "audit"
-        case .searchPath: "search-path"
-        case .networks, .users, .commands, .hours: "set"
-        case .sandbox: "sandbox"
-        case .rule: "rule"
-        case .broken: "broken"
-        }
+    /// How the parts are put together.
+    let shape: Shape
+    /// The parts' texts, one behind the other: what is written here belongs to the part that `endPart` ends next.
+    var text: [UInt8] = []
+    /// The parts.
+    private(set) var parts: [Part] = []
+
+    /// A layout without parts yet, with room for as many.
+    init(_ shape: Shape, parts count: Int = 1) {
+        self.shape = shape
+        parts.reserveCapacity(count)
     }
+
+    /// A line of one part.
+    static func line(_ text: String) -> Layout {
+        var layout = Layout(.line)
+        layout.text.append(contentsOf: text.utf8)
+        layout.endPart()
+        return layout
+    }
+
+    /// `HEAD { … }` with these items.
+    static func block(_ head: String, _ items: [BlockItem]) -> Layout {
+        var layout = Layout(.block)
+        layout.text.append(contentsOf: head.utf8)
+        layout.endPart()
+        for item in items {
+            layout.text.append(contentsOf: item.text.utf8)
+            layout.endPart(item.span)
+        }
+        return layout
+    }
+
+    /// Ends a part, of which the text has been written.
+    mutating func endPart(_ span: Span = Span(file: 0, start: 0, end: 0)) {
+        parts.append(Part(end: Int32(clamping: text.count), span: span))
+    }
+
+    /// The text of a part.
+    func text(of part: Int) -> ArraySlice<UInt8> {
+        // INVARIANT: the ends ascend, and the last is at most the text's.
+        text[(part == 0 ? 0 : Int(parts[part - 1].end))..<Int(parts[part].end)]
+    }
+}
+
+/// An item of a block: its canonical text, and where it stands.
+struct BlockItem: Sendable {
+    var text: String
+    var span: Span
 }
 
 /// A `service` block.
@@ -140,6 +184,8 @@ struct SandboxSyntax: Sendable {
 struct RuleSyntax: Sendable {
     var effect: Effect
     var name: Located<String>
+    /// The line of the name.
+    var line: Int32
     var services: ServiceScope
     var sources: [Located<NetworkItem>]?
     var remoteUsers: [Located<UserItem>]?
@@ -148,11 +194,4 @@ struct RuleSyntax: Sendable {
     var hours: [Located<HoursItem>]?
     var sandbox: Located<String>?
     var selfTrust: Bool
-}
-
-/// A file's statements and comments.
-struct ParsedFile: Sendable {
-    var number: Int
-    var statements: [Statement]
-    var comments: [Comment]
 }
