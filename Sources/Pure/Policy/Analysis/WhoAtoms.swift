@@ -190,12 +190,12 @@ extension PolicyAnalysis {
 
 extension RemoteUsers {
     /// How many names there are.
-    fileprivate var count: Int { sets.reduce(literal.count) { $0 + $1.items.names.count } }
+    var count: Int { sets.reduce(literal.count) { $0 + $1.items.names.count } }
 }
 
 extension Targets {
     /// How many names and groups there are.
-    fileprivate var count: Int {
+    var count: Int {
         sets.reduce(literal.names.count + literal.groups.count) { $0 + $1.items.names.count + $1.items.groups.count }
     }
 }
