@@ -22,12 +22,24 @@ public struct PolicyDifference: Sendable {
 
     /// What a difference comes to.
     public enum Outcome: Sendable, Hashable {
-        /// This request is decided differently.
-        case different(Request, before: Decision, after: Decision)
+        /// A request is decided differently.
+        case different(Change)
         /// No request is.
         case same
         /// The work limit was reached before the answer.
         case undecided
+    }
+
+    /// A request that is decided differently.
+    public struct Change: Sendable, Hashable {
+        /// The request.
+        public var request: Request
+        /// The old policy's decision.
+        public var before: Decision
+        /// The new policy's.
+        public var after: Decision
+        /// Whether a rule of certain hours is among those that match it at some time.
+        public var dependsOnTime: Bool
     }
 
     /// A rule that differs.
@@ -48,7 +60,7 @@ public struct PolicyDifference: Sendable {
     public private(set) var served: Outcome?
 
     /// The most steps of a whole comparison: a few seconds.
-    public static let workLimit = 60_000_000
+    public static let workLimit = 30_000_000
 
     private let old: Side
     private let new: Side
@@ -61,14 +73,18 @@ public struct PolicyDifference: Sendable {
     public init(old: Policy, new: Policy, workLimit: Int = PolicyDifference.workLimit) {
         self.workLimit = workLimit
         let pairs = RulePairs(old, new)
-        self.old = Side(old, rules: old.rules, twins: pairs.twinsOfOld)
-        self.new = Side(new, rules: pairs.newRules, twins: pairs.twinsOfNew)
+        let isBrief = pairs.differing.count <= Self.briefLimit
+        self.old = Side(old, rules: old.rules, twins: pairs.twinsOfOld, isBrief: isBrief)
+        self.new = Side(new, rules: pairs.newRules, twins: pairs.twinsOfNew, isBrief: isBrief)
         for pair in pairs.differing {
             let outcome = outcome(pair)
             rules.append(RuleDifference(kind: pair.kind, old: pair.old, new: pair.new, outcome: outcome))
         }
         served = servedOutcome()
     }
+
+    /// Up to so many differing rules, a look at all the others is cheaper than an index.
+    private static let briefLimit = 16
 
     /// One of the policies.
     private struct Side {
@@ -80,12 +96,12 @@ public struct PolicyDifference: Sendable {
         let scope: RequestScope
         private let index: OverlapIndex
 
-        init(_ policy: Policy, rules: [Rule], twins: [Int?]) {
+        init(_ policy: Policy, rules: [Rule], twins: [Int?], isBrief: Bool) {
             self.policy = policy
             self.rules = rules
             self.twins = twins
             scope = RequestScope(policy.settings)
-            index = OverlapIndex(rules)
+            index = OverlapIndex(rules, isBrief: isBrief)
         }
 
         /// The places of rules that may share a request with a rule.
@@ -126,7 +142,12 @@ public struct PolicyDifference: Sendable {
 
     private func outcome(_ found: Request?) -> Outcome {
         guard let found else { return isUndecided ? .undecided : .same }
-        return .different(found, before: old.policy.decide(found), after: new.policy.decide(found))
+        return .different(
+            Change(
+                request: found, before: old.policy.decide(found), after: new.policy.decide(found),
+                dependsOnTime: (old.rules + new.rules).contains { rule in
+                    rule.hours != nil && Clause.allCases.allSatisfy { $0 == .during || rule.matches(found, $0) }
+                }))
     }
 
     /// A request that a rule decides in its policy, and that the other policy decides differently.
@@ -169,9 +190,10 @@ public struct PolicyDifference: Sendable {
             if let found = request([part.rule], avoiding: decided + theirs.rules(permits) + forbids, both) {
                 return found
             }
-            // A permit of other obligations.
+            // A permit of other obligations; there is none where others decide all of it.
             var avoided = decided + forbids
-            for next in permits {
+            let isDecisive = request([part.rule], avoiding: avoided, both) != nil
+            for next in permits where isDecisive {
                 let isAlike = Obligations(theirs, theirs.rules[next]) == obligations
                 for theirPart in theirs.rules[next].parts {
                     if !(isAlike && theirPart.usesShell == part.usesShell),
@@ -182,8 +204,8 @@ public struct PolicyDifference: Sendable {
                     avoided.append(theirPart.rule)
                 }
             }
-            // A forbid.
-            for forbid in forbids {
+            // A forbid, which is looked at for itself too: what it does is no news of a rule that has only moved.
+            for forbid in forbids where mine.twins[place] == nil {
                 if let found = request([part.rule, forbid], avoiding: decided, both) { return found }
             }
             // A service, or rcp, that is off.
@@ -229,6 +251,10 @@ public struct PolicyDifference: Sendable {
 
     private mutating func request(_ matching: [Rule], avoiding: [Rule], _ scope: RequestScope) -> Request? {
         guard !scope.services.isEmpty else { return nil }
+        guard spent <= workLimit else {
+            isUndecided = true
+            return nil
+        }
         analysis.scope = scope
         let before = analysis.spent
         defer { spent += analysis.spent - before }
