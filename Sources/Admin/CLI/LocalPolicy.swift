@@ -99,10 +99,13 @@ struct LocalPolicy {
 
     /// Loads a policy file.
     ///
-    /// - Parameter keepingText: whether the canonical text is wanted.
+    /// - Parameters:
+    ///   - analyses: whether its rules are compared with each other, for warnings.
+    ///   - keepingText: whether the canonical text is wanted.
     /// - Throws: `Failure` where the file cannot be read.
     init(
-        _ path: String, directories: GuardedDirectories = GuardedDirectories(), keepingText: Bool = false
+        _ path: String, directories: GuardedDirectories = GuardedDirectories(), analyses: Bool = false,
+        keepingText: Bool = false
     ) throws {
         let absolute = File.absolute(path)
         let root: SourceFile
@@ -113,7 +116,7 @@ struct LocalPolicy {
         }
         var files = LocalPolicyFiles(policy: absolute)
         var text = CanonicalText(bytes: keepingText ? [] : nil)
-        loaded = PolicyText.load(root, files: &files, canonicalText: &text, directories: directories)
+        loaded = PolicyText.load(root, files: &files, canonicalText: &text, directories: directories, analyses: analyses)
         revision = Revision(bytes: Array(text.hash.finalize())) ?? .none
         canonicalText = text.bytes ?? []
     }

@@ -27,7 +27,8 @@ public struct Portcullis: ParsableCommand {
         version: "portcullis \(version)",
         groupedSubcommands: [
             CommandGroup(
-                name: "Policy", subcommands: [CheckVerb.self, ExplainVerb.self, TestVerb.self, FormatVerb.self]),
+                name: "Policy",
+                subcommands: [CheckVerb.self, ExplainVerb.self, TestVerb.self, FormatVerb.self, DifferenceVerb.self]),
             CommandGroup(
                 name: "Trail", subcommands: [AuditVerb.self]),
             CommandGroup(

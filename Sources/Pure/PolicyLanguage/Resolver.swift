@@ -102,12 +102,15 @@ struct Resolver {
         guard sink.errorCount == 0 else { return policy }
         warnOfUnusedSets()
         warnOfFamilies()
-        if analyses { analyse(limit: limit) }
+        analyse(comparing: analyses, limit: limit)
         return policy
     }
 
-    private func analyse(limit: Int) {
+    private func analyse(comparing: Bool, limit: Int) {
         let spans = notes.map(\.name)
+        var analyst = Analyst(policy: policy, spans: spans, sink: sink)
+        analyst.compareWithSettings()
+        guard comparing else { return }
         guard policy.rules.count <= limit else {
             if let first = spans.first {
                 sink.warning(
@@ -116,8 +119,7 @@ struct Resolver {
             }
             return
         }
-        var analyst = Analyst(policy: policy, spans: spans, sink: sink)
-        analyst.run()
+        analyst.compareRules()
     }
 
     private mutating func once(_ statement: Statement, _ what: String) {
