@@ -27,7 +27,11 @@ public struct Portcullis: ParsableCommand {
         version: "portcullis \(version)",
         groupedSubcommands: [
             CommandGroup(
-                name: "Policy", subcommands: [CheckVerb.self, ExplainVerb.self, TestVerb.self, FormatVerb.self]),
+                name: "Policy",
+                subcommands: [
+                    CheckVerb.self, ExplainVerb.self, TestVerb.self, FormatVerb.self,
+                    WhoCanVerb.self, WhatCanVerb.self, ReplayVerb.self,
+                ]),
             CommandGroup(
                 name: "Trail", subcommands: [AuditVerb.self]),
             CommandGroup(
