@@ -86,11 +86,6 @@ extension Sources {
     fileprivate var count: Int { sets.reduce(literal.count) { $0 + $1.items.count } }
 }
 
-extension Commands {
-    /// The number of patterns.
-    fileprivate var count: Int { sets.reduce(literal.count) { $0 + $1.items.count } }
-}
-
 extension Hours {
     private static let minutesOfWeek = 7 * WeeklyRange.minutesOfDay
 
