@@ -122,7 +122,7 @@ private struct Answer {
         let misses = (explanation?.nearMisses ?? []).map { miss in
             JSON.object([
                 ("rule", .string(miss.rule.name)), ("clause", .string(miss.clause.rawValue)),
-                ("wanted", .string(miss.wanted)),
+                ("wanted", .string(miss.wanted + (miss.difference.map { " (\($0))" } ?? ""))),
             ])
         }
         return .object([
@@ -203,25 +203,36 @@ private struct Answer {
         }
     }
 
+    /// The near misses, what differs on a line of its own; none where a forbid is all that stands in the way.
     private func nearest() -> [String] {
-        guard let explanation else { return [] }
-        let near = explanation.nearMisses.map { miss in
-            row("  nearest:", 10, " \(miss.rule.name) would match \(Self.condition(miss))", miss.rule.place)
+        guard let explanation, explanation.overruled == nil else { return [] }
+        let groups = explanation.closest.isEmpty ? explanation.nearMisses.map { [$0] } : [explanation.closest]
+        var lines: [String] = []
+        for misses in groups {
+            guard let rule = misses.first?.rule else { continue }
+            let conditions = ByteText(misses.map(\.condition).joined(separator: " and ")).printable
+            lines.append(row("  nearest:", 10, " \(rule.name) would match \(conditions)", rule.place))
+            for difference in misses.compactMap(\.difference) {
+                lines.append("           but \(ByteText(difference).printable)")
+            }
+            if let forbid = misses.first?.forbiddenBy {
+                lines.append("           but \(Shown.rule(forbid)) forbids that")
+            }
         }
-        guard let first = explanation.closest.first else { return near }
-        let conditions = explanation.closest.map { Self.condition($0) }.joined(separator: " and ")
-        return near + [row("  nearest:", 10, " \(first.rule.name) would match \(conditions)", first.rule.place)]
+        return lines
     }
+}
 
-    private static func condition(_ miss: NearMiss) -> String {
-        let wanted = ByteText(miss.wanted).printable
-        switch miss.clause {
-        case .service: return "with service \(wanted)"
-        case .from: return "from \(wanted)"
-        case .by: return "by \(wanted)"
-        case .as: return "as \(wanted)"
-        case .run: return miss.wouldMatchWithoutShell ? "without it" : "for \(wanted)"
-        case .during: return wanted
+extension NearMiss {
+    /// What would have to be otherwise: `from 10.20.0.0/16`.
+    var condition: String {
+        switch clause {
+        case .service: "with service \(wanted)"
+        case .from: "from \(wanted)"
+        case .by: "by \(wanted)"
+        case .as: "as \(wanted)"
+        case .run: wouldMatchWithoutShell ? "without it" : "for \(wanted)"
+        case .during: wanted
         }
     }
 }

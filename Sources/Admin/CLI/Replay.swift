@@ -6,6 +6,7 @@ import Audit
 import Core
 import Linux
 import Policy
+import PolicyLanguage
 
 /// `portcullis replay`: recorded requests that a policy would decide differently.
 struct ReplayVerb: ParsableCommand {

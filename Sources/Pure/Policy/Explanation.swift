@@ -7,7 +7,8 @@ public import Core
 public struct Explanation: Sendable, Hashable {
     /// The decision.
     public var decision: Decision
-    /// Permits that would match if one clause did, nearest first; empty for a permit, and where the service is off.
+    /// Permits that would match if one clause did, nearest first, and last those that would be forbidden even so; empty for
+    /// a permit, and where the service is off.
     public var nearMisses: [NearMiss]
     /// The permit that would have decided, where a forbid or a service that is off came first.
     public var overruled: RuleReference?
@@ -24,11 +25,15 @@ public struct NearMiss: Sendable, Hashable {
     public var rule: RuleReference
     /// The clause.
     public var clause: Clause
-    /// What the clause wants, as a policy would write it: of many blocks or patterns, the nearest. What of the request
-    /// differs follows in brackets where that is not plain.
+    /// What the clause wants, as a policy would write it: of many blocks or patterns, the nearest; of hours, when they next
+    /// open.
     public var wanted: String
+    /// What of the request differs from that, where it is not plain: `argument 3 '/etc' is not <path /home>`.
+    public var difference: String?
     /// Whether the command's part before what needs a shell would match.
     public var wouldMatchWithoutShell: Bool
+    /// The forbid that would refuse what the permit would match then, where forbids refuse all of it.
+    public var forbiddenBy: RuleReference?
 }
 
 extension Policy {
@@ -58,12 +63,39 @@ extension Policy {
         }
         guard denial.reason != .serviceDisabled else { return explanation }
         misses.sort { ($0.distance, $0.rule) < ($1.distance, $1.rule) }
-        explanation.nearMisses = misses.prefix(Explanation.nearMissLimit).map { miss in
-            comparison.nearMiss(rules[miss.rule], miss.clause)
+        var searches: [Clause: PermitSearch] = [:]
+        for miss in misses.prefix(Explanation.nearMissLimit) {
+            var near = comparison.nearMiss(rules[miss.rule], miss.clause)
+            var search = searches[miss.clause] ?? PermitSearch(policy: self, question: request.without(miss.clause))
+            near.forbiddenBy = search.forbid(ofAll: miss.rule)
+            searches[miss.clause] = search
+            explanation.nearMisses.append(near)
         }
+        explanation.nearMisses =
+            explanation.nearMisses.filter { $0.forbiddenBy == nil }
+            + explanation.nearMisses.filter { $0.forbiddenBy != nil }
         if misses.isEmpty, explanation.overruled == nil, let closest {
             explanation.closest = closest.clauses.map { comparison.nearMiss(rules[closest.rule], $0) }
         }
         return explanation
+    }
+}
+
+extension Request {
+    /// The request with one part unknown: that which a clause looks at.
+    fileprivate func without(_ clause: Clause) -> PartialRequest {
+        var question = PartialRequest(withoutCommand: self)
+        question.command = command
+        switch clause {
+        case .service:
+            question.services = Service.allCases
+            question.remoteUser = nil
+        case .from: question.source = nil
+        case .by: question.remoteUser = nil
+        case .as: question.target = nil
+        case .run: question.command = nil
+        case .during: question.time = nil
+        }
+        return question
     }
 }

@@ -85,7 +85,9 @@ struct ClauseComparison {
 
     /// What a failing clause wants.
     mutating func nearMiss(_ rule: Rule, _ clause: Clause) -> NearMiss {
-        var miss = NearMiss(rule: rule.reference, clause: clause, wanted: "any", wouldMatchWithoutShell: false)
+        var miss = NearMiss(
+            rule: rule.reference, clause: clause, wanted: "any", difference: nil, wouldMatchWithoutShell: false,
+            forbiddenBy: nil)
         switch clause {
         case .service:
             miss.wanted = rule.services.name
@@ -93,46 +95,36 @@ struct ClauseComparison {
             miss.wanted = rule.sources.flatMap { nearest($0) }?.block.description ?? "any"
         case .by:
             miss.wanted = ClauseText.list(rule.remoteUsers?.words ?? ["any"])
-            if request.claimedUser == nil { miss.wanted += " (REXEC carries no remote user)" }
+            if request.claimedUser == nil { miss.difference = "REXEC carries no remote user" }
         case .as:
-            miss.wanted = wantedTarget(rule)
+            miss.wanted = ClauseText.list(rule.targets?.words ?? ["any"])
+            miss.difference = rule.targets.flatMap { difference($0) }
         case .run:
-            miss.wanted = wantedCommand(rule)
-            miss.wouldMatchWithoutShell = rule.commands.map { wouldMatchWithoutShell($0) } ?? false
+            guard let commands = rule.commands else { break }
+            miss.wanted = ClauseText.list(commands.words)
+            miss.wouldMatchWithoutShell = wouldMatchWithoutShell(commands)
+            guard let nearest = nearestPattern(commands), nearest.fit != nil else { break }
+            miss.wanted = nearest.pattern.description
+            miss.difference = miss.wouldMatchWithoutShell ? nil : nearest.difference
         case .during:
-            let words = ClauseText.list(rule.hours?.words ?? [])
-            guard let opening = opening(rule) else {
-                miss.wanted = words
-                break
-            }
+            guard let opening = opening(rule) else { break }
+            let minute = WeeklyRange.clock(opening.start % WeeklyRange.minutesOfDay)
             let isToday = opening.wait + request.time.minute < WeeklyRange.minutesOfDay
-            let day =
-                isToday ? "" : "\(WeeklyRange.dayNames[(opening.range.lowerBound / WeeklyRange.minutesOfDay) % 7]) "
-            miss.wanted =
-                "after \(day)\(WeeklyRange.clock(opening.range.lowerBound % WeeklyRange.minutesOfDay)) (\(words))"
+            let day = isToday ? "" : WeeklyRange.dayNames[opening.start / WeeklyRange.minutesOfDay] + " "
+            miss.wanted = "after \(day)\(minute) (\(opening.range))"
         }
         return miss
     }
 
-    private func wantedTarget(_ rule: Rule) -> String {
-        guard let targets = rule.targets else { return "any" }
-        let words = ClauseText.list(targets.words)
+    /// Why a clause of wide words does not match an account.
+    private func difference(_ targets: Targets) -> String? {
         let account = request.target
-        if account.uid == 0 { return "\(words) (uid 0 is permitted by the word root alone)" }
-        guard targets.isAny || targets.isSame || !targets.groups.isEmpty else { return words }
-        if account.isGateway { return "\(words) (\(account.name) is the gateway's own account)" }
-        if account.isSystem { return "\(words) (\(account.name) is a system account: its name alone permits it)" }
-        guard targets.isSame else { return words }
-        guard let user = request.claimedUser else { return "\(words) (REXEC carries no remote user)" }
-        return "\(words) (same: \(user))"
-    }
-
-    private func wantedCommand(_ rule: Rule) -> String {
-        guard let commands = rule.commands else { return "any" }
-        guard !commands.isWithoutPatterns else { return ClauseText.list(commands.words) }
-        guard let nearest = nearestPattern(commands), nearest.fit != nil else { return ClauseText.list(commands.words) }
-        guard let difference = nearest.difference else { return nearest.pattern.description }
-        return "\(nearest.pattern) (\(difference))"
+        if account.uid == 0 { return "uid 0 is permitted by the word root alone" }
+        guard targets.isAny || targets.isSame || !targets.groups.isEmpty else { return nil }
+        if account.isGateway { return "\(account.name) is the gateway's own account" }
+        if account.isSystem { return "\(account.name) is a system account, permitted by its name alone" }
+        guard targets.isSame else { return nil }
+        return request.claimedUser.map { "the remote user is \($0)" } ?? "REXEC carries no remote user"
     }
 
     private func wouldMatchWithoutShell(_ commands: Commands) -> Bool {
@@ -182,11 +174,17 @@ struct ClauseComparison {
 
     // MARK: Hours
 
-    /// When the clause next opens, and how many minutes after the request that is.
-    private func opening(_ rule: Rule) -> (range: Range<Int>, wait: Int)? {
+    /// When the clause next opens, as a minute of the week, how many minutes after the request that is, and by which range.
+    private func opening(_ rule: Rule) -> (start: Int, wait: Int, range: WeeklyRange)? {
         let now = request.time.weekday * WeeklyRange.minutesOfDay + request.time.minute
-        return (rule.hours?.ranges ?? []).flatMap(\.minutesOfWeek)
-            .map { ($0, ($0.lowerBound - now + Self.week) % Self.week) }.min { $0.1 < $1.1 }
+        var best: (start: Int, wait: Int, range: WeeklyRange)?
+        for range in rule.hours?.ranges ?? [] {
+            for minutes in range.minutesOfWeek {
+                let wait = (minutes.lowerBound - now + Self.week) % Self.week
+                if wait < best?.wait ?? .max { best = (minutes.lowerBound, wait, range) }
+            }
+        }
+        return best
     }
 
     // MARK: Patterns

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the Portcullis authors
 
-public import Core
+import Core
 
 /// Clauses as a policy writes them: a set by its name, not by what it holds.
 enum ClauseText {

@@ -26,6 +26,9 @@ public struct PossiblePermits: Sendable, Hashable {
     public var permits: [PossiblePermit] = []
     /// Permits that match some request of the question, all of which are forbidden, by their exceptions.
     public var forbidden: [PossiblePermit] = []
+
+    /// No permit at all.
+    public init() {}
 }
 
 extension Policy {
@@ -40,13 +43,15 @@ extension Policy {
 }
 
 /// A question on its way through the rules.
-private struct PermitSearch {
+struct PermitSearch {
     /// The most steps of a whole answer: some seconds. What is left then is named without proof.
     private static let workLimit = 100_000_000
 
     private let policy: Policy
     private let question: PartialRequest
     private var analysis: PolicyAnalysis
+    /// What is left of the forbids, by service.
+    private var forbids: [(service: Service, rules: [Remainder])] = []
 
     /// What came of one permit for one service.
     private struct Outcome {
@@ -62,29 +67,25 @@ private struct PermitSearch {
         self.policy = policy
         self.question = question
         analysis = PolicyAnalysis(scope: RequestScope(policy.settings))
+        for service in question.services where policy.settings.serves(service) {
+            let left = policy.rules.enumerated().compactMap { index, rule -> Remainder? in
+                guard rule.effect == .forbid else { return nil }
+                return rule.remainder(of: question, service: service).map { (index, $0) }
+            }
+            forbids.append((service, left))
+        }
+    }
+
+    /// Whether rcp is asked for where securetcpip has it off.
+    private var isOff: Bool {
+        (question.command?.isRemoteCopy ?? false) && !policy.settings.secureTCPIP.allows(.rcp)
     }
 
     mutating func answer() -> PossiblePermits {
         var answer = PossiblePermits()
-        let services = question.services.filter { policy.settings.serves($0) }
-        guard !(question.command?.isRemoteCopy ?? false) || policy.settings.secureTCPIP.allows(.rcp) else {
-            return answer
-        }
-        let forbids = services.map { remainders(.forbid, $0) }
+        guard !isOff else { return answer }
         for (index, permit) in policy.rules.enumerated() where permit.effect == .permit {
-            var open: PossiblePermit?
-            var closed: PossiblePermit?
-            for (service, forbids) in zip(services, forbids) {
-                guard let rest = permit.remainder(of: question, service: service),
-                    let outcome = outcome(of: (index, rest), among: forbids)
-                else { continue }
-                let found = possible(permit, rest, service, outcome)
-                if outcome.isOpen {
-                    open = open?.joined(found) ?? found
-                } else {
-                    closed = closed?.joined(found) ?? found
-                }
-            }
+            let (open, closed) = look(at: index)
             if let open {
                 // A service that is wholly forbidden is left out; its forbids are no exception to the other.
                 answer.permits.append(open)
@@ -95,11 +96,25 @@ private struct PermitSearch {
         return answer
     }
 
-    private func remainders(_ effect: Effect, _ service: Service) -> [Remainder] {
-        policy.rules.enumerated().compactMap { index, rule in
-            guard rule.effect == effect else { return nil }
-            return rule.remainder(of: question, service: service).map { (index, $0) }
+    /// The first of the forbids that refuse all that a permit matches of the question; nil where something is left.
+    mutating func forbid(ofAll permit: Int) -> RuleReference? {
+        let (open, closed) = look(at: permit)
+        return open == nil ? closed?.exceptions.first : nil
+    }
+
+    /// What is possible of a permit, and what is wholly forbidden, service by service.
+    private mutating func look(at index: Int) -> (open: PossiblePermit?, closed: PossiblePermit?) {
+        let permit = policy.rules[index]
+        var open: PossiblePermit?
+        var closed: PossiblePermit?
+        for (service, forbids) in forbids {
+            guard let rest = permit.remainder(of: question, service: service),
+                let outcome = outcome(of: (index, rest), among: forbids)
+            else { continue }
+            let found = possible(permit, rest, service, outcome)
+            if outcome.isOpen { open = open?.joined(found) ?? found } else { closed = closed?.joined(found) ?? found }
         }
+        return (open, closed)
     }
 
     /// nil where the permit matches no request at all.
