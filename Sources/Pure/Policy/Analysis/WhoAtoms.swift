@@ -97,10 +97,8 @@ extension PolicyAnalysis {
             let users = try remoteUserAtoms(question, request, [nil])
             return try product(users, targets) { Asker(remoteUser: $0, target: $1) }
         case .same:
-            let targets = question.targets(kind)
-            let names = question.remoteUsers.map { $0.count < targets.count ? $0 : targets } ?? targets
             var out: [Atom<Asker>] = []
-            for name in names {
+            for name in question.remoteUsers ?? question.targets(kind) {
                 let accounts = try targetAtoms(question, request, [name], kind, isSame: true)
                 let users = try remoteUserAtoms(question, request, [name])
                 out += try product(users, accounts) { Asker(remoteUser: $0, target: $1) }
@@ -192,12 +190,12 @@ extension PolicyAnalysis {
 
 extension RemoteUsers {
     /// How many names there are.
-    fileprivate var count: Int { sets.reduce(literal.count) { $0 + $1.items.names.count } }
+    var count: Int { sets.reduce(literal.count) { $0 + $1.items.names.count } }
 }
 
 extension Targets {
     /// How many names and groups there are.
-    fileprivate var count: Int {
+    var count: Int {
         sets.reduce(literal.names.count + literal.groups.count) { $0 + $1.items.names.count + $1.items.groups.count }
     }
 }
