@@ -26,13 +26,20 @@ struct Replayer {
     /// Whether accounts and programs are looked up on this host.
     let looksUp: Bool
 
+    /// Whether any rule asks for the time.
+    private let asksTime: Bool
     private var accounts: [UserName: Account?] = [:]
     private var programs: [ByteText: RequestedCommand.Program?] = [:]
+    private var possible: [PartialRequest: [RuleReference]] = [:]
+
+    /// The most answers of a kind that are kept.
+    private static let cacheLimit = 16_384
 
     init(policy: Policy, revision: Revision, looksUp: Bool) {
         self.policy = policy
         self.revision = revision
         self.looksUp = looksUp
+        asksTime = policy.rules.contains { $0.hours != nil }
     }
 
     mutating func verdict(_ recorded: RecordedRequest) throws -> Verdict {
@@ -62,7 +69,7 @@ struct Replayer {
     }
 
     /// A refused request, whose command is not recorded.
-    private func refused(
+    private mutating func refused(
         _ request: Request, _ reason: Reason, _ rule: RuleReference?, _ revision: Revision?
     ) -> Verdict {
         // The very policy that refused it.
@@ -72,8 +79,8 @@ struct Replayer {
         case .needsShell: request.command = .needsShell(firstWord: nil)
         case .commandNotFound: request.command = .words([ByteText([])], program: nil)
         default:
-            let possible = policy.permits(for: PartialRequest(withoutCommand: request)).permits
-            return possible.isEmpty ? .same(byAnother: false) : .open(possible.map(\.rule.reference))
+            let rules = permits(for: PartialRequest(withoutCommand: request))
+            return rules.isEmpty ? .same(byAnother: false) : .open(rules)
         }
         // Of such a command a rule sees no more than this.
         switch policy.decide(request) {
@@ -83,6 +90,17 @@ struct Replayer {
             guard policy.settings.secureTCPIP.allows(.rcp) else { return .open([terms.rule]) }
             return .differs(.permit(terms))
         }
+    }
+
+    /// The permits that could match a request whose command is not known.
+    private mutating func permits(for question: PartialRequest) -> [RuleReference] {
+        var question = question
+        if !asksTime { question.time = nil }
+        if let known = possible[question] { return known }
+        let rules = policy.permits(for: question).permits.map(\.rule.reference)
+        if possible.count >= Self.cacheLimit { possible = [:] }
+        possible[question] = rules
+        return rules
     }
 
     /// The command that was sent, with the program that was found for it then, and whether the account's shell ran it.
@@ -112,6 +130,7 @@ struct Replayer {
         }
         // What ran then may be gone today; it is judged by the path that it had.
         if found == nil { found = path.map { RequestedCommand.Program(path: $0, resolvedPath: $0) } }
+        if programs.count >= Self.cacheLimit { programs = [:] }
         programs[word] = .some(found)
         return found
     }
@@ -119,6 +138,7 @@ struct Replayer {
     private mutating func account(_ name: UserName) throws -> Account? {
         if let known = accounts[name] { return known }
         let found = looksUp ? try HostLookup.account(name) : RequestText.account(name, groups: [])
+        if accounts.count >= Self.cacheLimit { accounts = [:] }
         accounts[name] = .some(found)
         return found
     }
