@@ -28,7 +28,10 @@ public struct Portcullis: ParsableCommand {
         groupedSubcommands: [
             CommandGroup(
                 name: "Policy",
-                subcommands: [CheckVerb.self, ExplainVerb.self, TestVerb.self, FormatVerb.self, DifferenceVerb.self]),
+                subcommands: [
+                    CheckVerb.self, ExplainVerb.self, TestVerb.self, FormatVerb.self, DifferenceVerb.self,
+                    WhoCanVerb.self, WhatCanVerb.self, ReplayVerb.self,
+                ]),
             CommandGroup(
                 name: "Trail", subcommands: [AuditVerb.self]),
             CommandGroup(
@@ -60,7 +63,10 @@ struct RuntimeOptions: ParsableArguments {
 struct PolicyOptions: ParsableArguments {
     /// As portcullisd's.
     @Option(name: .customLong("policy"), help: "The policy file.")
-    var file = "/etc/portcullis/portcullis.policy"
+    var file = PolicyOptions.gateway
+
+    /// The gateway's own.
+    static let gateway = "/etc/portcullis/portcullis.policy"
 }
 
 /// Whether a program or a person reads the output.

@@ -109,4 +109,11 @@ public struct WeeklyRange: Sendable, Hashable, CustomStringConvertible {
         let (hour, minute) = minute.quotientAndRemainder(dividingBy: 60)
         out += [digit(hour / 10), digit(hour), UInt8(ascii: ":"), digit(minute / 10), digit(minute)]
     }
+
+    /// A minute of the day as `22:00`.
+    static func clock(_ minute: Int) -> String {
+        var text: [UInt8] = []
+        write(minute: minute, to: &text)
+        return String(decoding: text, as: UTF8.self)
+    }
 }
