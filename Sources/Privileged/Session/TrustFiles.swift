@@ -17,7 +17,8 @@ struct TrustFiles {
     let hostsFile: ByteText
 
     init(
-        names: ServiceSettings.Names, hostsEquiv: ByteText = TrustFileOpening.hostsEquiv, hostsFile: ByteText = "/etc/hosts"
+        names: ServiceSettings.Names, hostsEquiv: ByteText = TrustFileOpening.hostsEquiv,
+        hostsFile: ByteText = "/etc/hosts"
     ) {
         self.names = names
         self.hostsEquiv = hostsEquiv

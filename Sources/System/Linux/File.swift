@@ -134,6 +134,15 @@ public enum File {
         return FileStatus(raw)
     }
 
+    /// Where a link leads, as it is written.
+    public static func linkTarget(_ path: String) throws(SystemError) -> ByteText {
+        var buffer = [CChar](repeating: 0, count: SecureOpen.pathLimit + 1)
+        // SAFETY: the string is NUL-terminated, and the kernel writes no more than `count` bytes.
+        let length = unsafe readlink(path, &buffer, buffer.count)
+        guard length >= 0 else { throw .last("readlink") }
+        return ByteText(buffer.prefix(length).map { UInt8(bitPattern: $0) })
+    }
+
     /// Whether an existing path can be executed by this process's effective ids.
     public static func isExecutable(_ path: [UInt8]) -> Bool {
         guard let text = ByteText(path).text else { return false }
