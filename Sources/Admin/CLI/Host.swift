@@ -76,7 +76,9 @@ struct Host {
 
     /// A path with its links resolved.
     func resolved(_ path: String) -> String? {
-        guard let found = File.resolved(Array(self.path(path).utf8)), let text = ByteText(found).text else { return nil }
+        guard let found = File.resolved(Array(self.path(path).utf8)), let text = ByteText(found).text else {
+            return nil
+        }
         return text.hasPrefix(root) ? String(text.dropFirst(root.count)) : text
     }
 
@@ -104,7 +106,8 @@ struct Host {
         }
         // Not root: with what rights we have; the kernel says where they end.
         guard Linux.Process.isRoot else { return look() }
-        return (try? Self.credentials(of: account).borrowed(look)) ?? names.map { _ in .unknown("not as this account") }
+        let seen = try? Self.credentials(of: account).borrowed(look)
+        return seen ?? names.map { _ in .unknown("the account's rights cannot be taken on") }
     }
 
     /// An account's ids and groups.

@@ -40,7 +40,8 @@ struct RemoteTool {
         RemoteTool(name: "rexec", programs: ["rexec", "netkit-rexec"], givenBackBy: .always),
         RemoteTool(name: "tftp", programs: ["tftp", "atftp"], givenBackBy: .never),
         RemoteTool(
-            name: "rshd", programs: ["in.rshd", "rshd", "in.kshd", "kshd"], services: ["shell", "kshell", "rsh", "rshd"],
+            name: "rshd", programs: ["in.rshd", "rshd", "in.kshd", "kshd"],
+            services: ["shell", "kshell", "rsh", "rshd"],
             port: (.tcp, 514), service: .rsh, givenBackBy: .statement(.rsh)),
         RemoteTool(
             name: "rlogind", programs: ["in.rlogind", "rlogind", "klogind"],
@@ -49,7 +50,8 @@ struct RemoteTool {
             name: "rexecd", programs: ["in.rexecd", "rexecd"], services: ["exec", "rexec", "rexecd"], port: (.tcp, 512),
             service: .rexec, givenBackBy: .always),
         RemoteTool(
-            name: "tftpd", programs: ["in.tftpd", "tftpd", "atftpd"], services: ["tftp", "tftpd", "tftpd-hpa", "atftpd"],
+            name: "tftpd", programs: ["in.tftpd", "tftpd", "atftpd"],
+            services: ["tftp", "tftpd", "tftpd-hpa", "atftpd"],
             port: (.udp, 69), givenBackBy: .never),
     ]
 
@@ -58,7 +60,8 @@ struct RemoteTool {
 
     /// Where programs lie.
     static let directories = [
-        "/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin", "/usr/local/sbin", "/usr/libexec", "/usr/lib/netkit",
+        "/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin", "/usr/local/sbin", "/usr/libexec",
+        "/usr/lib/netkit",
     ]
 
     /// The packages that bring such programs.

@@ -52,14 +52,16 @@ struct SecureTCPIPReport {
                 activation.entries(of: tool), waiting.entries(of: tool))
         }
         let found = LoginFiles(host)
-        files = found.files.map { file in
+        // Mail that is forwarded is none of securetcpip's.
+        files = found.files.filter { $0.kind != ".forward" }.map { file in
             let allowed = file.exception.map { policy.settings.secureTCPIP.allows($0) } ?? false
             let isOff = !policy.settings.secureTCPIP.isOn
             return File(path: file.path, accounts: file.accounts, state: allowed || isOff ? .givenBack : .open)
         }
         notChecked =
             [waiting.problem.map { "sockets: \($0)" }, packages.problem.map { "packages: \($0)" }]
-            .compactMap(\.self) + found.notChecked
+            .compactMap(\.self) + waiting.entries.filter(\.isUnknown).map { "\($0.description)" }
+            + found.notChecked
     }
 
     /// Whether nothing is open besides what the policy gives back, and everything could be looked at.
@@ -74,7 +76,7 @@ struct SecureTCPIPReport {
         _ sockets: [WaitingDaemons.Entry]
     ) -> Tool {
         let usable = programs.filter { !$0.isDisabled && $0.provider != .openSSH }
-        let strangers = sockets.filter { !$0.isGateway }
+        let strangers = sockets.filter { !$0.isGateway && !$0.isUnknown }
         let foreign = starters.filter { !$0.isGateway }
         let isServed = tool.service.map { settings.serves($0) } ?? false
         var mends: [String] = []
@@ -110,60 +112,5 @@ struct SecureTCPIPReport {
             text += ", or give it back: securetcpip on except \(exception.name)"
         }
         return text
-    }
-}
-
-/// The files in homes and in /etc by which old programs trust or send passwords.
-struct LoginFiles {
-    /// A file that exists.
-    struct Entry {
-        var path: String
-        /// Its name, or its path for a file of the host's.
-        var kind: String
-        /// Whose it is; empty for a file of the host's.
-        var accounts: [String]
-        /// What gives it back; nil for a file that nothing gives back.
-        var exception: SecureTCPIP.Exception?
-    }
-
-    /// The names that are looked for in a home, and what gives each back.
-    private static let personal: [(name: String, exception: SecureTCPIP.Exception?)] = [
-        (".rhosts", .rhosts), (".netrc", .netrc), (".shosts", nil),
-    ]
-    /// Those of the host.
-    private static let system: [(path: String, exception: SecureTCPIP.Exception?)] = [
-        ("/etc/hosts.equiv", .rhosts), ("/etc/shosts.equiv", nil), ("/etc/ssh/shosts.equiv", nil),
-    ]
-
-    /// The files, the host's first.
-    let files: [Entry]
-    /// Homes that could not be looked at.
-    let notChecked: [String]
-
-    init(_ host: Host) {
-        var files = Self.system.filter { host.exists($0.path) }
-            .map { Entry(path: $0.path, kind: $0.path, accounts: [], exception: $0.exception) }
-        var places: [String: Int] = [:]
-        var notChecked: [String] = []
-        for account in host.accounts {
-            let name = account.name.printable
-            for (wanted, finding) in zip(Self.personal, host.look(for: Self.personal.map(\.name), of: account)) {
-                let path = "\(account.home.printable)/\(wanted.name)"
-                switch finding {
-                case .absent: continue
-                case .unknown(let text): notChecked.append("\(path) (\(name)): \(text)")
-                case .present:
-                    if let place = places[path] {
-                        files[place].accounts.append(name)
-                        continue
-                    }
-                    places[path] = files.count
-                    files.append(
-                        Entry(path: path, kind: wanted.name, accounts: [name], exception: wanted.exception))
-                }
-            }
-        }
-        self.files = files
-        self.notChecked = notChecked
     }
 }

@@ -14,6 +14,9 @@ struct WaitingDaemons {
         /// Whether the gateway holds it, and nobody besides but the service manager that opened it.
         var isGateway: Bool
 
+        /// Whether nobody could be found who holds it, as for a plain user.
+        var isUnknown: Bool { holders.isEmpty }
+
         /// For people.
         var description: String {
             let who = holders.map { "\($0.name.printable) \($0.pid)" }.joined(separator: ", ")
