@@ -55,9 +55,13 @@ struct ComplianceEvidence {
             case (.rsh, .rule): "no trust file is read"
             case (.rsh, _): "one central trust file of root's is read, no .rhosts"
             }
+        let unconfined = policy.unconfinedPermits
+        let confinement =
+            unconfined == 0
+            ? "commands are confined" : "commands are confined but for \(Shown.count(unconfined, "permit"))"
         let revision = policy.revision.map { Shown.short($0) } ?? "none"
         return "Portcullis serves \(service.name) in its place: nothing runs without a permit of policy \(revision); "
-            + "\(identity); commands are confined; no record, no command; reached at \(reach)"
+            + "\(identity); \(confinement); no record, no command; reached at \(reach)"
     }
 
     /// Whether a socket at a service's port is somebody's else.

@@ -114,6 +114,10 @@ struct ComplianceItems {
         } else if sockets.contains(where: \.isUnknown) {
             item.state = .notChecked("whose sockets these are: run this as root")
         } else if let own, evidence.policy.settings.serves(own) || !sockets.isEmpty {
+            if evidence.policy.settings.serves(own) {
+                let places = evidence.policy.settings[own].listeners.map(\.description).joined(separator: ", ")
+                item.evidence.append("the policy serves \(own.name) on \(places)")
+            }
             if let control = evidence.control(for: own) {
                 item.state = .compensated(control)
             } else {

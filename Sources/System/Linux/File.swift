@@ -214,6 +214,12 @@ public enum File {
         guard unsafe unlink(path) == 0 || errno == ENOENT else { throw .last("unlink") }
     }
 
+    /// Removes a name below an open directory; nothing where it is not there.
+    public static func remove(_ name: String, below directory: Descriptor) throws(SystemError) {
+        // SAFETY: the string is NUL-terminated for the call.
+        guard unsafe unlinkat(directory.number, name, 0) == 0 || errno == ENOENT else { throw .last("unlinkat") }
+    }
+
     /// Gives a file another name, replacing what had it.
     public static func rename(_ path: String, to other: String) throws(SystemError) {
         // SAFETY: the strings are NUL-terminated for the call.
