@@ -21,7 +21,7 @@ struct Activation {
     /// All that was found.
     let entries: [Entry]
 
-    init(_ host: Host) {
+    init(_ host: LocalHost) {
         entries = Self.systemd(host) + Self.inetd(host) + Self.xinetd(host) + Self.systemV(host)
     }
 
@@ -45,7 +45,7 @@ struct Activation {
     ]
 
     /// The units that something wants; a masked one is started by nothing.
-    private static func systemd(_ host: Host) -> [Entry] {
+    private static func systemd(_ host: LocalHost) -> [Entry] {
         var seen: Set<String> = []
         var found: [Entry] = []
         for directory in unitDirectories {
@@ -68,7 +68,7 @@ struct Activation {
     }
 
     /// A unit's file; nil for one that is masked or not there.
-    private static func file(of unit: String, _ host: Host) -> String? {
+    private static func file(of unit: String, _ host: LocalHost) -> String? {
         guard let path = unitDirectories.map({ "\($0)/\(unit)" }).first(where: host.exists) else {
             // An instance has the file of its template.
             guard let at = unit.firstIndex(of: "@"), let dot = unit.lastIndex(of: "."), at < dot,
@@ -95,7 +95,7 @@ struct Activation {
 
     // MARK: inetd
 
-    private static func inetd(_ host: Host) -> [Entry] {
+    private static func inetd(_ host: LocalHost) -> [Entry] {
         let files = ["/etc/inetd.conf"] + host.names("/etc/inetd.d").map { "/etc/inetd.d/\($0)" }
         return files.flatMap { file -> [Entry] in
             let lines = (host.read(file).bytes ?? []).split(
@@ -113,7 +113,7 @@ struct Activation {
 
     // MARK: xinetd
 
-    private static func xinetd(_ host: Host) -> [Entry] {
+    private static func xinetd(_ host: LocalHost) -> [Entry] {
         let files = ["/etc/xinetd.conf"] + host.names("/etc/xinetd.d").map { "/etc/xinetd.d/\($0)" }
         return files.flatMap { file in
             xinetd(String(decoding: host.read(file).bytes ?? [], as: UTF8.self), file)
@@ -147,7 +147,7 @@ struct Activation {
     // MARK: System V
 
     /// The start links of the multi-user run levels.
-    private static func systemV(_ host: Host) -> [Entry] {
+    private static func systemV(_ host: LocalHost) -> [Entry] {
         var seen: Set<String> = []
         return [2, 3, 4, 5].flatMap { level in
             host.names("/etc/rc\(level).d").compactMap { link -> Entry? in

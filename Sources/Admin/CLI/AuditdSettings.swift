@@ -17,7 +17,7 @@ struct AuditdSettings {
     /// The words of the kernel's command line; nil where they could not be read.
     let kernelWords: Set<String>?
 
-    init(_ host: Host) {
+    init(_ host: LocalHost) {
         var problems: [String] = []
         func lines(_ path: String) -> [String]? {
             switch host.read(path) {
@@ -69,7 +69,7 @@ struct SudoSettings {
     /// Whether there is a sudoers file.
     let exists: Bool
 
-    init(_ host: Host) {
+    init(_ host: LocalHost) {
         exists = host.exists("/etc/sudoers")
         // Names with a dot or a tilde at their end are passed over (sudoers(5), @includedir).
         let parts = host.names("/etc/sudoers.d").filter { !$0.contains(".") && !$0.hasSuffix("~") }

@@ -29,7 +29,7 @@ struct ComplianceVerb: ParsableCommand {
         try reporting {
             let report = ComplianceReport(
                 items: ComplianceItems(
-                    ComplianceEvidence(host: try Host.own(), policy: HostPolicy(policy.file))
+                    ComplianceEvidence(host: try LocalHost.own(), policy: HostPolicy(policy.file))
                 ).all)
             var output = Output()
             if format.isJSON {

@@ -6,7 +6,7 @@ import Linux
 
 /// What the items are judged by, read once.
 struct ComplianceEvidence {
-    let host: Host
+    let host: LocalHost
     let policy: HostPolicy
     let packages: DebianPackages
     let activation: Activation
@@ -16,7 +16,7 @@ struct ComplianceEvidence {
     let auditd: AuditdSettings
     let sudo: SudoSettings
 
-    init(host: Host, policy: HostPolicy, ownDirectory: String? = WaitingDaemons.ownDirectory) {
+    init(host: LocalHost, policy: HostPolicy, ownDirectory: String? = WaitingDaemons.ownDirectory) {
         self.host = host
         self.policy = policy
         packages = DebianPackages(host)

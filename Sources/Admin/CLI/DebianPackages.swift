@@ -13,9 +13,9 @@ struct DebianPackages {
     /// Why the database could not be read; nil where it could, or there is none.
     let problem: String?
 
-    private let host: Host
+    private let host: LocalHost
 
-    init(_ host: Host) {
+    init(_ host: LocalHost) {
         self.host = host
         switch host.read(Self.directory + "/status", limit: Self.sizeLimit) {
         case .absent:

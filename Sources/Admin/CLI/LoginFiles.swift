@@ -31,7 +31,7 @@ struct LoginFiles {
     /// Homes that could not be looked at.
     let notChecked: [String]
 
-    init(_ host: Host) {
+    init(_ host: LocalHost) {
         var files = Self.system.filter { host.exists($0.path) }
             .map { Entry(path: $0.path, kind: $0.path, accounts: [], exception: $0.exception) }
         var places: [String: Int] = [:]

@@ -112,7 +112,7 @@ struct RemoteProgram {
     }
 
     /// The programs of a tool, each once.
-    static func find(_ tool: RemoteTool, on host: Host, packages: DebianPackages) -> [RemoteProgram] {
+    static func find(_ tool: RemoteTool, on host: LocalHost, packages: DebianPackages) -> [RemoteProgram] {
         var seen: Set<String> = []
         var found: [RemoteProgram] = []
         for name in tool.programs {
@@ -131,7 +131,7 @@ struct RemoteProgram {
     }
 
     private static func provider(
-        of target: String, name: String, host: Host, packages: DebianPackages
+        of target: String, name: String, host: LocalHost, packages: DebianPackages
     ) -> Provider {
         let last = target.split(separator: "/").last.map { String($0) } ?? ""
         if ["ssh", "slogin", "scp"].contains(last) { return .openSSH }

@@ -30,7 +30,7 @@ struct SSHDSettings {
 
     private var files = 0
 
-    init(_ host: Host) {
+    init(_ host: LocalHost) {
         let path = "/etc/ssh/sshd_config"
         exists = host.exists(path)
         var isConditional = false
@@ -47,7 +47,7 @@ struct SSHDSettings {
         values[keyword, default: []].filter(\.isConditional)
     }
 
-    private mutating func read(_ path: String, _ host: Host, depth: Int, _ isConditional: inout Bool) {
+    private mutating func read(_ path: String, _ host: LocalHost, depth: Int, _ isConditional: inout Bool) {
         guard files < Self.fileLimit, depth < Self.depthLimit else {
             problems.append("\(path): too many includes")
             return
@@ -84,7 +84,7 @@ struct SSHDSettings {
     }
 
     /// The files of a pattern whose last component may be a glob; a relative one is below /etc/ssh.
-    private static func files(_ pattern: String, _ host: Host) -> [String] {
+    private static func files(_ pattern: String, _ host: LocalHost) -> [String] {
         let path = pattern.hasPrefix("/") ? pattern : "/etc/ssh/" + pattern
         guard FileNamePattern.isGlob(path) else { return [path] }
         let directory = LocalPolicyFiles.directory(of: path)

@@ -41,7 +41,7 @@ struct SecureTCPIPReport {
     /// What could not be looked at.
     let notChecked: [String]
 
-    init(host: Host, policy: HostPolicy, ownDirectory: String? = WaitingDaemons.ownDirectory) {
+    init(host: LocalHost, policy: HostPolicy, ownDirectory: String? = WaitingDaemons.ownDirectory) {
         self.policy = policy
         let packages = DebianPackages(host)
         let activation = Activation(host)

@@ -35,7 +35,7 @@ struct SecureTCPIPStatus: ParsableCommand {
 
     func run() throws {
         try reporting {
-            let report = SecureTCPIPReport(host: try Host.own(), policy: HostPolicy(policy.file))
+            let report = SecureTCPIPReport(host: try LocalHost.own(), policy: HostPolicy(policy.file))
             var output = Output()
             if format.isJSON {
                 try output.line(report.json.text)

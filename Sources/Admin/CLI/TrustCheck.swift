@@ -47,7 +47,7 @@ struct TrustCheck: ParsableCommand {
     func run() throws {
         try reporting {
             let report = TrustReport(
-                host: Host(root: "", accounts: try accounts()), policy: HostPolicy(policy.file),
+                host: LocalHost(root: "", accounts: try accounts()), policy: HostPolicy(policy.file),
                 names: users.isEmpty ? nil : users)
             var output = Output()
             if format.isJSON {

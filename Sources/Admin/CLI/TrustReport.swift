@@ -66,7 +66,7 @@ struct TrustReport {
     /// Judges the trust files of a host and of its accounts.
     ///
     /// - Parameter names: the accounts that were asked for, of which an absent file is told, too; nil for all.
-    init(host: Host, policy: HostPolicy, names: [String]?) {
+    init(host: LocalHost, policy: HostPolicy, names: [String]?) {
         self.policy = policy
         accountCount = host.accounts.count
         let judge = Judge(host: host, policy: policy)
@@ -105,7 +105,7 @@ struct TrustReport {
 
 /// Opens and judges files as the gateway does.
 private struct Judge {
-    let host: Host
+    let host: LocalHost
     let policy: HostPolicy
 
     private var names: ServiceSettings.Names { policy.settings.rsh.names }
@@ -154,7 +154,7 @@ private struct Judge {
         case .present:
             let opened = TrustFileOpening.personal(
                 named: ".rhosts", home: ByteText(Array(host.root.utf8) + account.home.bytes),
-                credentials: Host.credentials(of: account))
+                credentials: LocalHost.credentials(of: account))
             files.append(judged(opened, path, account, place))
         }
         switch shosts {

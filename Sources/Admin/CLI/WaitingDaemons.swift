@@ -33,7 +33,7 @@ struct WaitingDaemons {
     /// Reads the tables of this network namespace.
     ///
     /// - Parameter ownDirectory: where this program lies, beside which the gateway's may lie.
-    init(_ host: Host, ownDirectory: String? = Self.ownDirectory) {
+    init(_ host: LocalHost, ownDirectory: String? = Self.ownDirectory) {
         let ports = RemoteTool.all.compactMap(\.port)
         do throws(SystemError) {
             let sockets = try SocketTable.waiting(host.path("/proc/net")).filter { socket in

@@ -5,7 +5,7 @@ import Core
 import Linux
 
 /// The host whose state is judged: its files and accounts.
-struct Host {
+struct LocalHost {
     /// What stands before each path: nothing, but in tests.
     let root: String
     /// The accounts that name service lists.
@@ -18,8 +18,8 @@ struct Host {
     }
 
     /// This host.
-    static func own() throws -> Host {
-        Host(root: "", accounts: try Accounts.all())
+    static func own() throws -> LocalHost {
+        LocalHost(root: "", accounts: try Accounts.all())
     }
 
     /// A path of the host's as this process names it.
