@@ -214,4 +214,69 @@ import Testing
         #expect(set.status == 64)
         #expect(!FileManager.default.fileExists(atPath: state.path + "/credentials"))
     }
+
+    // MARK: At a terminal
+
+    /// A run on a terminal of its own, which util-linux's script makes.
+    private final class TerminalRun {
+        private let process = Foundation.Process()
+        private let input = Pipe()
+        private let output = Pipe()
+        private(set) var seen = ""
+
+        init(_ command: String) throws {
+            process.executableURL = URL(fileURLWithPath: "/usr/bin/script")
+            process.arguments = ["--quiet", "--return", "--command", command, "/dev/null"]
+            process.standardInput = input
+            process.standardOutput = output
+            try process.run()
+        }
+
+        /// Waits until something stands there, or the end.
+        func wait(for text: String) {
+            while !seen.contains(text) {
+                let part = output.fileHandleForReading.availableData
+                guard !part.isEmpty else { return }
+                seen += String(decoding: part, as: UTF8.self)
+            }
+        }
+
+        func type(_ text: String) throws {
+            try input.fileHandleForWriting.write(contentsOf: Data(text.utf8))
+        }
+
+        func end() throws -> Int32 {
+            seen += String(decoding: try output.fileHandleForReading.readToEnd() ?? Data(), as: UTF8.self)
+            process.waitUntilExit()
+            return process.terminationStatus
+        }
+    }
+
+    private func atTerminal(_ first: String, _ second: String) throws -> (status: Int32, seen: String) {
+        let own = try #require(File.resolved(Array("/proc/self/exe".utf8)).flatMap { ByteText($0).text })
+        let program = URL(fileURLWithPath: own).deletingLastPathComponent().appendingPathComponent("portcullis").path
+        let run = try TerminalRun("'\(program)' credentials set root --state-directory '\(state.path)'")
+        // The prompt is printed when the echo is off.
+        run.wait(for: "Password for root: ")
+        try run.type(first + "\n")
+        run.wait(for: "Once more: ")
+        try run.type(second + "\n")
+        return (try run.end(), run.seen)
+    }
+
+    @Test(.enabled(if: File.isExecutable(Array("/usr/bin/script".utf8)), "needs script, of bsdutils"))
+    func aPasswordThatIsTypedIsNotShown() throws {
+        let run = try atTerminal("correct horse", "correct horse")
+        #expect(run.status == 0, "\(run.seen)")
+        #expect(!run.seen.contains("horse"))
+        #expect(try matches("root", "correct horse"))
+    }
+
+    @Test(.enabled(if: File.isExecutable(Array("/usr/bin/script".utf8)), "needs script, of bsdutils"))
+    func twoPasswordsThatDifferChangeNothing() throws {
+        let run = try atTerminal("correct horse", "correct house")
+        #expect(run.status == 1)
+        #expect(run.seen.contains("the two passwords differ"))
+        #expect(!FileManager.default.fileExists(atPath: state.path + "/credentials"))
+    }
 }

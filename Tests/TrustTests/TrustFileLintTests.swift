@@ -70,7 +70,8 @@ import Trust
         let seed: UInt64 = .random(in: .min ... .max)
         var random = SeededGenerator(state: seed)
         let hosts = [
-            "10.0.0.1", "-10.0.0.1", "10.0.0.2", "build", "-build", "fe80::1%eth0", "-fe80::1%eth9", "+", "10.1",
+            "10.0.0.1", "-10.0.0.1", "10.0.0.2", "build", "-build", "gone", "-gone", "fe80::1%eth0", "-fe80::1%eth9",
+            "+", "10.1",
         ]
         let users = ["", " alice", " -alice", " bob", " -bob", " +", "  # comment"]
         let lookup = lookup(["build": .addresses([IPAddress(v4: 0x0A00_0001)])])

@@ -22,7 +22,7 @@ struct ComplianceEvidence {
         packages = DebianPackages(host)
         activation = Activation(host)
         waiting = WaitingDaemons(host, ownDirectory: ownDirectory)
-        login = LoginFiles(host)
+        login = LoginFiles(host, others: [".forward"])
         sshd = SSHDSettings(host)
         auditd = AuditdSettings(host)
         sudo = SudoSettings(host)

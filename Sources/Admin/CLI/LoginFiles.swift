@@ -19,7 +19,7 @@ struct LoginFiles {
 
     /// The names that are looked for in a home, and what gives each back.
     private static let personal: [(name: String, exception: SecureTCPIP.Exception?)] = [
-        (".rhosts", .rhosts), (".netrc", .netrc), (".shosts", nil), (".forward", nil),
+        (".rhosts", .rhosts), (".netrc", .netrc), (".shosts", nil),
     ]
     /// Those of the host.
     private static let system: [(path: String, exception: SecureTCPIP.Exception?)] = [
@@ -31,18 +31,23 @@ struct LoginFiles {
     /// Homes that could not be looked at.
     let notChecked: [String]
 
-    init(_ host: LocalHost) {
+    /// Looks for them.
+    ///
+    /// - Parameter others: further names to look for in homes, which nothing gives back.
+    init(_ host: LocalHost, others: [String] = []) {
+        let personal = Self.personal + others.map { ($0, nil) }
         var files = Self.system.filter { host.exists($0.path) }
             .map { Entry(path: $0.path, kind: $0.path, accounts: [], exception: $0.exception) }
         var places: [String: Int] = [:]
         var notChecked: [String] = []
         for account in host.accounts {
             let name = account.name.printable
-            for (wanted, finding) in zip(Self.personal, host.look(for: Self.personal.map(\.name), of: account)) {
+            var unknown: String?
+            for (wanted, finding) in zip(personal, host.look(for: personal.map(\.name), of: account)) {
                 let path = "\(account.home.printable)/\(wanted.name)"
                 switch finding {
                 case .absent: continue
-                case .unknown(let text): notChecked.append("\(path) (\(name)): \(text)")
+                case .unknown(let text): unknown = unknown ?? "\(account.home.printable) (\(name)): \(text)"
                 case .present:
                     if let place = places[path] {
                         files[place].accounts.append(name)
@@ -53,6 +58,7 @@ struct LoginFiles {
                         Entry(path: path, kind: wanted.name, accounts: [name], exception: wanted.exception))
                 }
             }
+            if let unknown { notChecked.append(unknown) }
         }
         self.files = files
         self.notChecked = notChecked

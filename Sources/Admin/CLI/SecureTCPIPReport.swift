@@ -52,15 +52,14 @@ struct SecureTCPIPReport {
                 activation.entries(of: tool), waiting.entries(of: tool))
         }
         let found = LoginFiles(host)
-        // Mail that is forwarded is none of securetcpip's.
-        files = found.files.filter { $0.kind != ".forward" }.map { file in
+        files = found.files.map { file in
             let allowed = file.exception.map { policy.settings.secureTCPIP.allows($0) } ?? false
             let isOff = !policy.settings.secureTCPIP.isOn
             return File(path: file.path, accounts: file.accounts, state: allowed || isOff ? .givenBack : .open)
         }
         notChecked =
             [waiting.problem.map { "sockets: \($0)" }, packages.problem.map { "packages: \($0)" }]
-            .compactMap(\.self) + waiting.entries.filter(\.isUnknown).map { "\($0.description)" }
+            .compactMap(\.self) + waiting.entries.filter(\.isUnknown).map(\.description)
             + found.notChecked
     }
 

@@ -70,7 +70,7 @@ extension SecureTCPIPReport {
             let owner = file.accounts.isEmpty ? "" : " (\(file.accounts.joined(separator: ", ")))"
             lines.append("file      " + Self.shown(file.state, output) + file.path + owner)
         }
-        lines += notChecked.map { "file      " + output.coloured("not checked", .bad) + " " + $0 }
+        lines += notChecked.map { "          " + output.coloured("not checked", .bad) + " " + $0 }
         let open = tools.filter { $0.state == .open }.count + files.filter { $0.state == .open }.count
         lines.append(
             isClosed
