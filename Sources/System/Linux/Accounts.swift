@@ -64,6 +64,7 @@ public enum Accounts {
                 guard errno == 0 || errno == ENOENT else { throw .last("getpwent") }
                 break
             }
+            // SAFETY: as above.
             unsafe found.append(AccountEntry(record.pointee))
         }
         return found
