@@ -120,7 +120,10 @@ let package = Package(
         // Admin: what an administrator types.
         library(
             .admin, "CLI",
-            ["Audit", "Core", "Linux", "Messages", "PasswordHash", "Policy", "PolicyLanguage", argumentParser, crypto]),
+            [
+                "Audit", "Core", "Linux", "Messages", "PasswordHash", "Policy", "PolicyLanguage", "Trust",
+                argumentParser, crypto,
+            ]),
         program(.admin, "portcullis", ["CLI", argumentParser]),
 
         // Client: the rcmd family.

@@ -68,6 +68,11 @@ final class CommandRun {
         try pipe.fileHandleForWriting.close()
     }
 
+    /// Kills it.
+    func kill() {
+        Linux.Process.signal(process.processIdentifier, Signals.Number.kill)
+    }
+
     /// Waits for its end. What these runs print fits into a pipe.
     func result() throws -> Result {
         let text = try output.fileHandleForReading.readToEnd() ?? Data()

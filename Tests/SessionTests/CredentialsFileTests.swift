@@ -2,6 +2,7 @@
 // Copyright the Portcullis authors
 
 import Core
+import Glibc
 import Linux
 import PasswordHash
 import Testing
@@ -56,5 +57,30 @@ import Testing
         #expect(isUnusable(try answer(nil)))
         #expect(isUnusable(try answer("alice\n")))
         #expect(isUnusable(try answer("alice:plain\n")))
+    }
+
+    /// The processor time of a verification, in microseconds, in a process of its own that does nothing else.
+    private func cost(_ text: String?, user: String) throws -> Int {
+        let (read, write) = try Descriptor.pipe()
+        switch try Process.fork() {
+        case .child:
+            let before = clock()
+            _ = try? answer(text, user: user)
+            try? write.writeAll(Array(String(clock() - before).utf8))
+            Process.exitNow(0)
+        case .parent(let pid):
+            Children.reap(pid)
+            return try #require(Int(String(decoding: try read.read(64), as: UTF8.self)))
+        }
+    }
+
+    /// Processor time, not the clock's; without the hash it would be a hundredth.
+    @Test func anUnknownUserAndAMissingFileCostAHashToo() throws {
+        let wrong = try cost("alice:\(Self.hash)\n", user: "alice")
+        for (text, user) in [("alice:\(Self.hash)\n" as String?, "bob"), ("", "alice"), (nil, "alice"), ("x", "alice")]
+        {
+            #expect(try cost(text, user: user) > wrong / 4, "\(text ?? "no file")")
+        }
+        #expect(try cost("alice:!\(Self.hash)\n", user: "alice") > wrong / 4, "a locked account")
     }
 }

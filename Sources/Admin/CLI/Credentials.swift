@@ -192,19 +192,21 @@ struct CredentialsFile {
 
     /// The accounts; none where there is no file.
     func table() throws -> CredentialTable {
-        let file: Descriptor
-        do throws(SystemError) {
-            file = try File.open(path, [.reading, .noFollow, .nonBlocking])
+        try table(in: try openDirectory())
+    }
+
+    private func table(in directory: Descriptor) throws -> CredentialTable {
+        let opened: SecureOpen.Opened
+        do throws(SecureOpen.Refusal) {
+            opened = try SecureOpen.file(
+                named: ByteText(name), in: directory, trusting: SecureOpen.trusted(),
+                limit: CredentialTable.sizeLimit)
         } catch {
-            if error.isNotFound { return CredentialTable() }
-            throw Failure(description: "cannot read \(path): \(error.text)")
+            if case .failed(let code) = error.reason, SystemError(code, "open").isNotFound { return CredentialTable() }
+            throw Failure(description: "the gateway would not use \(path): \(error): nothing was changed")
         }
-        let status = try File.status(file)
-        guard status.kind == .regular, status.uid == 0 || status.uid == Linux.Process.userID else {
-            throw Failure(description: "\(path) is not a regular file of root's or your own: nothing was changed")
-        }
-        if status.mode & 0o077 != 0 { complain("warning: \(path) was open to others, until the next change") }
-        guard let bytes = try file.readAll(limit: CredentialTable.sizeLimit) else {
+        if opened.mode & 0o077 != 0 { complain("warning: \(path) was open to others, until the next change") }
+        guard let bytes = try opened.descriptor.readAll(limit: CredentialTable.sizeLimit) else {
             throw Failure(description: "\(path): more than \(CredentialTable.sizeLimit) bytes")
         }
         do throws(CredentialTableError) {
@@ -218,35 +220,72 @@ struct CredentialsFile {
     private static let patience = 100
 
     /// Changes the table: no reader ever sees half of it, and no other change is lost.
+    ///
+    /// All names are those of one directory that was opened once and checked: whoever could put another in its place
+    /// meanwhile gains nothing.
     func change(_ body: (inout CredentialTable) throws -> Void) throws {
         do {
-            let lock = try File.open(path + ".lock", [.writing, .creating, .noFollow], mode: 0o600)
-            var patience = Self.patience
-            while try !File.lock(lock) {
-                guard patience > 0 else { throw Failure(description: "\(path) is being changed by somebody else") }
-                patience -= 1
-                Clock.sleep(milliseconds: 100)
+            let directory = try openDirectory()
+            let lock = try lock(in: directory)
+            // The lock ends with the last use of its descriptor.
+            try withExtendedLifetime(lock) {
+                var table = try table(in: directory)
+                try body(&table)
+                try replace(by: table.bytes, in: directory)
             }
-            var table = try table()
-            try body(&table)
-            let temporary = path + ".new"
-            // Under the lock, what is there is left over from a change that was cut off.
-            try File.remove(temporary)
-            let file = try File.open(temporary, [.writing, .creating, .exclusive, .noFollow], mode: 0o600)
-            try File.setMode(file, 0o600)
-            try file.writeAll(table.bytes)
-            // ORDER: the new file is on disk before it takes the name.
-            try File.synchronize(file)
-            try File.rename(temporary, to: path)
-            try File.synchronize(try File.open(directory, [.reading, .directory]))
         } catch let error as SystemError {
-            let hint = error.isNotFound ? " (is --state-directory right?)" : ""
-            throw Failure(description: "cannot change \(path): \(error)\(hint)")
+            throw Failure(description: "cannot change \(path): \(error)")
         }
     }
 
-    private var directory: String {
-        guard let slash = path.lastIndex(of: "/") else { return "." }
-        return slash == path.startIndex ? "/" : String(path[..<slash])
+    /// Waits for the lock, and holds it as long as its descriptor lives.
+    private func lock(in directory: Descriptor) throws -> Descriptor {
+        let lock = try File.open(
+            name + ".lock", below: directory, [.writing, .creating, .noFollow, .nonBlocking], mode: 0o600)
+        let status = try File.status(lock)
+        guard status.kind == .regular, SecureOpen.trusted().contains(status.uid) else {
+            throw Failure(description: "\(path).lock is not a regular file of root's or your own: nothing was changed")
+        }
+        var patience = Self.patience
+        while try !File.lock(lock) {
+            guard patience > 0 else { throw Failure(description: "\(path) is being changed by somebody else") }
+            patience -= 1
+            Clock.sleep(milliseconds: 100)
+        }
+        return lock
+    }
+
+    private func replace(by bytes: [UInt8], in directory: Descriptor) throws(SystemError) {
+        let temporary = name + ".new"
+        // Under the lock, what is there is left over from a change that was cut off.
+        try File.remove(temporary, below: directory)
+        let file = try File.open(
+            temporary, below: directory, [.writing, .creating, .exclusive, .noFollow], mode: 0o600)
+        try File.setMode(file, 0o600)
+        try file.writeAll(bytes)
+        // ORDER: the new file is on disk before it takes the name.
+        try File.synchronize(file)
+        try File.rename(temporary, to: name, below: directory)
+        try File.synchronize(directory)
+    }
+
+    /// The directory, which nobody but root or the caller can write, nor any on its way.
+    private func openDirectory() throws -> Descriptor {
+        let directory = LocalPolicyFiles.directory(of: File.absolute(path))
+        let checked: SecureOpen.Opened
+        do throws(SecureOpen.Refusal) {
+            checked = try SecureOpen.directory(ByteText(directory))
+        } catch {
+            let hint: String
+            if case .failed = error.reason { hint = " (is --state-directory right?)" } else { hint = "" }
+            throw Failure(description: "the gateway would not use \(path): \(error)\(hint)")
+        }
+        // That one can only be passed through; this one can be synchronised.
+        return try File.open(".", below: checked.descriptor, [.reading, .directory])
+    }
+
+    /// The last component of the path.
+    private var name: String {
+        path.split(separator: "/").last.map { String($0) } ?? path
     }
 }

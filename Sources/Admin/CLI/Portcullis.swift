@@ -37,6 +37,8 @@ public struct Portcullis: ParsableCommand {
             CommandGroup(
                 name: "Accounts", subcommands: [CredentialsVerb.self]),
             CommandGroup(
+                name: "This host", subcommands: [TrustVerb.self, SecureTCPIPVerb.self, ComplianceVerb.self]),
+            CommandGroup(
                 name: "Running gateway",
                 subcommands: [StatusVerb.self, SessionsVerb.self, TerminateVerb.self, ReloadVerb.self]),
         ])

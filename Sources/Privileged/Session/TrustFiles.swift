@@ -17,7 +17,8 @@ struct TrustFiles {
     let hostsFile: ByteText
 
     init(
-        names: ServiceSettings.Names, hostsEquiv: ByteText = "/etc/hosts.equiv", hostsFile: ByteText = "/etc/hosts"
+        names: ServiceSettings.Names, hostsEquiv: ByteText = TrustFileOpening.hostsEquiv,
+        hostsFile: ByteText = "/etc/hosts"
     ) {
         self.names = names
         self.hostsEquiv = hostsEquiv
@@ -42,51 +43,27 @@ struct TrustFiles {
 
     // MARK: - Files
 
-    /// The most bytes of a path's last component (NAME_MAX).
-    private static let nameLimit = 255
-
-    /// Reads a file of the host's: root's (or, as a plain user, that user's), below a directory whose way is theirs.
+    /// A file of the host's.
     private func system(_ path: ByteText, _ grammar: TrustFile.Grammar) -> HostTrust.Source {
-        guard let slash = path.bytes.lastIndex(of: UInt8(ascii: "/")) else { return .rejected("not an absolute path") }
-        let name = ByteText(Array(path.bytes[slash...].dropFirst()))
-        let directory = slash == 0 ? "/" : ByteText(Array(path.bytes[..<slash]))
-        guard (1...Self.nameLimit).contains(name.count) else { return .rejected("not a usable path") }
-        // hosts.equiv speaks for every account: nobody's but root's will do, whoever runs the gateway.
-        let owners = grammar == .hostsEquiv && path == "/etc/hosts.equiv" ? [0] : SecureOpen.trusted()
-        return source(grammar) {
-            let opened = try SecureOpen.directory(directory, trusting: owners)
-            return try SecureOpen.file(
-                named: name, in: opened.descriptor, trusting: owners, single: true, limit: TrustFile.sizeLimit)
-        }
+        source(TrustFileOpening.host(path), grammar)
     }
 
-    /// Reads the target's own file, with the target's effective ids, so that it decides what can be read.
-    ///
-    /// TRUST: real and saved ids stay this session's, so that the target can neither signal nor trace it meanwhile.
+    /// The target's own file.
     private func rhosts(home: ByteText, credentials: Credentials) -> HostTrust.Source {
-        source(.hostsEquiv) {
-            try credentials.borrowed {
-                let directory = try SecureOpen.home(home, of: credentials.uid)
-                return try SecureOpen.trustFile(
-                    named: ".rhosts", inHome: directory.descriptor, of: credentials.uid)
-            }
-        }
+        source(TrustFileOpening.personal(named: ".rhosts", home: home, credentials: credentials), .hostsEquiv)
     }
 
-    /// Reads what `open` opened and checked, and parses it; any failure but absence rejects the file.
-    private func source(
-        _ grammar: TrustFile.Grammar, _ open: () throws -> SecureOpen.Opened
-    ) -> HostTrust.Source {
-        do {
-            let file = try open().descriptor
-            guard let bytes = try file.readAll(limit: TrustFile.sizeLimit) else {
-                return .rejected("more than \(TrustFile.sizeLimit) bytes")
+    /// Parses what was found.
+    private func source(_ found: TrustFileOpening.Found, _ grammar: TrustFile.Grammar) -> HostTrust.Source {
+        switch found {
+        case .absent: return .absent
+        case .rejected(let reason): return .rejected(reason)
+        case .bytes(let bytes):
+            do throws(TrustFileError) {
+                return .file(try TrustFile(bytes, grammar: grammar, names: names))
+            } catch {
+                return .rejected(error.description)
             }
-            return .file(try TrustFile(bytes, grammar: grammar, names: names))
-        } catch let refusal as SecureOpen.Refusal where refusal.reason.isAbsence {
-            return .absent
-        } catch {
-            return .rejected("\(error)")
         }
     }
 
@@ -114,12 +91,5 @@ struct TrustFiles {
             let bytes = try? file.readAll(limit: HostsFile.sizeLimit), let hosts = HostsFile(bytes)
         else { return .failed }
         return hosts.answer(name)
-    }
-}
-
-extension SecureOpen.Reason {
-    /// Whether there is simply no such file.
-    fileprivate var isAbsence: Bool {
-        if case .failed(let code) = self { SystemError(code, "open").isNotFound } else { false }
     }
 }

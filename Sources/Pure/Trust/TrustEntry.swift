@@ -53,14 +53,22 @@ public struct TrustEntry: Sendable, Hashable {
     }
 
     /// What the line does, for people: the lint prints it beside each line.
-    public var meaning: String {
-        let target = localUser.map { "\($0.printable)" } ?? "the local user"
+    public func meaning(in place: TrustFilePlace) -> String {
         switch (user, denies) {
         case (.unstated, true): return "denies everybody at \(host)"
-        case (.unstated, false): return "trusts the user of the same name at \(host)"
+        case (.unstated, false):
+            guard case .rhosts(let owner) = place else { return "trusts each account's namesake at \(host)" }
+            return "trusts \(owner.printable) at \(host) as \(owner.printable)"
         case (.named(let name), true), (.denied(let name), _):
-            return "denies \(name.printable) at \(host)" + (localUser == nil ? "" : " as \(target)")
-        case (.named(let name), false): return "trusts \(name.printable) at \(host) as \(target)"
+            return "denies \(name.printable) at \(host)" + (localUser.map { " as \($0.printable)" } ?? "")
+        case (.named(let name), false):
+            let target: String =
+                switch place {
+                case .hostsEquiv: "any account but uid 0"
+                case .rhosts(let owner): owner.printable
+                case .central: localUser?.printable ?? "nobody"
+                }
+            return "trusts \(name.printable) at \(host) as \(target)"
         }
     }
 
@@ -71,4 +79,14 @@ public struct TrustEntry: Sendable, Hashable {
         self.user = user
         self.localUser = localUser
     }
+}
+
+/// Where a line stands, which says as whom it trusts.
+public enum TrustFilePlace: Sendable, Hashable {
+    /// hosts.equiv, which speaks for every account but uid 0's.
+    case hostsEquiv
+    /// The .rhosts of this account.
+    case rhosts(of: ByteText)
+    /// The central file, whose lines name the account.
+    case central
 }

@@ -32,21 +32,25 @@ public struct TrustFile: Sendable, Hashable {
     ) throws(TrustFileError) {
         guard bytes.count <= Self.sizeLimit else { throw TrustFileError(line: 0, .fileTooLong) }
         var entries: [TrustEntry] = []
-        var number = 0
-        for line in bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false) {
-            // INVARIANT: at most sizeLimit + 1 lines.
-            number += 1
-            var text = Array(line)
-            if text.last == UInt8(ascii: "\r") { text.removeLast() }
-            let parser = LineParser(number: number, grammar: grammar, names: names)
-            if let entry = try parser.entry(text) { entries.append(entry) }
+        for (number, line) in Self.lines(bytes) {
+            let parser = TrustLineParser(number: number, grammar: grammar, names: names)
+            if let entry = try parser.entry(line) { entries.append(entry) }
         }
         self.entries = entries
+    }
+
+    /// The lines with their numbers, from 1, and without their ends.
+    static func lines(_ bytes: some Collection<UInt8>) -> [(number: Int, text: [UInt8])] {
+        // INVARIANT: the bytes are at most sizeLimit, and so are the lines but one.
+        let lines = Array(bytes).split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+        return lines.enumerated().map { index, line in
+            (index + 1, Array(line.last == UInt8(ascii: "\r") ? line.dropLast() : line))
+        }
     }
 }
 
 /// The grammar of one line.
-private struct LineParser {
+struct TrustLineParser {
     let number: Int
     let grammar: TrustFile.Grammar
     let names: ServiceSettings.Names

@@ -51,10 +51,11 @@ public struct TrustFileError: Error, Sendable, Hashable, CustomStringConvertible
 
     /// `line N: TEXT`, in our own words: nothing of the file is repeated.
     public var description: String {
-        line == 0 ? text : "line \(line): \(text)"
+        line == 0 ? reason : "line \(line): \(reason)"
     }
 
-    private var text: String {
+    /// What is wrong, in our own words: nothing of the file is repeated.
+    public var reason: String {
         switch problem {
         case .fileTooLong: "more than \(TrustFile.sizeLimit) bytes"
         case .lineTooLong: "more than \(TrustFile.lineLimit) bytes in a line"

@@ -17,6 +17,15 @@ public struct AccountEntry: Sendable, Hashable {
     public var home: ByteText
     /// The shell; /bin/sh where the entry has none (passwd(5)).
     public var shell: ByteText
+
+    /// An entry.
+    public init(name: ByteText, uid: UInt32, gid: UInt32, home: ByteText, shell: ByteText) {
+        self.name = name
+        self.uid = uid
+        self.gid = gid
+        self.home = home
+        self.shell = shell
+    }
 }
 
 /// Name service: accounts and groups.
@@ -35,6 +44,30 @@ public enum Accounts {
         try unsafe entry { record, buffer, size, result in
             unsafe getpwuid_r(uid, record, buffer, size, result)
         }
+    }
+
+    /// The most accounts that `all` gives.
+    public static let limit = 1_000_000
+
+    /// Every account that name service enumerates: a directory service may know more than it lists.
+    ///
+    /// For a program of one thread: name service keeps one place in the list for all.
+    public static func all() throws(SystemError) -> [AccountEntry] {
+        var found: [AccountEntry] = []
+        setpwent()
+        defer { endpwent() }
+        while found.count < limit {
+            errno = 0
+            // SAFETY: getpwent's entry lives until the next call, and is copied before.
+            guard let record = unsafe getpwent() else {
+                // glibc leaves ENOENT behind where a source has no list.
+                guard errno == 0 || errno == ENOENT else { throw .last("getpwent") }
+                break
+            }
+            // SAFETY: as above.
+            unsafe found.append(AccountEntry(record.pointee))
+        }
+        return found
     }
 
     private typealias Lookup = (

@@ -134,6 +134,15 @@ public enum File {
         return FileStatus(raw)
     }
 
+    /// Where a link leads, as it is written.
+    public static func linkTarget(_ path: String) throws(SystemError) -> ByteText {
+        var buffer = [CChar](repeating: 0, count: SecureOpen.pathLimit + 1)
+        // SAFETY: the string is NUL-terminated, and the kernel writes no more than `count` bytes.
+        let length = unsafe readlink(path, &buffer, buffer.count)
+        guard length >= 0 else { throw .last("readlink") }
+        return ByteText(buffer.prefix(length).map { UInt8(bitPattern: $0) })
+    }
+
     /// Whether an existing path can be executed by this process's effective ids.
     public static func isExecutable(_ path: [UInt8]) -> Bool {
         guard let text = ByteText(path).text else { return false }
@@ -203,6 +212,12 @@ public enum File {
     public static func remove(_ path: String) throws(SystemError) {
         // SAFETY: the string is NUL-terminated for the call.
         guard unsafe unlink(path) == 0 || errno == ENOENT else { throw .last("unlink") }
+    }
+
+    /// Removes a name below an open directory; nothing where it is not there.
+    public static func remove(_ name: String, below directory: Descriptor) throws(SystemError) {
+        // SAFETY: the string is NUL-terminated for the call.
+        guard unsafe unlinkat(directory.number, name, 0) == 0 || errno == ENOENT else { throw .last("unlinkat") }
     }
 
     /// Gives a file another name, replacing what had it.

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+public import Core
+
+/// Opening trust files as docs/host-trust.md asks; their grammar is module Trust's.
+///
+/// Whoever decides or reports by such a file opens it here, so that all of them judge alike.
+public enum TrustFileOpening {
+    /// What was found.
+    public enum Found: Sendable, Hashable {
+        /// There is no such file.
+        case absent
+        /// It failed a check, or could not be read; in our own words, safe on a terminal.
+        case rejected(String)
+        /// Its bytes, at most `SecureOpen.trustFileLimit`.
+        case bytes([UInt8])
+    }
+
+    /// The file that speaks for every account of the host.
+    public static let hostsEquiv: ByteText = "/etc/hosts.equiv"
+
+    /// The most bytes of a path's last component (NAME_MAX).
+    private static let nameLimit = 255
+
+    /// Reads a file of the host's: root's (or, as a plain user, that user's), below a directory whose way is theirs.
+    ///
+    /// hosts.equiv is root's, whoever runs the gateway.
+    ///
+    /// - Parameter path: absolute.
+    public static func host(_ path: ByteText) -> Found {
+        let owners = path == hostsEquiv ? [0] : SecureOpen.trusted()
+        guard let slash = path.bytes.lastIndex(of: UInt8(ascii: "/")) else { return .rejected("not an absolute path") }
+        let name = ByteText(Array(path.bytes[slash...].dropFirst()))
+        let directory = slash == 0 ? "/" : ByteText(Array(path.bytes[..<slash]))
+        guard (1...nameLimit).contains(name.count) else { return .rejected("not a usable path") }
+        return found {
+            let opened = try SecureOpen.directory(directory, trusting: owners)
+            return try SecureOpen.file(
+                named: name, in: opened.descriptor, trusting: owners, single: true, limit: SecureOpen.trustFileLimit)
+        }
+    }
+
+    /// Reads an account's own file, with that account's effective ids, so that it decides what can be read.
+    ///
+    /// TRUST: real and saved ids stay the caller's, so that the account can neither signal nor trace it meanwhile.
+    ///
+    /// - Parameters:
+    ///   - name: of the file in the home directory.
+    ///   - home: the home directory, absolute.
+    ///   - credentials: the account's ids and groups.
+    public static func personal(named name: ByteText, home: ByteText, credentials: Credentials) -> Found {
+        found {
+            try credentials.borrowed {
+                let directory = try SecureOpen.home(home, of: credentials.uid)
+                return try SecureOpen.trustFile(named: name, inHome: directory.descriptor, of: credentials.uid)
+            }
+        }
+    }
+
+    /// Reads what `open` opened and checked; any failure but absence rejects the file.
+    private static func found(_ open: () throws -> SecureOpen.Opened) -> Found {
+        do {
+            let file = try open().descriptor
+            guard let bytes = try file.readAll(limit: SecureOpen.trustFileLimit) else {
+                return .rejected("more than \(SecureOpen.trustFileLimit) bytes")
+            }
+            return .bytes(bytes)
+        } catch let refusal as SecureOpen.Refusal where refusal.isAbsence {
+            return .absent
+        } catch {
+            return .rejected("\(error)")
+        }
+    }
+}
+
+extension SecureOpen.Refusal {
+    /// Whether there is simply no such file.
+    fileprivate var isAbsence: Bool {
+        if case .failed(let code) = reason { SystemError(code, "open").isNotFound } else { false }
+    }
+}
