@@ -50,11 +50,3 @@ public enum ReservedPort {
         port > range.lowerBound && port <= range.upperBound ? port - 1 : range.upperBound
     }
 }
-
-/// Binds a socket of a family to a reserved port, as rresvport_af(3) does.
-///
-/// - Parameter port: where to start; on return, the port that was bound.
-/// - Throws: `portsInUse` (the C function's EAGAIN), `portsNotPermitted` (its EACCES).
-public func rresvport(_ port: inout UInt16, family: IPAddress.Family = .v4) throws(RemoteCommandError) -> Descriptor {
-    try ReservedPort.bind(&port, address: family == .v4 ? IPAddress(v4: 0) : IPAddress(v6: 0))
-}

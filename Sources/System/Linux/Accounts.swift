@@ -17,6 +17,15 @@ public struct AccountEntry: Sendable, Hashable {
     public var home: ByteText
     /// The shell; /bin/sh where the entry has none (passwd(5)).
     public var shell: ByteText
+
+    /// An entry.
+    public init(name: ByteText, uid: UInt32, gid: UInt32, home: ByteText, shell: ByteText) {
+        self.name = name
+        self.uid = uid
+        self.gid = gid
+        self.home = home
+        self.shell = shell
+    }
 }
 
 /// Name service: accounts and groups.
