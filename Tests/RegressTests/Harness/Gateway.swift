@@ -162,7 +162,8 @@ final class Gateway {
         uid_t(4_100 + (accounts.firstIndex(of: account) ?? 0))
     }
 
-    private var etc: String { directory + "/etc" }
+    /// The /etc that this gateway alone sees, as root.
+    var etc: String { directory + "/etc" }
 
     private func makeAccounts() throws {
         try FileManager.default.copyItem(atPath: "/etc", toPath: etc)
