@@ -17,6 +17,7 @@ public import Trust
 ///   - port: the server's, nil for 514.
 ///   - localUser: the user here, whom the server is asked to believe.
 ///   - remoteUser: the account there.
+///   - command: the command, as the account's shell takes it there.
 ///   - wantsErrors: whether stderr comes on the connection's secondary.
 ///   - family: nil for both, in name service's order.
 ///   - timeout: the longest time for all but name service, in milliseconds; nil for no limit, as in C.
@@ -45,6 +46,7 @@ public func rcmd(
 ///   - port: the server's, nil for 512.
 ///   - user: the account there.
 ///   - password: its password; may be empty.
+///   - command: the command, as the account's shell takes it there.
 ///   - wantsErrors: whether stderr comes on the connection's secondary.
 ///   - family: nil for both, in name service's order.
 ///   - timeout: the longest time for all but name service, in milliseconds; nil for no limit, as in C.
@@ -62,8 +64,10 @@ public func rexec(
 
 /// Binds a socket of a family to a reserved port, as rresvport(3) and rresvport_af(3) do.
 ///
-/// - Parameter port: where to start, downwards and round; a port outside 512 to 1023 starts at 1023. On return, the
-///   port that was bound.
+/// - Parameters:
+///   - port: where to start, downwards and round; a port outside 512 to 1023 starts at 1023. On return, the port that
+///     was bound.
+///   - family: the socket's; an IPv6 one takes no IPv4.
 /// - Returns: a socket that is bound, non-blocking, and not connected.
 /// - Throws: `portsInUse` (the C function's EAGAIN), `portsNotPermitted` (its EACCES).
 public func rresvport(_ port: inout UInt16, family: IPAddress.Family = .v4) throws(RemoteCommandError) -> Descriptor {

@@ -37,7 +37,10 @@ public struct Relay {
     /// A relay.
     ///
     /// - Parameters:
+    ///   - connection: an accepted command's.
     ///   - input: what becomes the command's stdin; nil for none.
+    ///   - output: where its stdout goes.
+    ///   - errors: where its stderr goes.
     ///   - signals: what is passed on; nil for none.
     public init(
         _ connection: RemoteConnection, input: Descriptor?, output: Descriptor, errors: Descriptor, signals: Signals?

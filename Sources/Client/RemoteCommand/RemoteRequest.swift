@@ -57,7 +57,13 @@ public struct RemoteRequest {
     /// The time for all of `open`, in milliseconds: longer than a server's own limits, so that its answer is heard.
     public static let openTimeout: Int64 = 300_000
 
-    /// A request.
+    /// A request, with the C library's habits.
+    ///
+    /// - Parameters:
+    ///   - host: a name, or an address.
+    ///   - identity: who asks.
+    ///   - command: the command, as the account's shell takes it there.
+    ///   - wantsErrors: whether stderr comes on a connection of its own.
     public init(host: ByteText, identity: Identity, command: ByteText, wantsErrors: Bool) {
         self.host = host
         self.identity = identity

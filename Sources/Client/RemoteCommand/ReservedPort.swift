@@ -26,6 +26,7 @@ public enum ReservedPort {
     /// - Parameters:
     ///   - port: where to start; a port outside the range starts at its upper end. On return, the port that was bound.
     ///   - address: the local address; unspecified for any.
+    ///   - scope: the interface index of a link-local address.
     ///   - listening: have the socket listen.
     /// - Throws: `portsInUse` where none is free, `portsNotPermitted` where this process may bind none of them.
     public static func bind(
