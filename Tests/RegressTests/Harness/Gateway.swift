@@ -265,7 +265,7 @@ final class Gateway {
 
     private func remove() {
         // SIGKILL would be no proof of a clean end, but a test that failed must leave nothing either.
-        if stop() == .stillRunning {
+        if daemon != nil, stop() == .stillRunning {
             Issue.record("the gateway did not end within 20 s of TERM")
             daemon?.send(SIGKILL)
             _ = daemon?.wait(within: 5_000)
