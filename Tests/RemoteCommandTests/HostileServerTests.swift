@@ -170,6 +170,28 @@ import Testing
         _ = write
     }
 
+    /// The kernel tells a reset once, to whoever sends or receives next: an upload that was cut off is no success either
+    /// way.
+    @Test func anUploadThatIsResetIsALoss() throws {
+        let server = try FakeServer { side in
+            for _ in 0..<4 { _ = try side.field() }
+            try side.write([0] + Array("begun".utf8))
+            _ = try side.read(65_536)
+            Socket.setReset(side.primary)
+        }
+        let directory = try TestDirectory()
+        let input = try directory.file("input", [UInt8](repeating: 7, count: 1 << 24))
+        let output = try directory.file("output", [])
+        var relay = Relay(
+            try request(server.endpoint).open(), input: try File.open(input, [.reading]),
+            output: try File.open(output, [.writing]), errors: try File.open("/dev/null", [.writing]), signals: nil)
+        let end = try relay.run()
+        guard case .lost = end else {
+            Issue.record("\(end)")
+            return
+        }
+    }
+
     /// One piece a direction: the client's memory does not grow with what it is sent.
     @Test func aGigabyteOfStderrPassesThrough() throws {
         let size = 1 << 30

@@ -63,7 +63,7 @@ public struct Relay {
             }
             var entries = wanted()
             // Of a server that is lost only what has come already is shown: its secondary may never end.
-            let waits = loss == nil || !toErrors.isEmpty
+            let waits = loss == nil || primaryIsOpen || !toOutput.isEmpty || !toErrors.isEmpty
             try Poll.wait(&entries, milliseconds: waits ? -1 : 0)
             if !waits, !isReady(.secondary, in: entries) { break }
             if let signal = try carry(entries) { return .interrupted(signal) }
@@ -130,7 +130,9 @@ public struct Relay {
         do {
             toPrimary = toPrimary.dropFirst(try Socket.send(connection.primary, toPrimary))
         } catch {
-            // The command reads no more: its output goes on.
+            // The command reads no more, and its output goes on. A reset says less: the server may be gone, with input
+            // that nobody has read, and the kernel tells it once.
+            if error.isReset { loss = error }
             toPrimary = []
             inputIsOpen = false
             hasHalfClosed = true

@@ -67,6 +67,9 @@ public struct SystemError: Error, Sendable, Hashable, CustomStringConvertible {
     /// Whether a connection is under way.
     public var isInProgress: Bool { code == EINPROGRESS }
 
+    /// Whether the other side reset the connection, rather than ended its own half of it.
+    public var isReset: Bool { code == ECONNRESET }
+
     /// Whether the other side is gone.
     public var isDisconnected: Bool { code == EPIPE || code == ECONNRESET }
 }
