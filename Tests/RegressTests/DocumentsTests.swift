@@ -38,10 +38,20 @@ struct DocumentsTests {
         }
     }
 
-    @Test(arguments: ["portcullis", "demo"])
-    func thePoliciesOfThisTreePassTheirTests(name: String) throws {
+    /// The names of the policies in policy/, each with its `.test`.
+    private static let policies: [String] = {
+        let files = (try? FileManager.default.contentsOfDirectory(atPath: Host.package + "/policy")) ?? []
+        return files.filter { $0.hasSuffix(".policy") }.map { String($0.dropLast(7)) }.sorted()
+    }()
+
+    @Test(arguments: policies)
+    func aPolicyOfThisTreeIsGoodFormattedAndPassesItsTests(name: String) throws {
         let folder = Host.package + "/policy/"
         try with(policy: Files.text(folder + name + ".policy")) { path in
+            let check = try Child.run(Host.own("portcullis"), ["check", path])
+            #expect(check.outcome == .status(0) && !"\(check)".contains("warning"), "\(check)")
+            let format = try Child.run(Host.own("portcullis"), ["fmt", "--check", path])
+            #expect(format.outcome == .status(0), "\(format)")
             let test = path.replacingOccurrences(of: ".policy", with: ".test")
             try Files.write(Files.text(folder + name + ".test"), to: test, mode: 0o600)
             let result = try Child.run(Host.own("portcullis"), ["test", test])
@@ -49,10 +59,31 @@ struct DocumentsTests {
         }
     }
 
+    @Test func thereAreExamplesForFiveKindsOfSite() {
+        let sites = ["aix-estate", "backup-host", "eda-farm", "mainframe-bridge", "vxworks-boards"]
+        #expect(Set(sites + ["demo", "portcullis"]) == Set(Self.policies))
+    }
+
     @Test(arguments: ["portcullis", "rexec", "rsh"])
     func helpEndsWellAndShowsAnExample(program: String) throws {
         let help = try Child.run(Host.own(program), ["--help"])
         #expect(help.outcome == .status(0), "\(help)")
         #expect(help.outText.uppercased().contains("EXAMPLE"), "\(help)")
+    }
+}
+
+/// The manual pages.
+@Suite("Manual pages") struct ManualPagesTests {
+    private static let pages: [String] = {
+        let files = (try? FileManager.default.contentsOfDirectory(atPath: Host.package + "/packaging/man")) ?? []
+        return files.sorted()
+    }()
+
+    @Test(.needs("mandoc"), arguments: pages)
+    func mandocFindsNothingToSay(page: String) throws {
+        let lint = try Child.run(
+            Host.program("mandoc") ?? "mandoc",
+            ["-T", "lint", "-W", "warning", Host.package + "/packaging/man/" + page])
+        #expect(lint.outcome == .status(0) && lint.outText.isEmpty, "\(lint)")
     }
 }

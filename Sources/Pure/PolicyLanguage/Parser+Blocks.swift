@@ -144,9 +144,10 @@ extension Parser {
 
     /// A list of bare words, to the end of the item.
     ///
-    /// A comma that an item's word follows separates items, any other continues the list, over a line's end too.
+    /// A comma that an item's word follows separates items, any other continues the list, in a block over a line's end
+    /// too.
     mutating func parseWords<Value>(
-        _ what: String, endsAtItems: Bool = true, _ element: (inout Parser) -> Value?
+        _ what: String, endsAtItems: Bool = true, continuesOverLines: Bool = true, _ element: (inout Parser) -> Value?
     ) -> [Value]? {
         var values: [Value] = []
         var isGood = true
@@ -159,7 +160,7 @@ extension Parser {
             if token.start == before { advance() }
             guard token.kind == .comma else { continue }
             advance()
-            while token.kind == .newline, !itemWords.isEmpty { advance() }
+            while token.kind == .newline, continuesOverLines, !itemWords.isEmpty { advance() }
         }
         if count == 0 { sink.error(span(of: token), "\(what) is missing here") }
         return isGood && count > 0 ? values : nil

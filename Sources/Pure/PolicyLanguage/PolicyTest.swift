@@ -136,6 +136,7 @@ extension Parser {
         guard var rule = takeWord("the forbid's name, or ':'") else { return nil }
         ended = takeColon(&rule)
         guard ended else { return missingColon(rule) }
+        check(name: rule)
         if reason != .forbidden { sink.error(rule.span, "only 'forbidden' has a rule") }
         return .deny(reason, rule: rule.value)
     }
@@ -185,7 +186,10 @@ extension Parser {
             guard let name = takeUser() else { return false }
             if clause == "by" { sketch.remoteUser = name } else { sketch.target = name.value }
         case "groups":
-            let groups = parseWords("a group") { parser in parser.takeWord("a group").map { ByteText($0.value) } }
+            // A test is a line: a comma at its end does not take the next test's words for groups.
+            let groups = parseWords("a group", continuesOverLines: false) { parser in
+                parser.takeWord("a group").map { ByteText($0.value) }
+            }
             guard let groups else { return false }
             sketch.groups = groups
         case "run":
