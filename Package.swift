@@ -62,7 +62,9 @@ let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let package = Package(
     name: "portcullis",
     products: [
-        .library(name: "RemoteCommand", targets: ["RemoteCommand"])
+        .library(name: "RemoteCommand", targets: ["RemoteCommand"]),
+        // The language and its decisions, for the packages of this repository; no promise of stability.
+        .library(name: "PortcullisPolicy", targets: ["Audit", "Core", "Policy", "PolicyLanguage"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
