@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+import Core
+
+/// Finds the sets of rules whose `by` and `as` match a claimed name and an account.
+struct AccountIndex: Sendable {
+    /// The names of both clauses, and the groups of `as`.
+    private var names = ByteTable()
+    private var groups = ByteTable()
+
+    /// `by`: the rules of each name, and those that every name and none satisfies.
+    private let remoteUsers: RuleSetLists
+    private let anyRemoteUser: RuleSet?
+
+    private let permits: Targets
+    private let forbids: Targets
+
+    /// `as` in the rules of one effect.
+    private struct Targets: Sendable {
+        var names = RuleSetLists()
+        var groups = RuleSetLists()
+        var any: RuleSet?
+        var same: RuleSet?
+        /// What is satisfied by uid 0: of a permit the literal name, of a forbid the name from wherever it comes.
+        var root: RuleSet?
+        /// The rules without the clause.
+        var absent: RuleSet?
+    }
+
+    init(_ rules: some Collection<Rule>, forbids forbidCount: Int, _ sets: inout RuleSets) {
+        var names = ByteTable()
+        var groups = ByteTable()
+        var by = ClausePostings()
+        var byAny: [UInt32] = []
+        var asNames = ClausePostings()
+        var asGroups = ClausePostings()
+        var any: [UInt32] = []
+        var same: [UInt32] = []
+        var root: [UInt32] = []
+        var absent: [UInt32] = []
+        for (number, rule) in zip(UInt32(0)..., rules) {
+            if let users = rule.remoteUsers, !users.isAny {
+                for name in users.literal { by.insert(names.insert(name.bytes.span), rule: number) }
+                for named in users.sets {
+                    guard let set = by.insert(named, rule: number) else { continue }
+                    for name in named.items.names { by.insert(names.insert(name.bytes.span), set: set) }
+                }
+            } else {
+                byAny.append(number)
+            }
+            guard let targets = rule.targets else {
+                absent.append(number)
+                continue
+            }
+            if targets.isAny { any.append(number) }
+            if targets.isSame { same.append(number) }
+            let hasRoot =
+                targets.namesRoot
+                || (rule.effect == .forbid && targets.sets.contains { $0.items.names.contains(.root) })
+            if hasRoot { root.append(number) }
+            for name in targets.literal.names { asNames.insert(names.insert(name.bytes.span), rule: number) }
+            for group in targets.literal.groups { asGroups.insert(groups.insert(group.bytes.span), rule: number) }
+            for named in targets.sets {
+                if let set = asNames.insert(named, rule: number) {
+                    for name in named.items.names { asNames.insert(names.insert(name.bytes.span), set: set) }
+                }
+                if let set = asGroups.insert(named, rule: number) {
+                    for group in named.items.groups { asGroups.insert(groups.insert(group.bytes.span), set: set) }
+                }
+            }
+        }
+        remoteUsers = by.lists(names.count, of: 0..<rules.count, &sets)
+        anyRemoteUser = sets.insert(byAny)
+        let parts = [0..<forbidCount, forbidCount..<rules.count].map { range in
+            let chosen = { (all: [UInt32]) in all.filter { range.contains(Int($0)) } }
+            return Targets(
+                names: asNames.lists(names.count, of: range, &sets),
+                groups: asGroups.lists(groups.count, of: range, &sets),
+                any: sets.insert(chosen(any)), same: sets.insert(chosen(same)), root: sets.insert(chosen(root)),
+                absent: sets.insert(chosen(absent)))
+        }
+        forbids = parts[0]
+        permits = parts[1]
+        self.names = names
+        self.groups = groups
+    }
+
+    /// Tells a search the sets of a request's claimed name and of its target.
+    func tell(_ request: Request, _ search: inout RuleSearch, _ sets: borrowing RuleSets) {
+        let account = request.target
+        let claimed = request.claimedUser
+        let isSame = claimed == account.name
+        let target = names.number(account.name.bytes.span)
+
+        search.add(anyRemoteUser, of: sets)
+        if let claimed, let name = isSame ? target : names.number(claimed.bytes.span) {
+            for set in remoteUsers[name] { search.add(set, of: sets) }
+        }
+        search.endClause()
+
+        // A forbid is read as widely as its words can be.
+        search.add(forbids.absent, of: sets)
+        search.add(forbids.any, of: sets)
+        if isSame { search.add(forbids.same, of: sets) }
+        if let target { for set in forbids.names[target] { search.add(set, of: sets) } }
+        if account.uid == 0 { search.add(forbids.root, of: sets) }
+
+        // A permit means uid 0 only by the literal name, and a system account or the gateway's own only by its name.
+        search.add(permits.absent, of: sets)
+        let isPlain = account.uid != 0 && !account.isSystem && !account.isGateway
+        if account.uid != 0 {
+            if let target { for set in permits.names[target] { search.add(set, of: sets) } }
+        } else if account.name == .root {
+            search.add(permits.root, of: sets)
+        }
+        if isPlain {
+            search.add(permits.any, of: sets)
+            if isSame { search.add(permits.same, of: sets) }
+        }
+        if groups.count > 0 {
+            for group in account.groups {
+                guard let number = groups.number(group.bytes.span) else { continue }
+                for set in forbids.groups[number] { search.add(set, of: sets) }
+                if isPlain { for set in permits.groups[number] { search.add(set, of: sets) } }
+            }
+        }
+        search.endClause()
+    }
+}

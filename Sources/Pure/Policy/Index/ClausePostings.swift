@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+/// For each value that a clause speaks of, the sets of rules that it satisfies.
+struct RuleSetLists: Sendable {
+    private var starts: [UInt32] = [0]
+    private var sets: [RuleSet] = []
+
+    /// The number of values.
+    var count: Int { starts.count - 1 }
+
+    /// The sets of a value.
+    subscript(_ value: Int) -> ArraySlice<RuleSet> { sets[Int(starts[value])..<Int(starts[value + 1])] }
+
+    /// Adds the next value.
+    mutating func append(_ value: some Sequence<RuleSet>) {
+        sets.append(contentsOf: value)
+        starts.append(UInt32(sets.count))
+    }
+
+    /// Room for so many values.
+    mutating func reserve(_ count: Int) {
+        starts.reserveCapacity(count + 1)
+        sets.reserveCapacity(count)
+    }
+}
+
+/// Which values the rules' clauses speak of, while an index is made: in the rule itself or through a set.
+struct ClausePostings {
+    private var literals: [(value: UInt32, rule: UInt32)] = []
+    private var items: [(value: UInt32, set: UInt32)] = []
+    /// Of each set the rules that name it.
+    private var rulesOfSets: [[UInt32]] = []
+    private var numbers: [ObjectIdentifier: Int] = [:]
+
+    /// Whether there is nothing.
+    var isEmpty: Bool { literals.isEmpty && items.isEmpty }
+
+    /// A rule names a value itself. Rules come in order.
+    mutating func insert(_ value: Int, rule: UInt32) {
+        literals.append((UInt32(value), rule))
+    }
+
+    /// A rule names a set; the set's number if its items were not told yet.
+    mutating func insert(_ set: AnyObject, rule: UInt32) -> Int? {
+        // A set is one object, however many rules name it.
+        let identifier = ObjectIdentifier(set)
+        if let number = numbers[identifier] {
+            rulesOfSets[number].append(rule)
+            return nil
+        }
+        let number = insertSet(rule: rule)
+        numbers[identifier] = number
+        return number
+    }
+
+    /// A rule is the first that names a set that has no object; the set's number.
+    mutating func insertSet(rule: UInt32) -> Int {
+        rulesOfSets.append([rule])
+        return rulesOfSets.count - 1
+    }
+
+    /// One more rule names a set that has no object.
+    mutating func insert(rule: UInt32, set: Int) {
+        rulesOfSets[set].append(rule)
+    }
+
+    /// A set holds a value. The items of one set come together.
+    mutating func insert(_ value: Int, set: Int) {
+        items.append((UInt32(value), UInt32(set)))
+    }
+
+    /// More sets of a value than these are united where memory allows.
+    private static let listLimit = 12
+
+    /// The lists of all values, of the rules of a range.
+    func lists(_ count: Int, of rules: Range<Int>, _ sets: inout RuleSets) -> RuleSetLists {
+        let rulesOfSets = rulesOfSets.map { $0.filter { rules.contains(Int($0)) } }
+        let ruleSets = rulesOfSets.map { sets.insert($0) }
+        var literal = Grouping(literals.lazy.map { ($0.value, $0.rule) }, count)
+        let item = Grouping(items.lazy.map { ($0.value, $0.set) }, count)
+        literal.keep { rules.contains(Int($0)) }
+        var united: [[RuleSet]: RuleSet] = [:]
+        var lists = RuleSetLists()
+        lists.reserve(count)
+        var own: [UInt32] = []
+        var named: [RuleSet] = []
+        for value in 0..<count {
+            named.removeAll(keepingCapacity: true)
+            own.removeAll(keepingCapacity: true)
+            own.append(contentsOf: literal[value])
+            for set in item[value] {
+                // What one rule alone names is as if it stood in the rule.
+                let naming = rulesOfSets[Int(set)]
+                if naming.count == 1 {
+                    own.append(naming[0])
+                } else if let ruleSet = ruleSets[Int(set)], named.last != ruleSet {
+                    named.append(ruleSet)
+                }
+            }
+            if named.contains(.all) {
+                lists.append(CollectionOfOne(.all))
+                continue
+            }
+            if named.count > Self.listLimit {
+                if let union = united[named] ?? sets.affordableUnion(named) {
+                    united[named] = union
+                    named = [union]
+                }
+            }
+            own.sort()
+            if let set = sets.insert(own) { named.append(set) }
+            lists.append(named)
+        }
+        return lists
+    }
+}
+
+/// Pairs of a value and a number, by value, in the order in which they came.
+private struct Grouping {
+    private var starts: [Int]
+    private var ends: [Int]
+    private var numbers: [UInt32]
+
+    init(_ pairs: some Collection<(UInt32, UInt32)>, _ count: Int) {
+        ends = Array(repeating: 0, count: count)
+        for (value, _) in pairs { ends[Int(value)] += 1 }
+        var total = 0
+        for value in ends.indices {
+            let its = ends[value]
+            ends[value] = total
+            total += its
+        }
+        starts = ends
+        numbers = Array(repeating: 0, count: total)
+        for (value, number) in pairs {
+            numbers[ends[Int(value)]] = number
+            ends[Int(value)] += 1
+        }
+    }
+
+    subscript(_ value: Int) -> ArraySlice<UInt32> { numbers[starts[value]..<ends[value]] }
+
+    /// Leaves out numbers.
+    mutating func keep(_ isKept: (UInt32) -> Bool) {
+        for value in starts.indices {
+            var end = starts[value]
+            for place in starts[value]..<ends[value] where isKept(numbers[place]) {
+                numbers[end] = numbers[place]
+                end += 1
+            }
+            ends[value] = end
+        }
+    }
+}

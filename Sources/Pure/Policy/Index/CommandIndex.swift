@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+import Core
+
+/// Finds the sets of rules whose `run` matches a command.
+struct CommandIndex: Sendable {
+    private let patterns: PatternTree
+    private let permits: Effects
+    private let forbids: Effects
+
+    /// `run` in the rules of one effect.
+    private struct Effects: Sendable {
+        var patterns = RuleSetLists()
+        var any: RuleSet?
+        var shell: RuleSet?
+        /// The rules without the clause.
+        var absent: RuleSet?
+    }
+
+    init(_ rules: some Collection<Rule>, forbids forbidCount: Int, _ sets: inout RuleSets) {
+        var patterns = PatternTree()
+        var postings = ClausePostings()
+        var any: [UInt32] = []
+        var shell: [UInt32] = []
+        var absent: [UInt32] = []
+        for (number, commands) in zip(UInt32(0)..., rules.lazy.map(\.commands)) {
+            guard let commands else {
+                absent.append(number)
+                continue
+            }
+            if commands.isAny { any.append(number) }
+            if commands.isShell { shell.append(number) }
+            for pattern in commands.literal { postings.insert(patterns.insert(pattern), rule: number) }
+            for named in commands.sets {
+                guard let set = postings.insert(named, rule: number) else { continue }
+                for pattern in named.items { postings.insert(patterns.insert(pattern), set: set) }
+            }
+        }
+        let parts = [0..<forbidCount, forbidCount..<rules.count].map { range in
+            let chosen = { (all: [UInt32]) in all.filter { range.contains(Int($0)) } }
+            return Effects(
+                patterns: postings.lists(patterns.count, of: range, &sets), any: sets.insert(chosen(any)),
+                shell: sets.insert(chosen(shell)), absent: sets.insert(chosen(absent)))
+        }
+        forbids = parts[0]
+        permits = parts[1]
+        self.patterns = patterns
+    }
+
+    /// What of a request's command the permits' patterns match.
+    struct Matches {
+        /// Whether there are words and a program to be matched.
+        fileprivate(set) var hasProgram = false
+        fileprivate(set) var patterns: [UInt32] = []
+    }
+
+    /// Tells a search the sets of a command.
+    func tell(_ command: RequestedCommand, _ search: inout RuleSearch, _ sets: borrowing RuleSets) -> Matches {
+        var matches = Matches()
+        search.add(forbids.absent, of: sets)
+        search.add(forbids.any, of: sets)
+        // A permit without the clause has nothing to run.
+        search.add(permits.shell, of: sets)
+        switch command {
+        case .words(let words, let program?):
+            let arguments = words.dropFirst()
+            let path = CommandPattern.normalized(program.path)
+            matches.hasProgram = true
+            patterns.match(path, arguments, &matches.patterns)
+            search.add(permits.any, of: sets)
+            for pattern in matches.patterns {
+                for set in permits.patterns[Int(pattern)] { search.add(set, of: sets) }
+                for set in forbids.patterns[Int(pattern)] { search.add(set, of: sets) }
+            }
+            let resolved = CommandPattern.normalized(program.resolvedPath)
+            if resolved != path {
+                var others: [UInt32] = []
+                patterns.match(resolved, arguments, &others)
+                for pattern in others {
+                    for set in forbids.patterns[Int(pattern)] { search.add(set, of: sets) }
+                }
+            }
+        case .words(_, nil):
+            break
+        case .needsShell:
+            search.add(forbids.shell, of: sets)
+        }
+        search.endClause()
+        return matches
+    }
+
+    /// Whether a permit that matches runs the words; otherwise it is for its word `shell` that it matches.
+    func permitsWords(_ rule: Int, _ matches: Matches, _ sets: borrowing RuleSets) -> Bool {
+        guard matches.hasProgram else { return false }
+        if let any = permits.any, sets.contains(any, rule: rule) { return true }
+        for pattern in matches.patterns {
+            for set in permits.patterns[Int(pattern)] where sets.contains(set, rule: rule) { return true }
+        }
+        return false
+    }
+}
