@@ -214,6 +214,29 @@ import Testing
         #expect(
             bad.error.contains(
                 "\(place.path)/site.test:2: expected deny no-rule, and the policy says permit nightly-dump"))
+        // Why the rule that was expected does not match, and where the one stands that does.
+        let far = "expect permit uptime: rsh from 10.1.2.9 by alice as alice run \"uptime\""
+        let near = "expect deny no-rule: rexec from 10.20.0.5 as backup run \"id\""
+        try write("site.test", "\(far)\n\(near)\n")
+        let both = try portcullis("test", site)
+        #expect(
+            both.error == """
+                portcullis: \(place.path)/site.test:1: expected permit uptime, and the policy says deny no-rule
+                    \(far)
+                    uptime would match from 10.1.2.3
+                portcullis: \(place.path)/site.test:2: expected deny no-rule, and the policy says permit nightly-dump (\(site):15)
+                    \(near)
+                portcullis: 0 tests passed, 2 failed
+
+                """)
+        let json = try #require(try portcullis("test", "--json", site).json as? [String: Any])
+        let tests = try #require(json["tests"] as? [[String: Any]])
+        #expect(tests.map { $0["actual"] as? String } == ["deny no-rule", "permit nightly-dump"])
+        #expect(tests[0]["actualAt"] is NSNull)
+        #expect(tests[1]["actualAt"] as? String == "\(site):15")
+        try write("other.policy", "service rexec { enable }\n")
+        let other = try portcullis("test", "--policy", place.path + "/other.policy", place.path + "/site.test")
+        #expect(other.error.contains("site.test:1: expected permit uptime, and the policy says deny service-disabled"))
         try write("site.test", "expct\n")
         #expect(try portcullis("test", place.path + "/site.test").status == 1)
     }
@@ -233,5 +256,25 @@ import Testing
         let bad = try portcullis("fmt", place.path + "/bad.policy")
         #expect(bad.status == 1)
         #expect(bad.output.isEmpty)
+        #expect(bad.error.hasSuffix("1 error; not formatted\n"))
+    }
+
+    @Test func fmtHasJSON() throws {
+        try write("loose.policy", "forbid a: any\nforbid   b:  any # é\n")
+        let loose = try portcullis("fmt", "--json", place.path + "/loose.policy")
+        #expect(loose.status == 0)
+        let json = try #require(try loose.json as? [String: Any])
+        #expect(json["text"] as? String == "forbid a: any\nforbid b: any  # é\n")
+        #expect(json["canonical"] as? Bool == false)
+        #expect(json["line"] as? Int == 2)
+        let check = try portcullis("fmt", "--check", "--json", place.path + "/loose.policy")
+        #expect(check.status == 1)
+        #expect((try check.json as? [String: Any])?["text"] is NSNull)
+        try write("bad.policy", "forbid\n")
+        let bad = try portcullis("fmt", "--json", place.path + "/bad.policy")
+        #expect(bad.status == 1)
+        let object = try #require(try bad.json as? [String: Any])
+        #expect(object["good"] as? Bool == false)
+        #expect((object["diagnostics"] as? [Any])?.count == 1)
     }
 }

@@ -182,33 +182,6 @@ struct Generator {
             "seed \(seed)")
     }
 
-    /// A rule that covers another matches whatever it matches: what warnings say must be so.
-    @Test(arguments: 300..<360 as Range<UInt64>) func aRuleThatCoversAnotherMatchesWhateverItMatches(_ seed: UInt64)
-        throws
-    {
-        var generator = Generator(seed: seed)
-        let policy = try policy(generator.rules(14))
-        let requests = try (0..<80).map { _ in try generator.request() }
-        for one in policy.rules {
-            for other in policy.rules where one.covers(other) && (one.effect == .forbid || other.effect == .permit) {
-                for request in requests where other.matches(request) {
-                    #expect(one.matches(request), "seed \(seed): \(one.name) covers \(other.name) but not \(request)")
-                }
-            }
-        }
-    }
-
-    @Test(arguments: 400..<430 as Range<UInt64>) func aWitnessIsARequestThatBothRulesMatch(_ seed: UInt64) throws {
-        var generator = Generator(seed: seed)
-        let policy = try policy(generator.rules(14))
-        for one in policy.rules {
-            for other in policy.rules {
-                guard let request = one.witness(with: other, settings: policy.settings) else { continue }
-                #expect(one.matches(request) && other.matches(request), "seed \(seed): \(one.name) \(other.name)")
-            }
-        }
-    }
-
     /// What would have to be otherwise: a near miss fails at exactly the clause that it names.
     @Test(arguments: 500..<530 as Range<UInt64>) func aNearMissFailsAtItsClauseAlone(_ seed: UInt64) throws {
         var generator = Generator(seed: seed)

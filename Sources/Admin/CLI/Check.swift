@@ -15,6 +15,9 @@ struct CheckVerb: ParsableCommand {
         discussion: """
             EXAMPLE
               portcullis check /etc/portcullis/portcullis.policy
+
+            EXIT STATUS
+              0 the gateway would load it, 1 it would not.
             """)
 
     @Argument(help: "The policy file; without it the gateway's own.") var file: String?
@@ -58,19 +61,22 @@ struct CheckVerb: ParsableCommand {
     }
 
     private static func json(_ path: String, _ local: LocalPolicy, _ insecure: String?) -> JSON {
-        let diagnostics = local.loaded.diagnostics.map { diagnostic in
-            JSON.object([
-                ("severity", .string(diagnostic.severity.name)), ("file", .string(diagnostic.file)),
-                ("line", .integer(diagnostic.line)), ("column", .integer(diagnostic.column)),
-                ("message", .string(diagnostic.message)), ("hint", .optional(diagnostic.hint)),
-            ])
-        }
-        return .object([
+        .object([
             ("file", .string(path)), ("good", .bool(local.loaded.policy != nil && insecure == nil)),
             ("rules", local.loaded.policy.map { .integer($0.rules.count) } ?? .null),
             ("revision", local.loaded.policy == nil ? .null : .string(local.revision.description)),
             ("errors", .integer(local.loaded.errorCount)), ("warnings", .integer(local.loaded.warningCount)),
-            ("insecure", .optional(insecure)), ("diagnostics", .array(diagnostics)),
+            ("insecure", .optional(insecure)), ("diagnostics", .array(local.loaded.diagnostics.map(\.json))),
+        ])
+    }
+}
+
+extension Diagnostic {
+    /// What is wrong, and where.
+    var json: JSON {
+        .object([
+            ("severity", .string(severity.name)), ("file", .string(file)), ("line", .integer(line)),
+            ("column", .integer(column)), ("message", .string(message)), ("hint", .optional(hint)),
         ])
     }
 }

@@ -37,22 +37,7 @@ struct ExplainVerb: ParsableCommand {
     @Argument(parsing: .postTerminator, help: "The command, as a client would send it.") var command: [String] = []
 
     func validate() throws {
-        guard Service(name: service) != nil else { throw ValidationError("--service is rexec or rsh.") }
-        guard RequestText.endpoint(from) != nil else {
-            throw ValidationError("--from '\(ByteText(from).printable)' is no address, nor address and port.")
-        }
-        guard UserName(target) != nil else {
-            throw ValidationError("--as '\(ByteText(target).printable)' is no user name.")
-        }
-        if let by {
-            guard UserName(by) != nil else {
-                throw ValidationError("--by '\(ByteText(by).printable)' is no user name.")
-            }
-            guard service != "rexec" else { throw ValidationError("REXEC carries no remote user: leave --by out.") }
-        }
-        if let at, RequestText.time(at) == nil {
-            throw ValidationError("--at '\(ByteText(at).printable)' is no time such as 2026-11-20T23:30.")
-        }
+        try AskedPart.validate(service: service, from: from, by: by, as: target, at: at)
         guard !command.isEmpty else { throw ValidationError("The command comes after '--'.") }
     }
 
@@ -60,8 +45,7 @@ struct ExplainVerb: ParsableCommand {
         try reporting {
             let local = try LocalPolicy(policy.file)
             guard try local.report(quietly: true), let policy = local.loaded.policy else { throw ExitCode(1) }
-            let string = ByteText(command.joined(separator: " "))
-            let question = try Question(self, string, policy.settings)
+            let question = try Question(self, policy.settings)
             let answer = question.ask(policy)
             var output = Output()
             if format.isJSON {
@@ -81,16 +65,12 @@ private struct Question {
     let source: Endpoint
     let remoteUser: UserName?
     let target: UserName
-    let string: ByteText
-    let commandLine: CommandLine
+    let asked: AskedCommand
     /// nil where this host knows no such account.
-    var account: Account?
-    let command: RequestedCommand
-    /// The words before what needs a shell.
-    let beforeShell: RequestedCommand?
+    let account: Account?
     let time: LocalTime
 
-    init(_ verb: ExplainVerb, _ string: ByteText, _ settings: Settings) throws {
+    init(_ verb: ExplainVerb, _ settings: Settings) throws {
         // The verb has validated all of these.
         guard let service = Service(name: verb.service), let source = RequestText.endpoint(verb.from),
             let target = UserName(verb.target), let now = Clock.localTime()
@@ -98,75 +78,26 @@ private struct Question {
         self.service = service
         self.source = source
         self.target = target
-        self.string = string
         remoteUser = verb.by.flatMap { UserName($0) }
         time = verb.at.flatMap { RequestText.time($0) } ?? now
-        if let groups = verb.groups {
-            let names = groups.split(separator: ",").map { ByteText(String($0)) }
-            account = RequestText.account(target, groups: names)
-        } else {
-            account = try HostLookup.account(target)
-        }
-        commandLine = CommandLine(string.bytes)
-        switch commandLine {
-        case .words(let words):
-            command = HostLookup.command(words, settings)
-            beforeShell = nil
-        case .needsShell(let need):
-            command = .needsShell(firstWord: need.firstWord)
-            if case .words(let words) = CommandLine(Array(string.bytes.prefix(need.offset))) {
-                beforeShell = HostLookup.command(words, settings)
-            } else {
-                beforeShell = nil
-            }
-        }
+        account = try HostLookup.account(target, groups: verb.groups)
+        asked = AskedCommand(verb.command, settings)
     }
 
     func ask(_ policy: Policy) -> Answer {
         guard let account else {
-            return Answer(explanation: nil, request: nil)
+            return Answer(explanation: nil)
         }
         let request = Request(
             service: service, source: source.address, sourcePort: source.port, remoteUser: remoteUser, target: account,
-            command: command, time: time)
-        return Answer(explanation: policy.explain(request, beforeShell: beforeShell), request: request)
-    }
-}
-
-/// What this host knows of accounts and programs.
-enum HostLookup {
-    /// The gateway's own accounts, which packaging makes.
-    private static let gatewayAccounts: Set<String> = ["portc-front", "portc-eng", "portc-aud"]
-
-    /// An account as a session would see it; nil where there is none of exactly this name.
-    static func account(_ name: UserName) throws -> Account? {
-        guard let entry = try Accounts.named(name), entry.name.bytes == name.bytes else { return nil }
-        let ids = Accounts.groups(of: name, primary: entry.gid) ?? [entry.gid]
-        let groups = try Set(ids).sorted().compactMap { id in try Accounts.groupName(id) }
-        return Account(
-            name: name, uid: entry.uid, groups: Array(groups.prefix(Account.groupLimit)),
-            isSystem: Accounts.isSystem(entry), isGateway: gatewayAccounts.contains(name.description))
-    }
-
-    /// Words with the program that the first one names here; an absolute path is taken as it stands.
-    static func command(_ words: [ByteText], _ settings: Settings) -> RequestedCommand {
-        guard let first = words.first else { return .needsShell(firstWord: nil) }
-        if first.bytes.contains(UInt8(ascii: "/")) {
-            guard var program = RequestText.program(first) else { return .words(words, program: nil) }
-            if let found = try? SecureOpen.program(first, searchPath: "") { program.resolvedPath = found.resolved }
-            return .words(words, program: program)
-        }
-        let path = ByteText(Array(settings.searchPath.map(\.bytes).joined(separator: [UInt8(ascii: ":")])))
-        let found = try? SecureOpen.program(first, searchPath: path)
-        return .words(
-            words, program: found.map { RequestedCommand.Program(path: $0.path, resolvedPath: $0.resolved) })
+            command: asked.command, time: time)
+        return Answer(explanation: policy.explain(request, beforeShell: asked.beforeShell))
     }
 }
 
 /// The policy's word on a request; nothing where the host knows no such account.
 private struct Answer {
     let explanation: Explanation?
-    let request: Request?
 
     var isPermit: Bool {
         if case .permit = explanation?.decision { true } else { false }
@@ -191,7 +122,7 @@ private struct Answer {
         let misses = (explanation?.nearMisses ?? []).map { miss in
             JSON.object([
                 ("rule", .string(miss.rule.name)), ("clause", .string(miss.clause.rawValue)),
-                ("wanted", .string(miss.wanted)),
+                ("wanted", .string(miss.wanted + (miss.difference.map { " (\($0))" } ?? ""))),
             ])
         }
         return .object([
@@ -225,7 +156,7 @@ private struct Answer {
                     denial.rule?.place))
             lines.append("  " + Self.asked(question))
             if let why = why(denial, question, policy) { lines.append("  " + why) }
-            lines += nearest(question)
+            lines += nearest()
             lines.append("  policy \(Shown.short(revision))")
         case nil:
             lines.append("\(output.coloured("deny", .bad))    \(Reason.unknownUser.name)")
@@ -238,7 +169,7 @@ private struct Answer {
     private func row(_ first: String, _ width: Int, _ rest: String, _ place: FilePlace?) -> String {
         guard let place else { return first + rest }
         let length = width + rest.unicodeScalars.count
-        return first + rest + String(repeating: " ", count: max(Self.placeColumn - length, 2)) + place.description
+        return first + rest + String(repeating: " ", count: max(Self.placeColumn - length, 2)) + Shown.place(place)
     }
 
     private static func asked(_ question: Question) -> String {
@@ -247,8 +178,8 @@ private struct Answer {
     }
 
     private static func run(_ question: Question, _ terms: Terms) -> String {
-        guard !terms.usesShell, case .words(let words, let program?) = question.command else {
-            return "\(question.string.printable)        (by the account's shell)"
+        guard !terms.usesShell, case .words(let words, let program?) = question.asked.command else {
+            return "\(question.asked.string.printable)        (by the account's shell)"
         }
         let shown = [program.path.printable] + words.dropFirst().map { CommandPattern.quoted($0) }
         return
@@ -258,52 +189,50 @@ private struct Answer {
     private func why(_ denial: Denial, _ question: Question, _ policy: Policy) -> String? {
         switch denial.reason {
         case .needsShell:
-            guard case .needsShell(let need) = question.commandLine else { return nil }
-            return "\(Self.cause(need)), and no permit with `run shell` matches"
+            return question.asked.shellNeed.map { "\($0), and no permit with `run shell` matches" }
         case .serviceDisabled:
-            guard policy.settings.serves(question.service) else {
-                let isSecured =
-                    question.service == .rsh && policy.settings.rsh.isEnabled && policy.settings.secureTCPIP.isOn
-                return isSecured
-                    ? "securetcpip has rsh off; `securetcpip on except rsh` gives it back"
-                    : "service \(question.service.name) does not say `enable`"
-            }
-            return "securetcpip has rcp off; `securetcpip on except rcp` gives it back"
+            let why = policy.settings.reasonOff(question.service) ?? Settings.remoteCopyOff
+            return why + (explanation?.overruled.map { "; then \(Shown.rule($0)) would permit this" } ?? "")
         case .commandNotFound:
-            guard case .words(let words, _) = question.command, let first = words.first else { return nil }
-            return first.bytes.contains(UInt8(ascii: "/"))
-                ? "'\(first.printable)' is no absolute path without '.' and '..'"
-                : "'\(first.printable)' is not in the search path, or somebody else could change what is there"
+            return question.asked.programMiss
         case .forbidden:
-            return explanation?.overruled.map { "without it \($0.name) (\($0.place)) would permit this" }
+            return explanation?.overruled.map { "without it \(Shown.rule($0)) would permit this" }
+                ?? "without it no permit would match either"
         default:
             return nil
         }
     }
 
-    private static func cause(_ need: CommandLine.ShellNeed) -> String {
-        let column = need.offset + 1
-        switch need.cause {
-        case .character(let byte): return "the '\(ByteText([byte]).printable)' at column \(column) needs a shell"
-        case .newline: return "the newline at column \(column) needs a shell"
-        case .unclosedQuote: return "the quote at column \(column) does not end"
-        case .empty: return "an empty command means a shell"
-        case .assignment: return "the NAME= at column \(column) needs a shell"
+    /// The near misses, what differs on a line of its own; none where a forbid is all that stands in the way.
+    private func nearest() -> [String] {
+        guard let explanation, explanation.overruled == nil else { return [] }
+        let groups = explanation.closest.isEmpty ? explanation.nearMisses.map { [$0] } : [explanation.closest]
+        var lines: [String] = []
+        for misses in groups {
+            guard let rule = misses.first?.rule else { continue }
+            let conditions = ByteText(misses.map(\.condition).joined(separator: " and ")).printable
+            lines.append(row("  nearest:", 10, " \(rule.name) would match \(conditions)", rule.place))
+            for difference in misses.compactMap(\.difference) {
+                lines.append("           but \(ByteText(difference).printable)")
+            }
+            if let forbid = misses.first?.forbiddenBy {
+                lines.append("           but \(Shown.rule(forbid)) forbids that")
+            }
         }
+        return lines
     }
+}
 
-    private func nearest(_ question: Question) -> [String] {
-        (explanation?.nearMisses ?? []).map { miss in
-            let condition: String =
-                switch miss.clause {
-                case .service: "with service \(miss.wanted)"
-                case .from: "from \(miss.wanted)"
-                case .by: "by \(miss.wanted)"
-                case .as: "as \(miss.wanted)"
-                case .run: miss.wouldMatchWithoutShell ? "without it" : "for \(miss.wanted)"
-                case .during: "during \(miss.wanted)"
-                }
-            return row("  nearest:", 10, " \(miss.rule.name) would match \(condition)", miss.rule.place)
+extension NearMiss {
+    /// What would have to be otherwise: `from 10.20.0.0/16`.
+    var condition: String {
+        switch clause {
+        case .service: "with service \(wanted)"
+        case .from: "from \(wanted)"
+        case .by: "by \(wanted)"
+        case .as: "as \(wanted)"
+        case .run: wouldMatchWithoutShell ? "without it" : "for \(wanted)"
+        case .during: wanted
         }
     }
 }

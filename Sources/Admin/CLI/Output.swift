@@ -153,6 +153,16 @@ enum Shown {
         }
     }
 
+    /// A place, safe for a terminal: a file's name may hold anything.
+    static func place(_ place: FilePlace) -> String {
+        ByteText(place.description).printable
+    }
+
+    /// A rule with its place: `nightly-dump (portcullis.policy:48)`.
+    static func rule(_ rule: RuleReference) -> String {
+        "\(rule.name) (\(place(rule.place)))"
+    }
+
     /// `sha256:` with the first four and last two digits.
     static func short(_ revision: Revision) -> String {
         let digits = Hexadecimal.lower(revision.bytes)

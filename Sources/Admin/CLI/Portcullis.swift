@@ -27,7 +27,11 @@ public struct Portcullis: ParsableCommand {
         version: "portcullis \(version)",
         groupedSubcommands: [
             CommandGroup(
-                name: "Policy", subcommands: [CheckVerb.self, ExplainVerb.self, TestVerb.self, FormatVerb.self]),
+                name: "Policy",
+                subcommands: [
+                    CheckVerb.self, ExplainVerb.self, TestVerb.self, FormatVerb.self,
+                    WhoCanVerb.self, WhatCanVerb.self, ReplayVerb.self,
+                ]),
             CommandGroup(
                 name: "Trail", subcommands: [AuditVerb.self]),
             CommandGroup(
@@ -59,7 +63,10 @@ struct RuntimeOptions: ParsableArguments {
 struct PolicyOptions: ParsableArguments {
     /// As portcullisd's.
     @Option(name: .customLong("policy"), help: "The policy file.")
-    var file = "/etc/portcullis/portcullis.policy"
+    var file = PolicyOptions.gateway
+
+    /// The gateway's own.
+    static let gateway = "/etc/portcullis/portcullis.policy"
 }
 
 /// Whether a program or a person reads the output.

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the Portcullis authors
 
-import ArgumentParser
 import CLI
 
-Portcullis.main()
+Portcullis.start()

@@ -15,4 +15,12 @@ public struct LocalTime: Sendable, Hashable {
         self.weekday = weekday
         self.minute = minute
     }
+
+    /// The first moment of a week: midnight before Sunday.
+    public static let weekStart = LocalTime()
+
+    private init() {
+        weekday = 0
+        minute = 0
+    }
 }

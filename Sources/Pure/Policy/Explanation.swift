@@ -7,25 +7,33 @@ public import Core
 public struct Explanation: Sendable, Hashable {
     /// The decision.
     public var decision: Decision
-    /// Permits that would match if one clause did, nearest first as they were written; empty for a permit.
+    /// Permits that would match if one clause did, nearest first, and last those that would be forbidden even so; empty for
+    /// a permit, and where the service is off.
     public var nearMisses: [NearMiss]
     /// The permit that would have decided, where a forbid or a service that is off came first.
     public var overruled: RuleReference?
+    /// Where no permit misses by one clause alone: the one that misses by the fewest, a near miss for each of them.
+    public var closest: [NearMiss]
 
     /// The most near misses that are told.
     public static let nearMissLimit = 16
 }
 
-/// A permit that fails at one clause alone.
+/// A clause at which a permit fails.
 public struct NearMiss: Sendable, Hashable {
     /// The permit.
     public var rule: RuleReference
     /// The clause.
     public var clause: Clause
-    /// What the clause wants, as a policy would write it: of many blocks or patterns, the nearest.
+    /// What the clause wants, as a policy would write it: of many blocks or patterns, the nearest; of hours, when they next
+    /// open.
     public var wanted: String
+    /// What of the request differs from that, where it is not plain: `argument 3 '/etc' is not <path /home>`.
+    public var difference: String?
     /// Whether the command's part before what needs a shell would match.
     public var wouldMatchWithoutShell: Bool
+    /// The forbid that would refuse what the permit would match then, where forbids refuse all of it.
+    public var forbiddenBy: RuleReference?
 }
 
 extension Policy {
@@ -34,83 +42,60 @@ extension Policy {
     /// - Parameter beforeShell: for a command that needs a shell, the words before what needs it, if there are any.
     public func explain(_ request: Request, beforeShell: RequestedCommand? = nil) -> Explanation {
         let decision = decide(request)
-        guard case .deny(let denial) = decision else {
-            return Explanation(decision: decision, nearMisses: [], overruled: nil)
+        var explanation = Explanation(decision: decision, nearMisses: [], overruled: nil, closest: [])
+        guard case .deny(let denial) = decision else { return explanation }
+        var comparison = ClauseComparison(request: request, beforeShell: beforeShell)
+        var misses: [(rule: Int, clause: Clause, distance: Int)] = []
+        var closest: (rule: Int, clauses: [Clause], distance: Int)?
+        for (index, rule) in rules.enumerated() where rule.effect == .permit {
+            let most = misses.isEmpty ? closest?.clauses.count ?? Clause.allCases.count : 1
+            guard let failing = comparison.failing(rule, atMost: most) else { continue }
+            guard !failing.isEmpty else {
+                if explanation.overruled == nil { explanation.overruled = rule.reference }
+                continue
+            }
+            let distance = failing.reduce(0) { $0 + comparison.distance(rule, $1) }
+            if failing.count == 1 {
+                misses.append((index, failing[0], distance))
+            } else if (failing.count, distance) < (closest?.clauses.count ?? .max, closest?.distance ?? .max) {
+                closest = (index, failing, distance)
+            }
         }
-        var explanation = Explanation(decision: decision, nearMisses: [], overruled: nil)
-        for rule in rules where rule.effect == .permit {
-            let failing = Clause.allCases.filter { !rule.matches(request, $0) }
-            if failing.isEmpty, explanation.overruled == nil { explanation.overruled = rule.reference }
-            guard let clause = failing.first, failing.count == 1, denial.reason != .serviceDisabled else { continue }
-            guard explanation.nearMisses.count < Explanation.nearMissLimit else { continue }
-            var would = false
-            if clause == .run, let beforeShell { would = rule.commands?.execution(of: beforeShell) != nil }
-            explanation.nearMisses.append(
-                NearMiss(
-                    rule: rule.reference, clause: clause, wanted: rule.wanted(clause, request),
-                    wouldMatchWithoutShell: would))
+        guard denial.reason != .serviceDisabled else { return explanation }
+        misses.sort { ($0.distance, $0.rule) < ($1.distance, $1.rule) }
+        var searches: [Clause: PermitSearch] = [:]
+        for miss in misses.prefix(Explanation.nearMissLimit) {
+            var near = comparison.nearMiss(rules[miss.rule], miss.clause)
+            var search = searches[miss.clause] ?? PermitSearch(policy: self, question: request.without(miss.clause))
+            near.forbiddenBy = search.forbid(ofAll: miss.rule)
+            searches[miss.clause] = search
+            explanation.nearMisses.append(near)
+        }
+        explanation.nearMisses =
+            explanation.nearMisses.filter { $0.forbiddenBy == nil }
+            + explanation.nearMisses.filter { $0.forbiddenBy != nil }
+        if misses.isEmpty, explanation.overruled == nil, let closest {
+            explanation.closest = closest.clauses.map { comparison.nearMiss(rules[closest.rule], $0) }
         }
         return explanation
     }
 }
 
-extension Rule {
-    /// The most items of a clause that are told.
-    private static let itemLimit = 4
-
-    fileprivate func wanted(_ clause: Clause, _ request: Request) -> String {
+extension Request {
+    /// The request with one part unknown: that which a clause looks at.
+    fileprivate func without(_ clause: Clause) -> PartialRequest {
+        var question = PartialRequest(withoutCommand: self)
+        question.command = command
         switch clause {
         case .service:
-            return services.name
-        case .from:
-            guard let sources, !sources.isAny else { return "any" }
-            return sources.nearest(to: request.source)?.description ?? "any"
-        case .by:
-            guard let remoteUsers, !remoteUsers.isAny else { return "any" }
-            return Self.list(remoteUsers.names.lazy.map(\.description))
-        case .as:
-            guard let targets else { return "any" }
-            var words = targets.names.map(\.description) + targets.groups.map { "%\($0)" }
-            if targets.isSame { words.append("same") }
-            if targets.isAny { words.append("any") }
-            return Self.list(words)
-        case .run:
-            guard let commands else { return "any" }
-            if commands.isShell { return "shell" }
-            if commands.isAny { return "any" }
-            let program: ByteText? =
-                switch request.command {
-                case .words(_, let program): program.map { CommandPattern.normalized($0.path) }
-                case .needsShell: nil
-                }
-            let sameProgram = commands.patterns.filter { $0.program == program }
-            return Self.list((sameProgram.isEmpty ? Array(commands.patterns) : sameProgram).map(\.description))
-        case .during:
-            return Self.list((hours?.ranges ?? []).map(\.description))
+            question.services = Service.allCases
+            question.remoteUser = nil
+        case .from: question.source = nil
+        case .by: question.remoteUser = nil
+        case .as: question.target = nil
+        case .run: question.command = nil
+        case .during: question.time = nil
         }
-    }
-
-    private static func list(_ items: some Sequence<String>) -> String {
-        var shown = Array(items.prefix(itemLimit + 1))
-        if shown.count > itemLimit { shown[itemLimit] = "…" }
-        return shown.joined(separator: ", ")
-    }
-}
-
-extension Sources {
-    /// The block that shares the most leading bits with an address of its family; else the first.
-    fileprivate func nearest(to address: IPAddress) -> AddressBlock? {
-        var best: AddressBlock?
-        var bestBits = -1
-        for block in blocks {
-            let bits =
-                block.base.family == address.family
-                ? (block.base.value ^ address.value).leadingZeroBitCount - (128 - address.family.width) : 0
-            if bits > bestBits {
-                best = block
-                bestBits = bits
-            }
-        }
-        return best
+        return question
     }
 }

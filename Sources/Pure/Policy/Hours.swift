@@ -91,7 +91,8 @@ public struct WeeklyRange: Sendable, Hashable, CustomStringConvertible {
         return "\(days) \(Self.clock(start))-\(Self.clock(end))"
     }
 
-    private static func clock(_ minute: Int) -> String {
+    /// A minute of the day as `22:00`.
+    static func clock(_ minute: Int) -> String {
         let hours = String(minute / 60)
         let minutes = String(minute % 60)
         return (hours.utf8.count < 2 ? "0" : "") + hours + ":" + (minutes.utf8.count < 2 ? "0" : "") + minutes

@@ -293,6 +293,37 @@ public enum RequestText {
         return LocalTime(weekday: weekday, minute: hour * 60 + minute)
     }
 
+    /// A request as a line of a policy test has it, without what is expected; an account that no such line can say is
+    /// said in a comment.
+    ///
+    /// - Parameter hasTime: whether the time is told: it is a moment of a week of its own.
+    public static func line(_ request: Request, hasTime: Bool) -> String {
+        let command: String =
+            switch request.command {
+            case .words(let words, _): words.map { CommandPattern.quoted($0) }.joined(separator: " ")
+            case .needsShell(let word): "\(word.map { CommandPattern.quoted($0) } ?? "id"); id"
+            }
+        var line = "\(request.service.name) from \(request.source)"
+        if let remoteUser = request.remoteUser { line += " by \(remoteUser)" }
+        line += " as \(request.target.name)"
+        let groups = request.target.groups.map { $0.text ?? $0.printable }
+        if !groups.isEmpty { line += " groups \(groups.joined(separator: ","))" }
+        line += " run \(Parser.quoted(command))"
+        if hasTime { line += " at \(time(request.time))" }
+        if request.target.uid == 0, request.target.name != .root {
+            line += "  # with uid 0"
+        } else if request.target.isSystem, request.target.name != .root {
+            line += "  # a system account"
+        }
+        return line
+    }
+
+    /// The moment in a week that begins on Sunday, 2026-11-22.
+    private static func time(_ time: LocalTime) -> String {
+        let (hour, minute) = time.minute.quotientAndRemainder(dividingBy: 60)
+        return "2026-11-\(22 + time.weekday)T\(hour < 10 ? "0" : "")\(hour):\(minute < 10 ? "0" : "")\(minute)"
+    }
+
     private static func number(_ text: Substring) -> Int? {
         guard (1...4).contains(text.utf8.count), text.utf8.allSatisfy({ (48...57).contains($0) }) else { return nil }
         return Int(text)

@@ -51,10 +51,10 @@ struct Resolver {
         for syntax in rules { policy.rules.append(rule(syntax)) }
         warnOfUnusedSets()
         warnOfFamilies()
-        if analyses, sink.errorCount == 0 {
-            let nameSpans = rules.map(\.name.span)
-            var analyst = Analyst(policy: policy, spans: nameSpans, sink: sink)
-            analyst.run()
+        if sink.errorCount == 0 {
+            var analyst = Analyst(policy: policy, spans: rules.map(\.name.span), sink: sink)
+            analyst.compareWithSettings()
+            if analyses { analyst.compareRules() }
             sink = analyst.sink
         }
         return policy

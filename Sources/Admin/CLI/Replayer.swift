@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+import Audit
+import Core
+import Linux
+import Policy
+import PolicyLanguage
+
+/// Decides recorded requests with another policy.
+struct Replayer {
+    /// What the other policy makes of a request.
+    enum Verdict {
+        /// The same; `byAnother` where another rule or another reason decides.
+        case same(byAnother: Bool)
+        /// Something else.
+        case differs(Decision)
+        /// These permits could match it, if its command, which is not recorded, is theirs.
+        case open([RuleReference])
+        /// This host has no such account.
+        case unknownAccount
+    }
+
+    let policy: Policy
+    let revision: Revision
+    /// Whether accounts and programs are looked up on this host.
+    let looksUp: Bool
+
+    private var accounts: [UserName: Account?] = [:]
+    private var programs: [ByteText: RequestedCommand.Program?] = [:]
+
+    init(policy: Policy, revision: Revision, looksUp: Bool) {
+        self.policy = policy
+        self.revision = revision
+        self.looksUp = looksUp
+    }
+
+    mutating func verdict(_ recorded: RecordedRequest) throws -> Verdict {
+        guard let account = try account(recorded.target) else { return .unknownAccount }
+        guard let time = Clock.localTime(seconds: Int64(clamping: recorded.milliseconds / 1_000)) else {
+            throw Failure(description: "the local time of a record is not known")
+        }
+        var request = Request(
+            service: recorded.service, source: recorded.source, sourcePort: recorded.port,
+            remoteUser: recorded.remoteUser, target: account, command: .needsShell(firstWord: nil), time: time)
+        switch recorded.outcome {
+        case .permitted(let rule, let start):
+            let (command, usedShell) = command(of: start)
+            request.command = command
+            let decision = policy.decide(request)
+            guard case .permit(let terms) = decision, sandbox(terms) == start.sandbox, terms.usesShell == usedShell
+            else { return .differs(decision) }
+            return .same(byAnother: terms.rule.name != rule.name)
+        case .refused(let reason, let rule):
+            return refused(request, reason, rule, recorded.revision)
+        }
+    }
+
+    /// The sandbox that a permit gives.
+    func sandbox(_ terms: Terms) -> String? {
+        policy.sandboxes.indices.contains(terms.sandbox) ? policy.sandboxes[terms.sandbox].name : nil
+    }
+
+    /// A refused request, whose command is not recorded.
+    private func refused(
+        _ request: Request, _ reason: Reason, _ rule: RuleReference?, _ revision: Revision?
+    ) -> Verdict {
+        // The very policy that refused it.
+        if revision == self.revision { return .same(byAnother: false) }
+        var request = request
+        switch reason {
+        case .needsShell: request.command = .needsShell(firstWord: nil)
+        case .commandNotFound: request.command = .words([ByteText([])], program: nil)
+        default:
+            let possible = policy.permits(for: PartialRequest(withoutCommand: request)).permits
+            return possible.isEmpty ? .same(byAnother: false) : .open(possible.map(\.rule.reference))
+        }
+        // Of such a command a rule sees no more than this.
+        switch policy.decide(request) {
+        case .deny(let denial): return .same(byAnother: denial.reason != reason || denial.rule?.name != rule?.name)
+        case .permit(let terms):
+            // It could be rcp.
+            guard policy.settings.secureTCPIP.allows(.rcp) else { return .open([terms.rule]) }
+            return .differs(.permit(terms))
+        }
+    }
+
+    /// The command that was sent, with the program that was found for it then, and whether the account's shell ran it.
+    private mutating func command(of start: Record.Command) -> (RequestedCommand, usedShell: Bool) {
+        let words: [ByteText]
+        switch CommandLine(start.commandLine.bytes) {
+        case .needsShell(let need): return (.needsShell(firstWord: need.firstWord), true)
+        case .words(let split): words = split
+        }
+        guard let first = words.first else { return (.needsShell(firstWord: nil), true) }
+        // A shell has three words, its own name first; the program of a command without one is what its first word names.
+        let name = first.bytes.split(separator: UInt8(ascii: "/")).last
+        let isFirst = name.map { start.program.bytes.split(separator: UInt8(ascii: "/")).last == $0 } ?? false
+        guard isFirst, start.argumentCount == words.count else {
+            return (.words(words, program: program(first, path: nil)), true)
+        }
+        return (.words(words, program: program(start.program, path: start.program)), false)
+    }
+
+    private mutating func program(_ word: ByteText, path: ByteText?) -> RequestedCommand.Program? {
+        if let known = programs[word] { return known }
+        var found: RequestedCommand.Program?
+        if !looksUp {
+            found = RequestText.program(word)
+        } else if case .words(_, let program) = HostLookup.command([word], policy.settings) {
+            found = program
+        }
+        // What ran then may be gone today; it is judged by the path that it had.
+        if found == nil { found = path.map { RequestedCommand.Program(path: $0, resolvedPath: $0) } }
+        programs[word] = .some(found)
+        return found
+    }
+
+    private mutating func account(_ name: UserName) throws -> Account? {
+        if let known = accounts[name] { return known }
+        let found = looksUp ? try HostLookup.account(name) : RequestText.account(name, groups: [])
+        accounts[name] = .some(found)
+        return found
+    }
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+import Core
+
+/// Whole numbers as ranges: sorted, and none touching the next.
+struct IntervalSet<Bound: FixedWidthInteger & Sendable>: Sendable, Hashable {
+    let ranges: [ClosedRange<Bound>]
+
+    /// The union of ranges.
+    init(_ parts: [ClosedRange<Bound>]) {
+        var out: [ClosedRange<Bound>] = []
+        for part in parts.sorted(by: { $0.lowerBound < $1.lowerBound }) {
+            guard let last = out.last, last.upperBound == .max || part.lowerBound <= last.upperBound + 1 else {
+                out.append(part)
+                continue
+            }
+            if part.upperBound > last.upperBound { out[out.count - 1] = last.lowerBound...part.upperBound }
+        }
+        ranges = out
+    }
+
+    func contains(_ value: Bound) -> Bool {
+        let index = firstEnding(atOrAfter: value)
+        return index < ranges.count && ranges[index].lowerBound <= value
+    }
+
+    func intersection(_ other: Self) -> Self {
+        var out: [ClosedRange<Bound>] = []
+        let (short, long) = ranges.count <= other.ranges.count ? (self, other) : (other, self)
+        for range in short.ranges {
+            var index = long.firstEnding(atOrAfter: range.lowerBound)
+            while index < long.ranges.count, long.ranges[index].lowerBound <= range.upperBound {
+                out.append(range.clamped(to: long.ranges[index]))
+                index += 1
+            }
+        }
+        return Self(out)
+    }
+
+    /// The place of the first range that ends at a value or behind it.
+    private func firstEnding(atOrAfter value: Bound) -> Int {
+        var low = 0
+        var high = ranges.count
+        while low < high {
+            let middle = (low + high) / 2
+            if ranges[middle].upperBound < value { low = middle + 1 } else { high = middle }
+        }
+        return low
+    }
+
+    /// Values of this set, of which one is in as few of some other sets as any value is, for every such few.
+    ///
+    /// From any value, go down until a range of this set starts or one of another set has just ended: on the way no
+    /// other set was entered.
+    func candidates(among others: [Self]) -> [Bound] {
+        var out = ranges.map(\.lowerBound)
+        for other in others {
+            for range in other.ranges where range.upperBound != .max {
+                if contains(range.upperBound + 1) { out.append(range.upperBound + 1) }
+            }
+        }
+        return out
+    }
+}
+
+/// Addresses as ranges, by family.
+struct AddressRanges: Sendable, Hashable {
+    var v4: IntervalSet<UInt128>
+    var v6: IntervalSet<UInt128>
+
+    /// Every address. The IPv6 addresses that are v4-mapped are none of their own.
+    static let all = AddressRanges(
+        v4: IntervalSet([0...UInt128(UInt32.max)]),
+        v6: IntervalSet([0...(mapped.lowerBound - 1), (mapped.upperBound + 1)...UInt128.max]))
+
+    /// ::ffff:0:0/96.
+    private static let mapped: ClosedRange<UInt128> = 0xFFFF_0000_0000...0xFFFF_FFFF_FFFF
+
+    init(v4: IntervalSet<UInt128>, v6: IntervalSet<UInt128>) {
+        self.v4 = v4
+        self.v6 = v6
+    }
+
+    /// The addresses of a clause.
+    init(_ sources: Sources) {
+        guard !sources.isAny else {
+            self = .all
+            return
+        }
+        var v4: [ClosedRange<UInt128>] = []
+        var v6: [ClosedRange<UInt128>] = []
+        for block in sources.blocks {
+            let host = UInt128(block.base.family.width - block.prefixLength)
+            let last = block.base.value | (host == 128 ? .max : (1 << host) - 1)
+            switch block.base.family {
+            case .v4: v4.append(block.base.value...last)
+            case .v6: v6.append(block.base.value...last)
+            }
+        }
+        self.v4 = IntervalSet(v4)
+        self.v6 = IntervalSet(v6).intersection(Self.all.v6)
+    }
+
+    /// How many ranges there are.
+    var count: Int { v4.ranges.count + v6.ranges.count }
+
+    func intersection(_ other: Self) -> Self {
+        AddressRanges(v4: v4.intersection(other.v4), v6: v6.intersection(other.v6))
+    }
+
+    func contains(_ address: IPAddress) -> Bool {
+        switch address.family {
+        case .v4: v4.contains(address.value)
+        case .v6: v6.contains(address.value)
+        }
+    }
+
+    /// As `IntervalSet.candidates`, IPv4 first.
+    func candidates(among others: [Self]) -> [IPAddress] {
+        v4.candidates(among: others.map(\.v4)).map { IPAddress(v4: UInt32(truncatingIfNeeded: $0)) }
+            + v6.candidates(among: others.map(\.v6)).map { IPAddress(v6: $0) }
+    }
+}

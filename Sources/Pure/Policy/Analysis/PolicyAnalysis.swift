@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+public import Core
+
+/// What came of the search for a request.
+public enum Witness: Sendable, Hashable {
+    /// There is such a request, and this is one.
+    case request(Request)
+    /// There is none: every request was looked at, kind by kind.
+    case none
+    /// The work limit was reached before the answer.
+    case undecided
+}
+
+/// The requests that an analysis speaks of.
+public struct RequestScope: Sendable, Hashable {
+    /// The services that are asked.
+    public var services: Set<Service>
+    /// Whether rcp's server side is asked for.
+    public var includesRemoteCopy: Bool
+
+    /// Every request that can be made.
+    public static let everything = RequestScope(services: Set(Service.allCases), includesRemoteCopy: true)
+
+    /// The requests of some services.
+    public init(services: Set<Service>, includesRemoteCopy: Bool) {
+        self.services = services
+        self.includesRemoteCopy = includesRemoteCopy
+    }
+
+    /// The requests that are not refused before any rule is asked.
+    public init(_ settings: Settings) {
+        services = Set(Service.allCases.filter { settings.serves($0) })
+        includesRemoteCopy = settings.secureTCPIP.allows(.rcp)
+    }
+}
+
+/// Exact questions about rules, answered by their geometry and never by sampling.
+///
+/// The rules of a question cut the values of each clause into finitely many kinds: addresses into the ranges between the
+/// ends of blocks, moments into those between the ends of hours, names into those that a rule says and all others, and
+/// so on. All values of a kind are matched alike, so one of each is tried, by `Rule.matches`, which stays the one
+/// definition of matching. Of kinds that differ only in how many of the avoided rules match, the least is enough: every
+/// clause can only add matches, so that what a rule does not say is matched by the fewest.
+///
+/// What is taken for granted: uid 0 is the account `root` alone where a permit is asked about; a program is no link to
+/// another; every name and argument fits into a request.
+public struct PolicyAnalysis {
+    /// The most steps of one question: well under a second.
+    public static let workLimit = 4_000_000
+
+    /// The requests that are asked about.
+    public let scope: RequestScope
+    /// The steps that one question may still take.
+    var work = 0
+    let workLimit: Int
+    /// The steps that all questions took.
+    public private(set) var spent = 0
+    /// What `from` and `during` clauses come to, so that the rules that share one share the work.
+    var addressRanges: [Sources: AddressRanges] = [:]
+    var minuteRanges: [Hours: IntervalSet<Int>] = [:]
+
+    /// An analysis of requests.
+    ///
+    /// - Parameter workLimit: the most steps of one question.
+    public init(scope: RequestScope, workLimit: Int = PolicyAnalysis.workLimit) {
+        self.scope = scope
+        self.workLimit = workLimit
+    }
+
+    /// A request that every rule of `matching` matches and none of `avoiding` does.
+    ///
+    /// Effects matter only to what a clause means (policy-language.md, Rules): a permit among `matching` need not be
+    /// what decides.
+    public static func witness(
+        matching: [Rule], avoiding: [Rule], in scope: RequestScope, workLimit: Int = PolicyAnalysis.workLimit
+    ) -> Witness {
+        var analysis = PolicyAnalysis(scope: scope, workLimit: workLimit)
+        return analysis.witness(matching: matching, avoiding: avoiding)
+    }
+
+    /// A request that every rule of `matching` matches and none of `avoiding` does.
+    ///
+    /// The account is an ordinary one where one will do.
+    public mutating func witness(matching: [Rule], avoiding: [Rule]) -> Witness {
+        work = 0
+        defer { spent += work }
+        do throws(WorkLimitReached) {
+            guard let request = try search(matching, avoiding) else { return .none }
+            return .request(request)
+        } catch {
+            return .undecided
+        }
+    }
+
+    /// Takes steps.
+    mutating func step(_ count: Int) throws(WorkLimitReached) {
+        work += count
+        guard work <= workLimit else { throw WorkLimitReached() }
+    }
+}
+
+/// The work limit was reached.
+struct WorkLimitReached: Error {}
