@@ -10,42 +10,45 @@ import PolicyShapes
 /// The numbers of rules that everything is measured at.
 private let sizes = [100, 10_000, 100_000]
 
-/// What a benchmark works on. It is made in the benchmark's setup, as each runs in a process of its own.
-private final class Scene {
-    let shape: Shape
-    let size: Int
-    private(set) var file = SourceFile(name: "none", bytes: [])
-    private(set) var policy = Policy()
-    private(set) var index: PolicyIndex?
-    var requests: [Request] = []
+/// A policy that is loaded, and requests that are aimed at it. Nothing of it changes, so that nothing is copied.
+private final class Subject {
+    let policy: Policy
+    let index: PolicyIndex
+    let requests: [Request]
 
-    init(_ shape: Shape, _ size: Int) {
-        self.shape = shape
-        self.size = size
-    }
-
-    func writeText() {
-        file = SourceFile(name: "benchmark.policy", text: shape.text(rules: size))
-    }
-
-    func load() {
-        writeText()
-        var none = NoPolicyFiles()
-        let loaded = PolicyText.load(file, files: &none, analyses: false)
-        guard let policy = loaded.policy else {
-            fatalError("\(shape.rawValue): \(loaded.diagnostics.first.map(\.text) ?? "?")")
+    init(_ shape: Shape, _ size: Int, _ choose: (Requests) -> [Request]) {
+        let loaded = PolicyText.load(SourceFile(shape, size))
+        guard let policy = loaded.policy else { fatalError("\(shape): \(loaded.diagnostics.first?.text ?? "?")") }
+        let index = PolicyIndex(policy)
+        let requests = choose(Requests(aimedAt: policy, deciding: index.decide))
+        guard requests.count >= 1_024 else { fatalError("\(shape): only \(requests.count) requests were found") }
+        // What is measured must be right, and the scan is the meaning of a policy.
+        guard requests.prefix(64).allSatisfy({ index.decide($0) == policy.decide($0) }) else {
+            fatalError("\(shape): the index does not decide as the scan does")
         }
-        self.policy = policy
-        index = PolicyIndex(policy)
+        (self.policy, self.index, self.requests) = (policy, index, requests)
     }
 
-    func loadWithRequests(_ choose: (Requests) -> [Request]) {
-        load()
-        guard let index else { return }
-        requests = choose(Requests(aimedAt: policy, deciding: index.decide))
-        precondition(requests.count >= 1_024, "\(shape.rawValue): only \(requests.count) requests were found")
-        // What is measured is what is right: the scan is the meaning of a policy.
-        for request in requests.prefix(64) { precondition(index.decide(request) == policy.decide(request)) }
+    subscript(iteration: Int) -> Request { requests[iteration % requests.count] }
+}
+
+extension SourceFile {
+    fileprivate init(_ shape: Shape, _ size: Int) {
+        self.init(name: "benchmark.policy", text: shape.text(rules: size))
+    }
+}
+
+extension PolicyText {
+    /// Without the comparison of the rules, which has a row of its own.
+    fileprivate static func load(_ file: SourceFile) -> LoadedPolicy {
+        var none = NoPolicyFiles()
+        return load(file, files: &none, analyses: false)
+    }
+}
+
+extension Decision {
+    fileprivate var isPermit: Bool {
+        if case .permit = self { true } else { false }
     }
 }
 
@@ -57,35 +60,50 @@ private func configuration(
         maxIterations: 1_000_000)
 }
 
+/// A benchmark of one subject, which is made in its setup: each runs in a process of its own.
+private func measure(
+    _ name: String, _ shape: Shape, _ size: Int, warmup: Int = 1, choosing choose: @escaping (Requests) -> [Request],
+    _ body: @escaping (Subject, Int) -> Void
+) {
+    var subject: Subject?
+    Benchmark("\(name)/\(size)", configuration: configuration(warmup: warmup)) { benchmark in
+        guard let subject else { return }
+        body(subject, benchmark.currentIteration)
+    } setup: {
+        subject = Subject(shape, size, choose)
+    }
+}
+
 /// One decision is one measurement, so that its percentiles are those of single requests; the clock's own share is
 /// in every one of them, and has a row of its own.
 private func decisions() {
     Benchmark("clock", configuration: configuration(warmup: 1_000)) { benchmark in
         blackHole(benchmark.currentIteration)
     }
-    let choices: [(name: String, choose: (Requests) -> [Request])] = [
-        ("permitted", \.permitted), ("refused", \.refused),
-    ]
     for size in sizes {
-        for shape in Shape.allCases {
-            decision("decide/\(shape.rawValue)", Scene(shape, size)) { $0.mixed }
-        }
-        for choice in choices { decision("decide/site \(choice.name)", Scene(.site, size), choice.choose) }
-        let scene = Scene(.site, size)
-        Benchmark("scan/site/\(size)", configuration: configuration()) { benchmark in
-            blackHole(scene.policy.decide(scene.requests[benchmark.currentIteration % scene.requests.count]))
-        } setup: {
-            scene.loadWithRequests { $0.mixed }
-        }
+        for shape in Shape.allCases { decision("decide/\(shape.rawValue)", shape, size) { $0.mixed } }
+        decision("decide/site permitted", .site, size, \.permitted)
+        decision("decide/site refused", .site, size, \.refused)
+        measure("scan/site", .site, size, choosing: \.mixed) { blackHole($0.policy.decide($0[$1]).isPermit) }
     }
 }
 
-private func decision(_ name: String, _ scene: Scene, _ choose: @escaping (Requests) -> [Request]) {
-    Benchmark("\(name)/\(scene.size)", configuration: configuration(warmup: 4 * Requests.count)) { benchmark in
-        guard let index = scene.index else { return }
-        blackHole(index.decide(scene.requests[benchmark.currentIteration % scene.requests.count]))
+private func decision(_ name: String, _ shape: Shape, _ size: Int, _ choose: @escaping (Requests) -> [Request]) {
+    measure(name, shape, size, warmup: 4 * Requests.count, choosing: choose) {
+        blackHole($0.index.decide($0[$1]).isPermit)
+    }
+}
+
+/// A benchmark of a policy's text, written in its setup.
+private func measure(
+    _ name: String, _ shape: Shape, _ size: Int, _ metrics: [BenchmarkMetric], _ body: @escaping (SourceFile) -> Void
+) {
+    var file: SourceFile?
+    Benchmark("\(name)/\(size)", configuration: configuration(metrics, seconds: 5)) { _ in
+        guard let file else { return }
+        body(file)
     } setup: {
-        scene.loadWithRequests(choose)
+        file = SourceFile(shape, size)
     }
 }
 
@@ -93,14 +111,8 @@ private func decision(_ name: String, _ scene: Scene, _ choose: @escaping (Reque
 private func loads() {
     for size in sizes {
         for shape in [Shape.site, .oneSource, .longArguments, .sharedSets] {
-            let scene = Scene(shape, size)
-            let name = "load/\(shape.rawValue)/\(size)"
-            Benchmark(name, configuration: configuration([.wallClock, .peakMemoryResident], seconds: 5)) { benchmark in
-                var none = NoPolicyFiles()
-                let loaded = PolicyText.load(scene.file, files: &none, analyses: false)
-                blackHole(loaded.policy.map(PolicyIndex.init))
-            } setup: {
-                scene.writeText()
+            measure("load/\(shape.rawValue)", shape, size, [.wallClock, .peakMemoryResident]) { file in
+                blackHole(PolicyText.load(file).policy.map(PolicyIndex.init))
             }
         }
     }
@@ -109,24 +121,16 @@ private func loads() {
 /// A denial with what would have changed it.
 private func explanations() {
     for size in sizes {
-        let scene = Scene(.site, size)
-        Benchmark("explain/site/\(size)", configuration: configuration()) { benchmark in
-            blackHole(scene.policy.explain(scene.requests[benchmark.currentIteration % scene.requests.count]))
-        } setup: {
-            scene.loadWithRequests(\.refused)
-        }
+        measure("explain/site", .site, size, choosing: \.refused) { blackHole($0.policy.explain($0[$1])) }
     }
 }
 
 /// The questions that look at all rules: what `check`, `diff` and `who-can` are made of.
 private func analyses() {
     for size in sizes {
-        let scene = Scene(.site, size)
-        Benchmark("check/site/\(size)", configuration: configuration(seconds: 5)) { _ in
+        measure("check/site", .site, size, [.wallClock]) { file in
             var none = NoPolicyFiles()
-            blackHole(PolicyText.load(scene.file, files: &none, analyses: true))
-        } setup: {
-            scene.writeText()
+            blackHole(PolicyText.load(file, files: &none, analyses: true))
         }
     }
 }

@@ -225,7 +225,8 @@ struct ReloadTests {
             let login = try #require(records.first { $0.type == "USER_LOGIN" })
             let command = try #require(records.first { $0.type == "USER_CMD" })
             let revision = try #require(login["revision"])
-            #expect([login["rule"], command["sandbox"]] == expected[revision], "\(session ?? "?"): \(login) \(command)")
+            let both = [login["rule"], command["sandbox"]]
+            #expect(both == expected[revision], "\(session ?? "?"): \(login) \(command)")
             let others = Set(records.compactMap { $0["revision"] })
             #expect(others == [revision], "\(session ?? "?")")
         }

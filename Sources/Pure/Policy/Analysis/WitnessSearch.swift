@@ -20,7 +20,7 @@ extension PolicyAnalysis {
         try step(1 + matching.count + avoiding.count)
 
         // Rules that a clause leaves behind need not be looked at in the next.
-        var alive = RuleSet(allOf: avoiding.count)
+        var alive = AvoidedRules(allOf: avoiding.count)
         let commands = try commandAtoms(matching, avoiding, alive)
         alive = Self.union(commands, avoiding.count)
         let sources = try sourceAtoms(matching, avoiding, alive)
@@ -50,7 +50,7 @@ extension PolicyAnalysis {
         return nil
     }
 
-    private static func union<Value>(_ atoms: [Atom<Value>], _ count: Int) -> RuleSet {
-        atoms.reduce(into: RuleSet(noneOf: count)) { $0.formUnion($1.matched) }
+    private static func union<Value>(_ atoms: [Atom<Value>], _ count: Int) -> AvoidedRules {
+        atoms.reduce(into: AvoidedRules(noneOf: count)) { $0.formUnion($1.matched) }
     }
 }
