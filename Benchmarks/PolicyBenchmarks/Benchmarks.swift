@@ -46,6 +46,17 @@ extension PolicyText {
     }
 }
 
+extension Policy {
+    /// The policy with some of its rules, spread evenly, for another user.
+    fileprivate func changed(rules count: Int) -> Policy {
+        var changed = self
+        for place in stride(from: 0, to: rules.count, by: rules.count / count) {
+            changed.rules[place].targets = Targets(literal: AccountSet(names: [.root]))
+        }
+        return changed
+    }
+}
+
 extension Decision {
     fileprivate var isPermit: Bool {
         if case .permit = self { true } else { false }
@@ -131,6 +142,18 @@ private func analyses() {
         measure("check/site", .site, size, [.wallClock]) { file in
             var none = NoPolicyFiles()
             blackHole(PolicyText.load(file, files: &none, analyses: true))
+        }
+        // Ten of the rules differ.
+        var changed: Policy?
+        measure("diff/site", .site, size, choosing: \.mixed) { subject, _ in
+            if changed == nil { changed = subject.policy.changed(rules: 10) }
+            if let changed { blackHole(PolicyDifference(old: subject.policy, new: changed)) }
+        }
+        measure("who-can/site", .site, size, choosing: \.permitted) { subject, iteration in
+            var question = PartialRequest()
+            question.target = subject[iteration].target
+            question.command = subject[iteration].command
+            blackHole(subject.policy.permits(for: question))
         }
     }
 }

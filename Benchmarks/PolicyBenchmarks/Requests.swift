@@ -37,9 +37,10 @@ struct Requests {
 
     private static func request(meeting rule: Rule, _ generator: inout SeededGenerator) -> Request? {
         let service: Service =
-            switch rule.effectiveServices {
+            switch rule.services {
             case .only(let only): only
-            case .any: generator.chance(50) ? .rexec : .rsh
+            // A `by` other than `any` matches RSH alone.
+            case .any: (rule.remoteUsers?.isAny ?? true) && generator.chance(50) ? .rexec : .rsh
             }
         let minute = rule.hours?.ranges.first?.minutesOfWeek.first?.lowerBound ?? 720
         guard let time = LocalTime(weekday: minute / 1_440, minute: minute % 1_440),
