@@ -207,6 +207,14 @@ import Testing
         #expect(EngineOptions(arguments) == nil)
     }
 
+    /// The variable takes the seed from every table of the process.
+    @Test func anEngineWhoseTablesHaveNoSeedDoesNotStart() {
+        #expect(EngineProgram.hasSeededHashing { _ in nil })
+        #expect(EngineProgram.hasSeededHashing { $0 == "PATH" ? "/usr/bin:/bin" : nil })
+        #expect(!EngineProgram.hasSeededHashing { $0 == "SWIFT_DETERMINISTIC_HASHING" ? "" : nil })
+        #expect(!EngineProgram.hasSeededHashing { $0 == "SWIFT_DETERMINISTIC_HASHING" ? "1" : nil })
+    }
+
     @Test func theMonitorsCommandLineIsRead() throws {
         let options = try #require(
             EngineOptions([

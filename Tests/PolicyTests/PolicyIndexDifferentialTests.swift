@@ -33,7 +33,8 @@ import Testing
         for number in 0..<Self.policiesPerPart {
             let seed = Self.seed &+ part &* Self.policiesPerPart &+ number
             var random = RandomPolicy(seed: seed)
-            let index = PolicyIndex(random.policy)
+            // One in five without memory for what could be done without.
+            let index = PolicyIndex(random.policy, unionAllowance: seed % 5 == 0 ? 0 : RuleSets.unionAllowance)
             // The two ways to intersect are held to the scan in turn, and the choice between them.
             let method = RuleSearch.Method.allCases[Int(seed % 3)]
             for _ in 0..<Self.requestsPerPolicy {

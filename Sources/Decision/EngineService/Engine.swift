@@ -5,6 +5,7 @@ import Core
 import Linux
 import Logging
 import Messages
+import Policy
 
 /// The engine's loop: one thread, one epoll set, one answer a session.
 ///
@@ -33,7 +34,7 @@ struct Engine {
     }
 
     private let monitor: Channel
-    private let decider: any DecisionMaker
+    private let index: PolicyIndex
     private let revision: Revision
     private let log: Logger
     private let epoll: Epoll
@@ -41,9 +42,9 @@ struct Engine {
     private var nextToken: UInt64 = 0
     private var isDraining = false
 
-    init(monitor: Channel, decider: any DecisionMaker, revision: Revision, log: Logger) throws {
+    init(monitor: Channel, index: PolicyIndex, revision: Revision, log: Logger) throws {
         self.monitor = monitor
-        self.decider = decider
+        self.index = index
         self.revision = revision
         self.log = log
         epoll = try Epoll()
@@ -137,7 +138,7 @@ struct Engine {
                     number == session.number
                 else { return close(token, "asked for another") }
                 let answer = DecisionAnswer.decision(
-                    number: number, revision: revision, decision: decider.decide(request))
+                    number: number, revision: revision, decision: index.decide(request))
                 try session.channel.send(answer.encoded(), waiting: false)
                 // A session asks once. The answer stays readable for it.
                 close(token, nil)

@@ -38,6 +38,10 @@ public enum EngineProgram {
             log.error("usage: portcullis-engine [policy] [--uid UID --gid GID], started by portcullisd")
             return usage
         }
+        guard hasSeededHashing(Process.environmentVariable) else {
+            log.error("SWIFT_DETERMINISTIC_HASHING is set: strangers could aim at the tables of the policy's index")
+            return usage
+        }
         Process.setTitle("portcullis-engine [policy]")
         guard let first = Descriptor.inherited(Number.monitor), let second = Descriptor.inherited(Number.loader) else {
             log.error("descriptors 3 and 4 are to be channels to the monitor and the loader")
@@ -59,6 +63,11 @@ public enum EngineProgram {
             log.critical("\(error)")
             return failure
         }
+    }
+
+    /// Whether tables of this process hash with a seed of its own; the monitor's clean environment leaves it so.
+    static func hasSeededHashing(_ variable: (String) -> String?) -> Bool {
+        variable("SWIFT_DETERMINISTIC_HASHING") == nil
     }
 
     private static func serve(
@@ -86,15 +95,15 @@ public enum EngineProgram {
             try monitor.send(EngineReport.failed(diagnostics: diagnostics, errors: errors).encoded())
             return nil
         case .prepared(let prepared):
-            try monitor.send(EngineReport.settings(settings: prepared.policy.settings).encoded())
+            try monitor.send(EngineReport.settings(settings: prepared.settings).encoded())
             for (index, sandbox) in prepared.sandboxes.enumerated() {
                 try monitor.send(EngineReport.sandbox(index: index, sandbox: sandbox).encoded())
             }
             let engine = try Engine(
-                monitor: monitor, decider: prepared.policy, revision: prepared.revision, log: log)
+                monitor: monitor, index: prepared.index, revision: prepared.revision, log: log)
             try monitor.send(
                 EngineReport.loaded(
-                    revision: prepared.revision, rules: prepared.policy.rules.count,
+                    revision: prepared.revision, rules: prepared.rules,
                     sandboxes: prepared.sandboxes.count, warnings: prepared.warnings
                 ).encoded())
             return engine

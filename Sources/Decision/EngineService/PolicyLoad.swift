@@ -7,11 +7,17 @@ import Policy
 import PolicyLanguage
 
 /// A policy that is loaded and whose filters are compiled, ready to be sent and then asked.
+///
+/// The policy itself and its text are gone by then: the index keeps what a decision needs.
 struct PreparedPolicy: Sendable {
     /// What the revision digests, digested.
     var revision: Revision
-    /// The policy.
-    var policy: Policy
+    /// Everything that is not a rule, a set or a sandbox.
+    var settings: Settings
+    /// The number of rules.
+    var rules: Int
+    /// What decides.
+    var index: PolicyIndex
     /// Its sandboxes, each at its place, with its filter.
     var sandboxes: [CompiledSandbox]
     /// Warnings as `check` prints them, cut to what a frame holds.
@@ -70,7 +76,8 @@ struct PolicyLoad {
         }
         return .prepared(
             PreparedPolicy(
-                revision: revision, policy: policy, sandboxes: sandboxes, warnings: Self.text(loaded, [.warning])))
+                revision: revision, settings: policy.settings, rules: policy.rules.count, index: PolicyIndex(policy),
+                sandboxes: sandboxes, warnings: Self.text(loaded, [.warning])))
     }
 
     /// The directory of an absolute path; nil for another.

@@ -28,7 +28,7 @@ struct AccountIndex: Sendable {
         var absent: RuleSet?
     }
 
-    init(_ rules: some Collection<Rule>, forbids forbidCount: Int, _ sets: inout RuleSets) {
+    init(_ rules: NumberedRules, _ sets: inout RuleSets) {
         var names = ByteTable()
         var groups = ByteTable()
         var by = ClausePostings()
@@ -39,8 +39,8 @@ struct AccountIndex: Sendable {
         var same: [UInt32] = []
         var root: [UInt32] = []
         var absent: [UInt32] = []
-        for (number, rule) in zip(UInt32(0)..., rules) {
-            if let users = rule.remoteUsers, !users.isAny {
+        for (number, place) in rules.numbers {
+            if let users = rules.rules[place].remoteUsers, !users.isAny {
                 for name in users.literal { by.insert(names.insert(name.bytes.span), rule: number) }
                 for named in users.sets {
                     guard let set = by.insert(named, rule: number) else { continue }
@@ -49,7 +49,7 @@ struct AccountIndex: Sendable {
             } else {
                 byAny.append(number)
             }
-            guard let targets = rule.targets else {
+            guard let targets = rules.rules[place].targets else {
                 absent.append(number)
                 continue
             }
@@ -57,7 +57,7 @@ struct AccountIndex: Sendable {
             if targets.isSame { same.append(number) }
             let hasRoot =
                 targets.namesRoot
-                || (rule.effect == .forbid && targets.sets.contains { $0.items.names.contains(.root) })
+                || (number < rules.forbidCount && targets.sets.contains { $0.items.names.contains(.root) })
             if hasRoot { root.append(number) }
             for name in targets.literal.names { asNames.insert(names.insert(name.bytes.span), rule: number) }
             for group in targets.literal.groups { asGroups.insert(groups.insert(group.bytes.span), rule: number) }
@@ -72,7 +72,7 @@ struct AccountIndex: Sendable {
         }
         remoteUsers = by.lists(names.count, of: 0..<rules.count, &sets)
         anyRemoteUser = sets.insert(byAny)
-        let parts = [0..<forbidCount, forbidCount..<rules.count].map { range in
+        let parts = rules.halves.map { range in
             let chosen = { (all: [UInt32]) in all.filter { range.contains(Int($0)) } }
             return Targets(
                 names: asNames.lists(names.count, of: range, &sets),

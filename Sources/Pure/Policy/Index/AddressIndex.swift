@@ -24,19 +24,20 @@ struct AddressIndex: Sendable {
     /// The rules that any address satisfies.
     private let any: RuleSet?
 
-    init(_ rules: some Collection<Rule>, _ sets: inout RuleSets) {
+    init(_ rules: NumberedRules, _ sets: inout RuleSets) {
         var numbers: [AddressBlock: Int] = [:]
         var blocks: [AddressBlock] = []
         var postings = ClausePostings()
         var any: [UInt32] = []
+        numbers.reserveCapacity(rules.count)
         let number = { (block: AddressBlock) in
             if let number = numbers[block] { return number }
             numbers[block] = blocks.count
             blocks.append(block)
             return blocks.count - 1
         }
-        for (rule, sources) in zip(UInt32(0)..., rules.lazy.map(\.sources)) {
-            guard let sources, !sources.isAny else {
+        for (rule, place) in rules.numbers {
+            guard let sources = rules.rules[place].sources, !sources.isAny else {
                 any.append(rule)
                 continue
             }

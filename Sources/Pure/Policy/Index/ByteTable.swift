@@ -10,8 +10,9 @@ struct ByteTable: Sendable {
     private var bytes: [UInt8] = []
     /// Where each key ends; the next begins there.
     private var ends: [Int] = []
-    /// A number and one; 0 where nothing is. Always a power of two, and at most three quarters full.
-    private var slots: [UInt32] = Array(repeating: 0, count: 8)
+    /// The low half a number and one, the high half part of the key's hash; 0 where nothing is. Always a power of two,
+    /// and at most three quarters full.
+    private var slots: [UInt64] = Array(repeating: 0, count: 8)
     private var longest = 0
 
     /// The number of keys.
@@ -21,27 +22,34 @@ struct ByteTable: Sendable {
     func number(_ key: Span<UInt8>) -> Int? {
         // A stranger's word that is longer than any key is not hashed.
         guard !ends.isEmpty, key.count <= longest else { return nil }
-        let slot = slots[slot(key)]
-        return slot == 0 ? nil : Int(slot) - 1
+        return number(in: slots[slot(key, Self.hash(key))])
+    }
+
+    private func number(in slot: UInt64) -> Int? {
+        slot == 0 ? nil : Int(UInt32(truncatingIfNeeded: slot)) - 1
     }
 
     /// The number of a key, which is a new one if it was not seen.
     mutating func insert(_ key: Span<UInt8>) -> Int {
         if (count + 1) * 4 > slots.count * 3 { grow() }
-        let place = slot(key)
-        if slots[place] != 0 { return Int(slots[place]) - 1 }
+        let hash = Self.hash(key)
+        let place = slot(key, hash)
+        if let number = number(in: slots[place]) { return number }
         for index in key.indices { bytes.append(key[index]) }
         ends.append(bytes.count)
         longest = max(longest, key.count)
-        slots[place] = UInt32(ends.count)
+        slots[place] = (hash >> 32) << 32 | UInt64(ends.count)
         return ends.count - 1
     }
 
     /// The slot of a key, or the free one where it would go.
-    private func slot(_ key: Span<UInt8>) -> Int {
+    private func slot(_ key: Span<UInt8>, _ hash: UInt64) -> Int {
         let mask = slots.count - 1
-        var place = Self.hash(key) & mask
-        while slots[place] != 0, !isKey(Int(slots[place]) - 1, key) { place = (place + 1) & mask }
+        var place = Int(hash >> 32) & mask
+        while let number = number(in: slots[place]) {
+            if slots[place] >> 32 == hash >> 32, isKey(number, key) { break }
+            place = (place + 1) & mask
+        }
         return place
     }
 
@@ -53,18 +61,17 @@ struct ByteTable: Sendable {
     }
 
     private mutating func grow() {
-        slots = Array(repeating: 0, count: slots.count * 2)
+        let old = slots
+        slots = Array(repeating: 0, count: old.count * 2)
         let mask = slots.count - 1
-        var start = 0
-        for (number, end) in ends.enumerated() {
-            var place = Self.hash(bytes.span.extracting(start..<end)) & mask
+        for slot in old where slot != 0 {
+            var place = Int(slot >> 32) & mask
             while slots[place] != 0 { place = (place + 1) & mask }
-            slots[place] = UInt32(number + 1)
-            start = end
+            slots[place] = slot
         }
     }
 
-    private static func hash(_ key: Span<UInt8>) -> Int {
+    private static func hash(_ key: Span<UInt8>) -> UInt64 {
         var hasher = Hasher()
         var word: UInt64 = 0
         for index in key.indices {
@@ -76,6 +83,6 @@ struct ByteTable: Sendable {
         }
         // At most seven bytes are left; the eighth says how many.
         hasher.combine(word | UInt64(key.count & 7) << 56)
-        return hasher.finalize()
+        return UInt64(truncatingIfNeeded: hasher.finalize())
     }
 }

@@ -18,14 +18,14 @@ struct CommandIndex: Sendable {
         var absent: RuleSet?
     }
 
-    init(_ rules: some Collection<Rule>, forbids forbidCount: Int, _ sets: inout RuleSets) {
+    init(_ rules: NumberedRules, _ sets: inout RuleSets) {
         var patterns = PatternTree()
         var postings = ClausePostings()
         var any: [UInt32] = []
         var shell: [UInt32] = []
         var absent: [UInt32] = []
-        for (number, commands) in zip(UInt32(0)..., rules.lazy.map(\.commands)) {
-            guard let commands else {
+        for (number, place) in rules.numbers {
+            guard let commands = rules.rules[place].commands else {
                 absent.append(number)
                 continue
             }
@@ -37,7 +37,7 @@ struct CommandIndex: Sendable {
                 for pattern in named.items { postings.insert(patterns.insert(pattern), set: set) }
             }
         }
-        let parts = [0..<forbidCount, forbidCount..<rules.count].map { range in
+        let parts = rules.halves.map { range in
             let chosen = { (all: [UInt32]) in all.filter { range.contains(Int($0)) } }
             return Effects(
                 patterns: postings.lists(patterns.count, of: range, &sets), any: sets.insert(chosen(any)),

@@ -16,14 +16,14 @@ struct HourIndex: Sendable {
     /// The rules that any moment satisfies.
     private let always: RuleSet?
 
-    init(_ rules: some Collection<Rule>, _ sets: inout RuleSets) {
+    init(_ rules: NumberedRules, _ sets: inout RuleSets) {
         var postings = ClausePostings()
         var always: [UInt32] = []
         var ranges: [(set: Int, minutes: Range<Int>)] = []
         // Rules that write the same hours out share them as if by a set.
         var written: [[WeeklyRange]: Int] = [:]
-        for (rule, hours) in zip(UInt32(0)..., rules.lazy.map(\.hours)) {
-            guard let hours else {
+        for (rule, place) in rules.numbers {
+            guard let hours = rules.rules[place].hours else {
                 always.append(rule)
                 continue
             }

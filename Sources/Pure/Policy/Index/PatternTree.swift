@@ -133,13 +133,14 @@ struct PatternTree: Sendable {
     /// Each node is visited at most once, and each word is looked up once for a kind of token, however many nodes ask.
     func match(_ program: ByteText, _ arguments: ArraySlice<ByteText>, _ found: inout [UInt32]) {
         guard let program = programs.number(program.bytes.span) else { return }
-        var level: [UInt32] = [roots[program]]
-        var next: [UInt32] = []
+        var level = Level(roots[program])
         var words = Words(arguments)
         var depth = 0
         while !level.isEmpty {
             let isEnd = depth == arguments.count
-            for number in level {
+            var next = Level()
+            for place in 0..<level.count {
+                let number = level[place]
                 let node = nodes[Int(number)]
                 if node.waiting != Node.passed {
                     // INVARIANT: a node is made for a pattern, so one waits here.
@@ -164,8 +165,7 @@ struct PatternTree: Sendable {
                     }
                 }
             }
-            swap(&level, &next)
-            next.removeAll(keepingCapacity: true)
+            level = next
             depth += 1
         }
     }
@@ -187,8 +187,33 @@ struct PatternTree: Sendable {
     }
 }
 
-/// A command's arguments, with what was found out about them.
+/// The nodes that are reached with as many words: mostly one, for which nothing is allocated.
+private struct Level {
+    private var first: UInt32 = 0
+    private var others: [UInt32] = []
+    private(set) var count = 0
+
+    init() {}
+
+    init(_ node: UInt32) {
+        append(node)
+    }
+
+    var isEmpty: Bool { count == 0 }
+
+    subscript(_ place: Int) -> UInt32 { place == 0 ? first : others[place - 1] }
+
+    mutating func append(_ node: UInt32) {
+        if count == 0 { first = node } else { others.append(node) }
+        count += 1
+    }
+}
+
+/// A command's arguments, with what was found out about the long ones.
 private struct Words {
+    /// What is found out about a word of no more bytes is not kept.
+    private static let shortWord = 64
+
     private struct Facts {
         var isInteger: Bool?
         var isWord: Bool?
@@ -215,7 +240,7 @@ private struct Words {
     }
 
     mutating func isInteger(_ place: Int) -> Bool {
-        reach(place)
+        guard reach(place) else { return CommandPattern.Argument.integer.matches(self[place]) }
         if let known = facts[place].isInteger { return known }
         let isInteger = CommandPattern.Argument.integer.matches(self[place])
         facts[place].isInteger = isInteger
@@ -223,7 +248,7 @@ private struct Words {
     }
 
     mutating func isWord(_ place: Int) -> Bool {
-        reach(place)
+        guard reach(place) else { return CommandPattern.Argument.word.matches(self[place]) }
         if let known = facts[place].isWord { return known }
         let isWord = CommandPattern.Argument.word.matches(self[place])
         facts[place].isWord = isWord
@@ -231,7 +256,7 @@ private struct Words {
     }
 
     mutating func isPlain(_ place: Int) -> Bool {
-        reach(place)
+        guard reach(place) else { return AbsolutePath.isPlain(self[place]) }
         if let known = facts[place].isPlain { return known }
         let isPlain = AbsolutePath.isPlain(self[place])
         facts[place].isPlain = isPlain
@@ -246,7 +271,10 @@ private struct Words {
         return directories.numbers
     }
 
-    private mutating func reach(_ place: Int) {
+    /// Makes room for what is found out about a word; false where it is not kept.
+    private mutating func reach(_ place: Int) -> Bool {
+        guard self[place].count > Self.shortWord else { return false }
         while facts.count <= place { facts.append(Facts()) }
+        return true
     }
 }

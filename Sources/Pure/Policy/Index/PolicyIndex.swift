@@ -37,38 +37,43 @@ public struct PolicyIndex: Sendable {
 
     /// Makes the index of a policy.
     public init(_ policy: Policy) {
-        let forbids = policy.rules.filter { $0.effect == .forbid }
-        let ordered = forbids + policy.rules.filter { $0.effect == .permit }
-        forbidCount = forbids.count
+        self.init(policy, unionAllowance: RuleSets.unionAllowance)
+    }
+
+    /// Makes the index of a policy with unions of so many bytes, which make no difference to a decision.
+    init(_ policy: Policy, unionAllowance: Int) {
+        let numbered = NumberedRules(policy.rules)
+        forbidCount = numbered.forbidCount
         served = Service.allCases.filter(policy.settings.serves)
         permitsRemoteCopy = policy.settings.secureTCPIP.allows(.rcp)
 
-        var sets = RuleSets(ruleCount: ordered.count)
+        var sets = RuleSets(ruleCount: numbered.count, allowance: unionAllowance)
         let ofService = { (service: Service) in
-            zip(UInt32(0)..., ordered).lazy.filter { $0.1.services.contains(service) }.map(\.0)
+            numbered.numbers.lazy.filter { policy.rules[$0.1].services.contains(service) }.map { $0.0 }
         }
         rexec = sets.insert(ofService(.rexec))
         rsh = sets.insert(ofService(.rsh))
-        addresses = AddressIndex(ordered, &sets)
-        accounts = AccountIndex(ordered, forbids: forbids.count, &sets)
-        commands = CommandIndex(ordered, forbids: forbids.count, &sets)
-        hours = HourIndex(ordered, &sets)
+        addresses = AddressIndex(numbered, &sets)
+        accounts = AccountIndex(numbered, &sets)
+        commands = CommandIndex(numbered, &sets)
+        hours = HourIndex(numbered, &sets)
         sets.finish()
         self.sets = sets
 
         var files: [String] = []
         var numbers: [String: UInt32] = [:]
-        rules = ordered.map { rule in
-            var file = numbers[rule.place.file]
-            if file == nil {
-                file = UInt32(files.count)
-                numbers[rule.place.file] = file
-                files.append(rule.place.file)
+        rules = numbered.places.map { place in
+            let standing = policy.rules[place].place
+            if files.last != standing.file, numbers[standing.file] == nil {
+                numbers[standing.file] = UInt32(files.count)
+                files.append(standing.file)
             }
             return DecidingRule(
-                name: rule.name, line: rule.place.line, file: file ?? 0, sandbox: rule.sandbox,
-                permitsShell: rule.commands?.isShell ?? false, selfTrust: rule.selfTrust,
-                namesRoot: rule.targets?.namesRoot ?? false)
+                name: policy.rules[place].name, line: standing.line, file: numbers[standing.file] ?? 0,
+                sandbox: policy.rules[place].sandbox,
+                permitsShell: policy.rules[place].commands?.isShell ?? false,
+                selfTrust: policy.rules[place].selfTrust,
+                namesRoot: policy.rules[place].targets?.namesRoot ?? false)
         }
         self.files = files
     }

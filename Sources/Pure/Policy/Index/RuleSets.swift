@@ -49,10 +49,11 @@ struct RuleSets: Sendable {
     private(set) var words: [UInt64] = []
     private(set) var lines: [SIMD8<UInt64>] = []
     private var extents: [Extent] = []
-    private var allowance = Self.unionAllowance
+    private var allowance: Int
 
     /// No sets yet, of so many rules.
-    init(ruleCount: Int) {
+    init(ruleCount: Int, allowance: Int = unionAllowance) {
+        self.allowance = allowance
         self.ruleCount = ruleCount
         blockCount = (ruleCount + 63) / 64
         lineCount = (blockCount + Self.lineBlocks - 1) / Self.lineBlocks
