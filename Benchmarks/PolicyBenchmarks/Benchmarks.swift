@@ -122,7 +122,7 @@ private func measure(
 private func loads() {
     for size in sizes {
         for shape in [Shape.site, .oneSource, .longArguments, .sharedSets] {
-            measure("load/\(shape.rawValue)", shape, size, [.wallClock, .peakMemoryResident]) { file in
+            measure("load/\(shape.rawValue)", shape, size, [.wallClock, .cpuTotal, .peakMemoryResident]) { file in
                 blackHole(PolicyText.load(file).policy.map(PolicyIndex.init))
             }
         }
@@ -139,7 +139,7 @@ private func explanations() {
 /// The questions that look at all rules: what `check`, `diff` and `who-can` are made of.
 private func analyses() {
     for size in sizes {
-        measure("check/site", .site, size, [.wallClock]) { file in
+        measure("check/site", .site, size, [.wallClock, .cpuTotal]) { file in
             var none = NoPolicyFiles()
             blackHole(PolicyText.load(file, files: &none, analyses: true))
         }

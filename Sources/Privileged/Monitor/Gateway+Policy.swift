@@ -12,15 +12,17 @@ extension Gateway {
     ///
     /// - Parameter asker: the administrator who asked for it and is told what came of it.
     func reload(asker: UInt64? = nil) {
-        let new = asker.map { [$0] } ?? []
-        guard !isDraining else { return new.forEach { answer([.failure(text: "the gateway is stopping")], to: $0) } }
+        guard !isDraining else {
+            if let asker { answer([.failure(text: "the gateway is stopping")], to: asker) }
+            return
+        }
         guard loading == nil else {
             // The load under way may have read the files before they were changed.
             wantsReload = true
-            nextAskers += new
+            if let asker { nextAskers.insert(asker) }
             return
         }
-        askers += new
+        if let asker { askers.insert(asker) }
         do {
             let loader = try Loader.start(policy: options.policy)
             let helper = try Helper.start(
