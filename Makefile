@@ -21,7 +21,8 @@ test: ## check, build, and every test, the real daemon's among them (under 20 mi
 check: ## the walls between the trust zones: imports, unsafe, settings, format, linkage
 	@scripts/check
 
-bench: ## permitted rsh beside netkit's under xinetd, in the same run
+bench: ## the policy engine against its targets, then permitted rsh beside netkit's under xinetd
+	@scripts/bench-policy
 	@scripts/bench
 
 fmt: ## format the sources in place

@@ -63,7 +63,9 @@ let package = Package(
     name: "portcullis",
     products: [
         // With the modules whose types its calls speak of.
-        .library(name: "RemoteCommand", targets: ["Core", "Linux", "RemoteCommand", "Trust"])
+        .library(name: "RemoteCommand", targets: ["Core", "Linux", "RemoteCommand", "Trust"]),
+        // The language and its decisions, for the packages of this repository; no promise of stability.
+        .library(name: "PortcullisPolicy", targets: ["Audit", "Core", "Policy", "PolicyLanguage"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),

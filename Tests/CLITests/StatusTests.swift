@@ -126,6 +126,10 @@ import Testing
         let bad = try run(["reload"], answering: [(.reload, [.failure(text: "p:1:1: error: \u{1B}x")])])
         #expect(bad.status == 1)
         #expect(bad.error == "portcullis: p:1:1: error: \\x1bx\n")
+        // Diagnostics stand as `check` prints them, so that editors find their places and carets point.
+        let diagnostics = "p:1:1: error: x\npermit\n^~~~~~\n\npolicy not loaded: 1 error"
+        let told = try run(["reload"], answering: [(.reload, [.failure(text: diagnostics)])])
+        #expect(told.error == "p:1:1: error: x\npermit\n^~~~~~\nportcullis: policy not loaded: 1 error\n")
     }
 
     @Test func withoutAGatewayTheStatusIsFour() throws {

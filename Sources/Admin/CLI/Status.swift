@@ -253,11 +253,19 @@ struct ControlClient {
             guard let answer = try? ControlAnswer(frame: message.bytes) else { throw Self.surprise }
             switch answer {
             case .end: return answers
-            case .failure(let text): throw Failure(description: text)
+            case .failure(let text): throw try Self.failure(text)
             case .status: return [answer]
             case .session: answers.append(answer)
             }
         }
         return answers
+    }
+
+    /// Shows what stands above the last line as it is: a policy's diagnostics, with carets below what they point at.
+    private static func failure(_ text: String) throws -> Failure {
+        var lines = text.split(separator: "\n").map { ByteText(String($0)).printable }
+        let last = lines.popLast() ?? ""
+        if !lines.isEmpty { try StandardStreams.error.writeAll(Array((lines.joined(separator: "\n") + "\n").utf8)) }
+        return Failure(description: last)
     }
 }

@@ -110,8 +110,8 @@ struct PolicyLoad {
         let chosen = loaded.diagnostics.filter { severities.contains($0.severity) }
         for diagnostic in chosen {
             let text = diagnostic.text
-            // Room is left for the last line.
-            guard out.utf8.count + text.utf8.count <= FrameFormat.textLimit - 64 else { break }
+            // Room is left for the last line, and for the one that the monitor puts below it.
+            guard out.utf8.count + text.utf8.count <= FrameFormat.textLimit - 512 else { break }
             out += text
             told += 1
         }

@@ -83,9 +83,15 @@ extension Gateway {
             }
             answers = [.end]
         case .reload:
-            reload()
-            answers = [.end]
+            // Answered when the load is over.
+            reload(asker: number)
         }
+        answer(answers, to: number)
+    }
+
+    /// Sends answers to an administrator, if there still is one.
+    func answer(_ answers: [ControlAnswer], to number: UInt64) {
+        guard let channel = control?.clients[number] else { return }
         for answer in answers {
             // An administrator who does not read gets no more; nobody waits for one.
             guard (try? channel.send(answer.encoded(), waiting: false)) != nil else {

@@ -9,12 +9,20 @@ import Messages
 /// Loading policies: every load is a fresh engine, and a bad one changes nothing.
 extension Gateway {
     /// Starts a load; one that is under way is finished first.
-    func reload() {
-        guard !isDraining else { return }
-        guard loading == nil else {
-            wantsReload = true
+    ///
+    /// - Parameter asker: the administrator who asked for it and is told what came of it.
+    func reload(asker: UInt64? = nil) {
+        guard !isDraining else {
+            if let asker { answer([.failure(text: "the gateway is stopping")], to: asker) }
             return
         }
+        guard loading == nil else {
+            // The load under way may have read the files before they were changed.
+            wantsReload = true
+            if let asker { nextAskers.insert(asker) }
+            return
+        }
+        if let asker { askers.insert(asker) }
         do {
             let loader = try Loader.start(policy: options.policy)
             let helper = try Helper.start(
@@ -32,7 +40,14 @@ extension Gateway {
             log.say("cannot start an engine: \(error)")
             loading = nil
             if engine == nil { restarts.append((Clock.monotonicMilliseconds() + 1_000, .engine)) }
+            tellAskers(.failure(text: "cannot start an engine: \(error); " + standing))
         }
+    }
+
+    private func tellAskers(_ answer: ControlAnswer) {
+        let told = askers
+        askers = []
+        for asker in told { self.answer([answer], to: asker) }
     }
 
     func serveLoading(_ event: Epoll.Event) {
@@ -71,7 +86,7 @@ extension Gateway {
         record(.policyRejected(file: ByteText(options.policy), errors: ByteText("the engine \(why)")))
         if !hasServed { return fail(70) }
         if engine == nil { restarts.append((Clock.monotonicMilliseconds() + 1_000, .engine)) }
-        again()
+        endLoad(.failure(text: "policy not loaded: the engine \(why); " + standing))
     }
 
     private func discardLoading() {
@@ -94,9 +109,10 @@ extension Gateway {
         show(diagnostics)
         record(.policyRejected(file: ByteText(options.policy), errors: ByteText(diagnostics)))
         guard hasServed else { return fail(1) }
-        log.say("policy not loaded: \(errors) \(errors == 1 ? "error" : "errors"); " + standing)
+        let text = "policy not loaded: \(errors) \(errors == 1 ? "error" : "errors"); " + standing
+        log.say(text)
         notify("STATUS=policy not loaded; the former one stands")
-        again()
+        endLoad(.failure(text: diagnostics + "\n" + text))
     }
 
     /// Prints diagnostics as they are, a line at a time: carets stand below what they point at.
@@ -123,7 +139,7 @@ extension Gateway {
             record(.policyRejected(file: ByteText(options.policy), errors: ByteText("\(error)")))
             guard hasServed else { return fail(1) }
             log.say("policy not loaded; " + standing)
-            return again()
+            return endLoad(.failure(text: "\(error)\npolicy not loaded; " + standing))
         }
         // ORDER: the new engine is in place before the old one is told to end.
         let old = engine
@@ -157,12 +173,15 @@ extension Gateway {
         }
         if control == nil { openControl() }
         if hasServed { notify("STATUS=\(policy.rules) rules, policy \(policy.revision)") }
-        again()
+        endLoad(.end)
     }
 
-    private func again() {
+    /// Tells those who asked what came of the load, and starts the next one if it is wanted.
+    private func endLoad(_ answer: ControlAnswer) {
+        tellAskers(answer)
         guard wantsReload else { return }
         wantsReload = false
+        (askers, nextAskers) = (nextAskers, [])
         reload()
     }
 

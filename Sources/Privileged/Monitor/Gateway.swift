@@ -55,6 +55,9 @@ public final class Gateway {
     var lost: UInt64 = 0
     /// Reloads that were asked for while one was under way.
     var wantsReload = false
+    /// Administrators who are told what comes of the load under way, and of the one after it.
+    var askers: Set<UInt64> = []
+    var nextAskers: Set<UInt64> = []
     /// Loaders that run; each ends with its engine's load.
     var loaders: Set<Int32> = []
     /// What a forked session must not let go of; see `startSession`.

@@ -2,7 +2,7 @@
 // Copyright the Portcullis authors
 
 /// Some of the rules that a search avoids, by their places.
-struct RuleSet: Sendable, Hashable {
+struct AvoidedRules: Sendable, Hashable {
     private var words: [UInt64]
 
     /// None of so many rules.
@@ -55,7 +55,7 @@ struct RuleSet: Sendable, Hashable {
 /// One value of a kind that every rule of a search matches alike, with the avoided rules that match it.
 struct Atom<Value> {
     var value: Value
-    var matched: RuleSet
+    var matched: AvoidedRules
 }
 
 extension PolicyAnalysis {

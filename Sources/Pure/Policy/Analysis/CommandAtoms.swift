@@ -9,7 +9,7 @@ extension PolicyAnalysis {
     /// Where no pattern binds the words, a program that no rule names is matched by the fewest; where patterns do, the
     /// least commands of what they have in common are.
     mutating func commandAtoms(
-        _ matching: [Rule], _ avoiding: [Rule], _ alive: RuleSet
+        _ matching: [Rule], _ avoiding: [Rule], _ alive: AvoidedRules
     ) throws(WorkLimitReached) -> [Atom<RequestedCommand>] {
         let binding = matching.compactMap { rule in
             rule.commands.flatMap { $0.takesEveryWords(as: rule.effect) ? nil : $0 }
@@ -35,7 +35,7 @@ extension PolicyAnalysis {
         for candidate in candidates where scope.contains(candidate) {
             request.command = candidate
             guard matching.allSatisfy({ $0.matches(request, .run) }) else { continue }
-            var matched = RuleSet(noneOf: avoiding.count)
+            var matched = AvoidedRules(noneOf: avoiding.count)
             for index in rules {
                 try step(1 + (avoiding[index].commands?.count ?? 0))
                 if avoiding[index].matches(request, .run) { matched.insert(index) }

@@ -14,7 +14,7 @@ struct OverlapIndex: Sendable {
     private var sources = SourceIndex()
     private var targets = NameIndex<UserName>()
     private var remoteUsers = NameIndex<UserName>()
-    private var commands = CommandIndex()
+    private var commands = CommandOverlaps()
 
     /// An index of rules, which are known by their places.
     ///
@@ -141,7 +141,7 @@ private struct NameIndex<Name: Hashable & Sendable>: Sendable {
 }
 
 /// Rules by the programs of their patterns; those of literal arguments alone by the whole command.
-private struct CommandIndex: Sendable {
+private struct CommandOverlaps: Sendable {
     private var literal = NameIndex<CommandPattern>()
     private var literalOfProgram: [ByteText: [Int]] = [:]
     private var open: [ByteText: [Int]] = [:]

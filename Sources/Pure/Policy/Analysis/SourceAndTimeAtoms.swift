@@ -26,7 +26,7 @@ extension PolicyAnalysis {
 
     /// The least addresses that every rule of `matching` matches.
     mutating func sourceAtoms(
-        _ matching: [Rule], _ avoiding: [Rule], _ alive: RuleSet
+        _ matching: [Rule], _ avoiding: [Rule], _ alive: AvoidedRules
     ) throws(WorkLimitReached) -> [Atom<IPAddress>] {
         var all = AddressRanges.all
         for rule in matching {
@@ -34,7 +34,7 @@ extension PolicyAnalysis {
             try step(min(all.count, ranges.count))
             all = all.intersection(ranges)
         }
-        var everywhere = RuleSet(noneOf: avoiding.count)
+        var everywhere = AvoidedRules(noneOf: avoiding.count)
         var bounded: [(index: Int, ranges: AddressRanges)] = []
         for index in alive.members {
             if let ranges = try ranges(of: avoiding[index]) {
@@ -55,13 +55,13 @@ extension PolicyAnalysis {
 
     /// The least moments that every rule of `matching` matches.
     mutating func timeAtoms(
-        _ matching: [Rule], _ avoiding: [Rule], _ alive: RuleSet
+        _ matching: [Rule], _ avoiding: [Rule], _ alive: AvoidedRules
     ) throws(WorkLimitReached) -> [Atom<LocalTime>] {
         var all = IntervalSet([0...(Self.minutesOfWeek - 1)])
         for rule in matching {
             if let minutes = minutes(of: rule) { all = all.intersection(minutes) }
         }
-        var always = RuleSet(noneOf: avoiding.count)
+        var always = AvoidedRules(noneOf: avoiding.count)
         var bounded: [(index: Int, minutes: IntervalSet<Int>)] = []
         for index in alive.members {
             if let minutes = minutes(of: avoiding[index]) {
@@ -89,10 +89,10 @@ extension PolicyAnalysis {
     ///   - cost: the steps that one value takes.
     ///   - match: adds the others that match a value.
     private mutating func atoms<Value>(
-        _ values: [Value], _ always: RuleSet, _ cost: Int, _ match: (Value, inout RuleSet) -> Void
+        _ values: [Value], _ always: AvoidedRules, _ cost: Int, _ match: (Value, inout AvoidedRules) -> Void
     ) throws(WorkLimitReached) -> [Atom<Value>] {
         var out: [Atom<Value>] = []
-        var seen = Set<RuleSet>()
+        var seen = Set<AvoidedRules>()
         for value in values {
             try step(1 + cost)
             var matched = always

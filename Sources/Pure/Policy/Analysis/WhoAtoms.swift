@@ -47,7 +47,7 @@ struct WhoQuestion {
     let fresh: UserName
     let otherFresh: UserName
 
-    init(matching: [Rule], avoiding: [Rule], alive: RuleSet) {
+    init(matching: [Rule], avoiding: [Rule], alive: AvoidedRules) {
         self.matching = matching
         self.avoiding = avoiding
         self.alive = alive.members
@@ -177,8 +177,8 @@ extension PolicyAnalysis {
     /// The avoided rules of which a clause matches a request.
     private mutating func matched(
         _ question: WhoQuestion, _ request: Request, _ clause: Clause
-    ) throws(WorkLimitReached) -> RuleSet {
-        var matched = RuleSet(noneOf: question.avoiding.count)
+    ) throws(WorkLimitReached) -> AvoidedRules {
+        var matched = AvoidedRules(noneOf: question.avoiding.count)
         for index in question.alive {
             let rule = question.avoiding[index]
             try step(1 + (clause == .as ? rule.targets?.count ?? 0 : rule.remoteUsers?.count ?? 0))

@@ -24,7 +24,7 @@ extension PolicyAnalysis {
         try step(Self.ruleCost * (1 + matching.count + avoiding.count))
 
         // Rules that a clause leaves behind need not be looked at in the next.
-        var alive = RuleSet(allOf: avoiding.count)
+        var alive = AvoidedRules(allOf: avoiding.count)
         let commands = try commandAtoms(matching, avoiding, alive)
         alive = Self.union(commands, avoiding.count)
         let sources = try sourceAtoms(matching, avoiding, alive)
@@ -54,7 +54,7 @@ extension PolicyAnalysis {
         return nil
     }
 
-    private static func union<Value>(_ atoms: [Atom<Value>], _ count: Int) -> RuleSet {
-        atoms.reduce(into: RuleSet(noneOf: count)) { $0.formUnion($1.matched) }
+    private static func union<Value>(_ atoms: [Atom<Value>], _ count: Int) -> AvoidedRules {
+        atoms.reduce(into: AvoidedRules(noneOf: count)) { $0.formUnion($1.matched) }
     }
 }
