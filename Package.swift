@@ -62,7 +62,8 @@ let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let package = Package(
     name: "portcullis",
     products: [
-        .library(name: "RemoteCommand", targets: ["RemoteCommand"])
+        // With the modules whose types its calls speak of.
+        .library(name: "RemoteCommand", targets: ["Core", "Linux", "RemoteCommand", "Trust"])
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -89,6 +90,7 @@ let package = Package(
         library(.system, "Linux", ["CLinux", "Core"]),
         library(.system, "LineLog", ["Linux", logging]),
         library(.system, "PAM", ["CPAM", "Core", "Linux"]),
+        library(.system, "HostTrustFiles", ["Core", "Linux", "Trust"]),
         library(.system, "KernelAudit", ["CAudit", "Core", "Linux"]),
         library(.system, "Seccomp", ["CSeccomp", "Core", "Linux"]),
         library(.system, "PasswordHash", ["CCrypt", "Core", "Linux"]),
@@ -109,7 +111,9 @@ let package = Package(
         library(.privileged, "Monitor", ["Audit", "Core", "Linux", "Messages", "Session"]),
         library(
             .privileged, "Session",
-            ["Audit", "Core", "KernelAudit", "Linux", "Messages", "PAM", "PasswordHash", "Trust"]),
+            [
+                "Audit", "Core", "HostTrustFiles", "KernelAudit", "Linux", "Messages", "PAM", "PasswordHash", "Trust",
+            ]),
         program(.privileged, "portcullisd", ["Linux", "Monitor"]),
 
         // Record: the one writer of the trail.
@@ -127,7 +131,7 @@ let package = Package(
         program(.admin, "portcullis", ["CLI", argumentParser]),
 
         // Client: the rcmd family.
-        library(.client, "RemoteCommand", ["Core", "Linux", "Trust", "Wire"]),
+        library(.client, "RemoteCommand", ["Core", "HostTrustFiles", "Linux", "Trust", "Wire"]),
         program(.client, "rexec", ["Core", "Linux", "RemoteCommand", argumentParser]),
         program(.client, "rsh", ["Core", "Linux", "RemoteCommand", argumentParser]),
 
@@ -140,15 +144,16 @@ let package = Package(
         tests("Messages", ["Audit", "Core", "Messages"]),
         tests("Linux", ["Core", "Linux", "Policy", "Seccomp"]),
         tests("PAM", ["Core", "Linux", "PAM"]),
+        tests("HostTrustFiles", ["Core", "HostTrustFiles", "Linux", "Trust"]),
         tests("KernelAudit", ["Core", "KernelAudit", "Linux"]),
         tests("PasswordHash", ["Core", "Linux", "PasswordHash"]),
         tests("Front", ["Audit", "Core", "Front", "Linux", "Messages", "Wire", logging] + nio),
         tests("EngineService", ["Core", "EngineService", "Linux", "Messages", "Policy", "PolicyLanguage", logging]),
         tests("Monitor", ["Core", "Linux", "Messages", "Monitor"]),
-        tests("Session", ["Audit", "Core", "Linux", "Messages", "PasswordHash", "Session", "Trust"]),
+        tests("Session", ["Audit", "Core", "Linux", "Messages", "PasswordHash", "Session"]),
         tests("AuditorService", ["Audit", "AuditorService", "Core", "Linux", "Messages", logging]),
         tests("CLI", ["Audit", "CLI", "Core", "Linux", "Messages", "PasswordHash", "portcullis"]),
-        tests("RemoteCommand", ["Core", "Linux", "RemoteCommand", "Wire"]),
+        tests("RemoteCommand", ["Core", "HostTrustFiles", "Linux", "RemoteCommand", "Trust", "Wire"]),
         tests("Regress", ["Core"], exclude: ["Clients"]),
     ]
 )

@@ -23,7 +23,7 @@ let shims: Set<String> = ["CAudit", "CCrypt", "CLinux", "CPAM", "CSeccomp"]
 
 let zones = [
     Zone(name: "Pure", modules: []),
-    Zone(name: "System", modules: ["Core", "Glibc", "Logging"]),
+    Zone(name: "System", modules: ["Core", "Glibc", "Logging", "Trust"]),
     Zone(
         name: "Network",
         modules: [
@@ -34,13 +34,15 @@ let zones = [
         modules: ["Core", "Crypto", "LineLog", "Linux", "Logging", "Messages", "Policy", "PolicyLanguage", "Seccomp"]),
     Zone(
         name: "Privileged",
-        modules: ["Audit", "Core", "KernelAudit", "Linux", "Messages", "PAM", "PasswordHash", "Trust"]),
+        modules: [
+            "Audit", "Core", "HostTrustFiles", "KernelAudit", "Linux", "Messages", "PAM", "PasswordHash", "Trust",
+        ]),
     Zone(
         name: "Record", modules: ["Audit", "Core", "Crypto", "LineLog", "Linux", "Logging", "Messages", "Seccomp"]),
     Zone(
         name: "Admin",
         modules: pureModules.union(["ArgumentParser", "Crypto", "Linux", "PasswordHash", "Seccomp"])),
-    Zone(name: "Client", modules: ["ArgumentParser", "Core", "Linux", "Trust", "Wire"]),
+    Zone(name: "Client", modules: ["ArgumentParser", "Core", "HostTrustFiles", "Linux", "Trust", "Wire"]),
 ]
 
 /// What a program's whole closure must be without, and why.

@@ -14,8 +14,13 @@ final class FakeServer {
     /// Listens on a loopback address and serves one connection.
     ///
     /// - Parameter script: the server's part; the process ends with it.
-    init(on address: String = "127.0.0.1", _ script: (ServerSide) throws -> Void) throws {
-        let listener = try Socket.listen(Endpoint(address: try #require(IPAddress(address)), port: 0))
+    convenience init(on address: String = "127.0.0.1", _ script: (ServerSide) throws -> Void) throws {
+        try self.init(
+            at: try Socket.listen(Endpoint(address: try #require(IPAddress(address)), port: 0)), script)
+    }
+
+    /// Serves at a socket that listens, or that is bound and starts to listen some time later.
+    init(at listener: Descriptor, late: Bool = false, _ script: (ServerSide) throws -> Void) throws {
         endpoint = try Socket.local(listener)
         switch try Process.fork() {
         case .child:
@@ -24,10 +29,11 @@ final class FakeServer {
                 try listener.place(at: 3)
                 Descriptor.closeAll(from: 4)
                 let listener = Descriptor(owning: 3)
-                var entries = [Poll.Entry(listener)]
-                try Poll.wait(&entries, milliseconds: 20_000)
-                guard let primary = try Socket.accept(listener) else { Process.exitNow(2) }
-                try script(ServerSide(primary: primary))
+                if late {
+                    Clock.sleep(milliseconds: 100)
+                    Socket.setBacklog(listener, 1)
+                }
+                try script(ServerSide(primary: try ServerSide.accept(listener), listener: listener))
                 Process.exitNow(0)
             } catch {
                 Process.exitNow(1)
@@ -55,6 +61,20 @@ struct ServerSide {
     struct Unexpected: Error {}
 
     let primary: Descriptor
+    let listener: Descriptor
+
+    /// Waits for a connection.
+    static func accept(_ listener: Descriptor) throws -> Descriptor {
+        var entries = [Poll.Entry(listener)]
+        try Poll.wait(&entries, milliseconds: 20_000)
+        guard let accepted = try Socket.accept(listener) else { throw Unexpected() }
+        return accepted
+    }
+
+    /// The next connection's side.
+    func next() throws -> ServerSide {
+        ServerSide(primary: try Self.accept(listener), listener: listener)
+    }
 
     /// Reads up to and without a NUL.
     func field() throws -> ByteText {

@@ -28,7 +28,7 @@ func request(
             ? .rexec(user: "alice", password: password) : .rsh(remoteUser: "alice", target: "bob"),
         command: command, wantsErrors: wantsErrors)
     request.port = server.port
-    request.retries = false
+    request.pauses = []
     request.callBackTimeout = 20_000
     return request
 }

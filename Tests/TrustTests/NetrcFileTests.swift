@@ -56,7 +56,8 @@ import Trust
         ("machine\n", 1, NetrcError.Problem.missingValue), ("login x\n", 1, .outsideMachine),
         ("machine a\nfrobnicate b\n", 2, .unknownWord), ("machine a password \"x\n", 1, .unclosedQuote),
         ("machine a password x\u{1}y\n", 1, .controlByte), ("machine a login\n", 1, .missingValue),
-        ("machine a password x\\", 1, .unclosedQuote),
+        ("machine a password x\\", 1, .unclosedQuote), ("default login a\nmachine b\n", 2, .afterDefault),
+        ("default login a\ndefault login b\n", 2, .afterDefault),
     ])
     func whatIsNotUnderstoodIsAnErrorWithItsLine(text: String, line: Int, problem: NetrcError.Problem) {
         let error = #expect(throws: NetrcError.self) { try NetrcFile(Array(text.utf8)) }

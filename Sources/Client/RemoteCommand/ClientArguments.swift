@@ -32,7 +32,9 @@ public struct ClientArguments: Sendable, Hashable {
 
     /// Takes arguments apart.
     ///
-    /// - Parameter valued: the letters of the options that take a value, in the same word or the next.
+    /// - Parameters:
+    ///   - arguments: the words after the program's name.
+    ///   - valued: the letters of the options that take a value, in the same word or the next.
     public init(_ arguments: [[UInt8]], valued: Set<UInt8>) {
         let dash = UInt8(ascii: "-")
         var rest = arguments[...]

@@ -22,6 +22,7 @@ public struct ClientProgram: Sendable {
     /// Opens a request and carries its bytes.
     ///
     /// - Parameters:
+    ///   - request: what is opened; a password in it is erased when it was sent.
     ///   - input: what becomes the command's stdin; nil for none, which is an end of file at once.
     ///   - hint: what to say after a refusal.
     /// - Returns: the program's exit status: 0, or 1 where the other side refused or was not reached. The command's own

@@ -41,7 +41,9 @@ public enum Netrc {
     /// descriptor. A link is followed: where it leads is checked.
     ///
     /// - Parameters:
+    ///   - host: the host as the person named it.
     ///   - login: the login that is wanted, if one is.
+    ///   - path: the file.
     ///   - localDomain: the caller's own domain, which a machine of the file may leave out.
     /// - Returns: nil where there is no file, or nothing in it for the host.
     public static func credentials(

@@ -32,11 +32,15 @@ public struct Relay {
     private var primaryIsOpen = true
     private var secondaryIsOpen: Bool
     private var hasHalfClosed = false
+    private var loss: SystemError?
 
     /// A relay.
     ///
     /// - Parameters:
+    ///   - connection: an accepted command's.
     ///   - input: what becomes the command's stdin; nil for none.
+    ///   - output: where its stdout goes.
+    ///   - errors: where its stderr goes.
     ///   - signals: what is passed on; nil for none.
     public init(
         _ connection: RemoteConnection, input: Descriptor?, output: Descriptor, errors: Descriptor, signals: Signals?
@@ -58,10 +62,13 @@ public struct Relay {
                 hasHalfClosed = true
             }
             var entries = wanted()
-            try Poll.wait(&entries, milliseconds: -1)
-            if let end = try carry(entries) { return end }
+            // Of a server that is lost only what has come already is shown: its secondary may never end.
+            let waits = loss == nil || primaryIsOpen || !toOutput.isEmpty || !toErrors.isEmpty
+            try Poll.wait(&entries, milliseconds: waits ? -1 : 0)
+            if !waits, !isReady(.secondary, in: entries) { break }
+            if let signal = try carry(entries) { return .interrupted(signal) }
         }
-        return .finished
+        return loss.map { .lost($0) } ?? .finished
     }
 
     /// The places in the list of what is waited for.
@@ -85,52 +92,61 @@ public struct Relay {
         ]
     }
 
-    private mutating func carry(_ entries: [Poll.Entry]) throws(SystemError) -> End? {
-        let isReady = { (place: Place) -> Bool in
-            guard entries.indices.contains(place.rawValue) else { return false }
-            let entry = entries[place.rawValue]
-            return entry.number >= 0 && (entry.isReadable || entry.isWritable || entry.isHangup)
-        }
-        if isReady(.signals), let signal = signals?.next() {
-            guard secondaryIsOpen else { return .interrupted(signal) }
+    private func isReady(_ place: Place, in entries: [Poll.Entry]) -> Bool {
+        guard entries.indices.contains(place.rawValue) else { return false }
+        let entry = entries[place.rawValue]
+        return entry.number >= 0 && (entry.isReadable || entry.isWritable || entry.isHangup)
+    }
+
+    /// Carries what can be carried now; the signal that came where it cannot be passed on.
+    private mutating func carry(_ entries: [Poll.Entry]) throws(SystemError) -> Int32? {
+        if isReady(.signals, in: entries), let signal = signals?.next() {
+            guard secondaryIsOpen, loss == nil else { return signal }
             connection.signal(UInt8(clamping: signal))
         }
-        if isReady(.output) { try output.drain(&toOutput) }
-        if isReady(.errors) { try errors.drain(&toErrors) }
-        if isReady(.primary) {
+        if isReady(.output, in: entries) { try output.drain(&toOutput) }
+        if isReady(.errors, in: entries) { try errors.drain(&toErrors) }
+        if isReady(.primary, in: entries) {
             if !toPrimary.isEmpty { sendInput() }
-            if primaryIsOpen, toOutput.isEmpty, let end = receiveOutput() { return end }
+            if primaryIsOpen, toOutput.isEmpty { receiveOutput() }
         }
-        if isReady(.secondary) { receiveErrors() }
-        if isReady(.input), let input {
-            toPrimary = try input.read(Self.pieceLimit)[...]
-            if toPrimary.isEmpty { inputIsOpen = false } else { sendInput() }
-        }
+        if isReady(.secondary, in: entries) { receiveErrors() }
+        if isReady(.input, in: entries), let input { try takeInput(input) }
         return nil
+    }
+
+    private mutating func takeInput(_ input: Descriptor) throws(SystemError) {
+        do {
+            toPrimary = try input.read(Self.pieceLimit)[...]
+        } catch {
+            // Somebody who shares the stream made it non-blocking, and was quicker.
+            if error.wouldBlock { return }
+            throw error
+        }
+        if toPrimary.isEmpty { inputIsOpen = false } else { sendInput() }
     }
 
     private mutating func sendInput() {
         do {
             toPrimary = toPrimary.dropFirst(try Socket.send(connection.primary, toPrimary))
         } catch {
-            // The command reads no more: its output goes on.
+            // The command reads no more, and its output goes on. A reset says less: the server may be gone, with input
+            // that nobody has read, and the kernel tells it once.
+            if error.isReset { loss = error }
             toPrimary = []
             inputIsOpen = false
             hasHalfClosed = true
         }
     }
 
-    private mutating func receiveOutput() -> End? {
+    private mutating func receiveOutput() {
         do {
-            guard let bytes = try Socket.receive(connection.primary, limit: Self.pieceLimit) else { return nil }
+            guard let bytes = try Socket.receive(connection.primary, limit: Self.pieceLimit) else { return }
             toOutput = bytes[...]
             if bytes.isEmpty { closePrimary() }
-            return nil
         } catch {
             closePrimary()
-            // What stderr has brought already is shown all the same.
-            try? errors.descriptor.writeAll(Array(toErrors))
-            return .lost(error)
+            loss = error
         }
     }
 

@@ -21,12 +21,28 @@ public enum RemoteCommandError: Error, Sendable {
     case field(ClientHandshake.EncodingError)
     /// The server did not call back on the port for stderr in time.
     case notCalledBack
+    /// The server did not answer in time.
+    case noAnswer
     /// The server refused, with its text: a stranger's bytes, without the newline.
     case refused(ByteText)
     /// The server broke the protocol.
     case brokenProtocol(String)
+    /// `RemoteRequest.whenBound` failed.
+    case whenBound(any Error)
     /// A call failed.
     case system(SystemError)
+
+    /// What the C function of the same name would have left in errno; nil where it has no number for it.
+    public var systemError: SystemError? {
+        switch self {
+        case .portsInUse: .noneFree("rresvport")
+        case .portsNotPermitted: .notPermitted("rresvport")
+        case .notConnected(let attempts): attempts.last?.error
+        case .notCalledBack, .noAnswer: .timedOut("poll")
+        case .system(let error): error
+        case .unknownHost, .nameService, .field, .refused, .brokenProtocol, .whenBound: nil
+        }
+    }
 }
 
 extension RemoteCommandError: CustomStringConvertible {
@@ -47,8 +63,10 @@ extension RemoteCommandError: CustomStringConvertible {
             case .tooLong(let field): "the \(field) is too long"
             }
         case .notCalledBack: "the server did not call back on the port for stderr"
+        case .noAnswer: "the server did not answer in time"
         case .refused(let text): text.printable
         case .brokenProtocol(let text): text
+        case .whenBound(let error): "\(error)"
         case .system(let error): error.description
         }
     }

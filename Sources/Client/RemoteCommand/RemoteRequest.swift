@@ -38,17 +38,32 @@ public struct RemoteRequest {
     public var wantsErrors: Bool
     /// Local ports, in RSH.
     public var ports = Ports.reserved
-    /// Whether a host that refuses connections is tried again after 1, 2, 4, 8 and 16 seconds, as rcmd(3) does.
-    public var retries = true
+    /// The pauses after which a host that refuses connections on every address is tried again, in milliseconds; none
+    /// gives up at once.
+    public var pauses = Self.cPauses
     /// The longest wait for one connection, in milliseconds.
     public var connectTimeout: Int64 = 75_000
     /// The longest wait for the server to call back, in milliseconds.
     public var callBackTimeout: Int64 = 60_000
+    /// The longest time for all of `open` but name service, in milliseconds; nil waits for the answer as long as the
+    /// server likes, which is what the C functions do.
+    public var timeout: Int64? = Self.openTimeout
     /// Called when every port is bound and nothing was said yet: a program that was started with root's rights for
     /// the ports drops them here.
     public var whenBound: () throws -> Void = {}
 
-    /// A request.
+    /// The pauses of rcmd(3) and rexec(3), in milliseconds: 31 seconds in all.
+    public static let cPauses: [Int64] = [1_000, 2_000, 4_000, 8_000, 16_000]
+    /// The time for all of `open`, in milliseconds: longer than a server's own limits, so that its answer is heard.
+    public static let openTimeout: Int64 = 300_000
+
+    /// A request, with the C library's habits.
+    ///
+    /// - Parameters:
+    ///   - host: a name, or an address.
+    ///   - identity: who asks.
+    ///   - command: the command, as the account's shell takes it there.
+    ///   - wantsErrors: whether stderr comes on a connection of its own.
     public init(host: ByteText, identity: Identity, command: ByteText, wantsErrors: Bool) {
         self.host = host
         self.identity = identity
@@ -79,21 +94,25 @@ public struct RemoteRequest {
         var names = try encodedNames()
         // The password's copy: overwritten as far as the compiler leaves it in.
         defer { for place in names.indices { names[place] = 0 } }
-        let (primary, localPort) = try connected()
+        let endpoints = try addresses()
+        let deadline = Deadline(in: timeout)
+        let (primary, localPort) = try connected(endpoints, until: deadline)
         let local = try asked { () throws(SystemError) in try Socket.local(primary) }
         let server = try asked { () throws(SystemError) in try Socket.peer(primary) }
         var secondary: Descriptor?
         if wantsErrors, service == .rexec || ports == .reserved {
             let (listener, listenerPort) = try listen(at: local, below: localPort)
             try bound()
-            try send(ClientHandshake.portField(listenerPort), on: primary)
-            secondary = try calledBack(listener, primary: primary, by: server)
+            try send(ClientHandshake.portField(listenerPort), on: primary, until: deadline)
+            secondary = try calledBack(listener, primary: primary, by: server, until: deadline)
         } else {
             try bound()
-            try send(ClientHandshake.portField(nil), on: primary)
+            try send(ClientHandshake.portField(nil), on: primary, until: deadline)
         }
-        try send(names, on: primary)
-        try readAnswer(primary)
+        try send(names, on: primary, until: deadline)
+        try readAnswer(primary, until: deadline)
+        // A server that goes away without a word is noticed in two minutes; a command may be silent for days.
+        for socket in [primary, secondary].compactMap({ $0 }) { try? Socket.setKeepAlive(socket) }
         return RemoteConnection(primary: primary, secondary: secondary)
     }
 
@@ -101,7 +120,7 @@ public struct RemoteRequest {
         do {
             try whenBound()
         } catch {
-            throw .brokenProtocol("\(error)")
+            throw .whenBound(error)
         }
     }
 
@@ -130,34 +149,32 @@ public struct RemoteRequest {
         }
     }
 
-    /// The pauses of rcmd(3) after every address has refused, in milliseconds.
-    private static let pauses = [1_000, 2_000, 4_000, 8_000, 16_000]
-
     /// Connects to the first address that answers.
     ///
     /// - Returns: the socket, and the reserved port that it has; another port is not told.
-    private func connected() throws(RemoteCommandError) -> (Descriptor, UInt16) {
-        let endpoints = try addresses()
+    private func connected(
+        _ endpoints: [Endpoint], until deadline: Deadline
+    ) throws(RemoteCommandError) -> (Descriptor, UInt16) {
         var localPort = ReservedPort.range.upperBound
-        var pauses = (retries ? Self.pauses : [])[...]
+        var pauses = pauses[...]
         while true {
             var attempts: [(endpoint: Endpoint, error: SystemError)] = []
             for endpoint in endpoints {
-                switch try connect(to: endpoint, &localPort) {
+                switch try connect(to: endpoint, &localPort, until: deadline) {
                 case .success(let socket): return (socket, localPort)
                 case .failure(let error): attempts.append((endpoint, error))
                 }
             }
-            guard attempts.contains(where: \.error.isRefused), let pause = pauses.popFirst() else {
-                throw .notConnected(attempts)
-            }
-            Clock.sleep(milliseconds: pause)
+            guard attempts.contains(where: \.error.isRefused), let pause = pauses.popFirst(),
+                deadline.milliseconds.map({ $0 > pause }) ?? true
+            else { throw .notConnected(attempts) }
+            Clock.sleep(milliseconds: Int(pause))
         }
     }
 
     /// Tries one address; a local port that is in use towards it makes way for the next one.
     private func connect(
-        to endpoint: Endpoint, _ localPort: inout UInt16
+        to endpoint: Endpoint, _ localPort: inout UInt16, until deadline: Deadline
     ) throws(RemoteCommandError) -> Result<Descriptor, SystemError> {
         let any = endpoint.address.family == .v4 ? IPAddress(v4: 0) : IPAddress(v6: 0)
         for _ in ReservedPort.range {
@@ -172,7 +189,7 @@ public struct RemoteRequest {
                     return .failure(error)
                 }
             }
-            guard let error = finishConnecting(socket, to: endpoint) else { return .success(socket) }
+            guard let error = finishConnecting(socket, to: endpoint, until: deadline) else { return .success(socket) }
             guard isReserved, error.isAddressInUse || error.isAddressNotAvailable else { return .failure(error) }
             localPort = ReservedPort.next(localPort)
         }
@@ -180,26 +197,26 @@ public struct RemoteRequest {
     }
 
     /// Connects a non-blocking socket within the time; nil for success.
-    private func finishConnecting(_ socket: Descriptor, to endpoint: Endpoint) -> SystemError? {
+    private func finishConnecting(_ socket: Descriptor, to endpoint: Endpoint, until deadline: Deadline) -> SystemError?
+    {
         do throws(SystemError) {
             try Socket.connect(socket, to: endpoint)
             return nil
         } catch {
             guard error.isInProgress else { return error }
         }
-        let deadline = Clock.monotonicMilliseconds() + connectTimeout
-        while true {
-            let left = deadline - Clock.monotonicMilliseconds()
-            guard left > 0 else { return SystemError.timedOut("connect") }
+        let deadline = deadline.orSooner(in: connectTimeout)
+        while !deadline.isOver {
             var entries = [Poll.Entry(socket, reading: false, writing: true)]
             do throws(SystemError) {
-                try Poll.wait(&entries, milliseconds: Int32(clamping: left))
+                try Poll.wait(&entries, milliseconds: deadline.pollTime)
             } catch {
                 return error
             }
             guard entries.contains(where: { $0.isWritable || $0.isHangup }) else { continue }
             return Socket.pendingError(socket)
         }
+        return .timedOut("connect")
     }
 
     // MARK: The port for stderr
@@ -218,37 +235,46 @@ public struct RemoteRequest {
         return (listener, port)
     }
 
+    /// FTP's data port: an FTP server can be talked into connecting from it to anybody (RFC 2577, 3).
+    private static let ftpDataPort: UInt16 = 20
+
     /// Waits for the server to call back; others who call are shown the door.
     ///
-    /// TRUST: the secondary is the server's because its address is the primary's peer and, in RSH, its port reserved.
+    /// TRUST: the secondary is the server's because its address is the primary's peer and, in RSH, its port reserved;
+    /// in REXEC, where servers call from any port, at least no FTP server's.
     private func calledBack(
-        _ listener: Descriptor, primary: Descriptor, by server: Endpoint
+        _ listener: Descriptor, primary: Descriptor, by server: Endpoint, until deadline: Deadline
     ) throws(RemoteCommandError) -> Descriptor {
-        let deadline = Clock.monotonicMilliseconds() + callBackTimeout
-        while true {
-            let left = deadline - Clock.monotonicMilliseconds()
-            guard left > 0 else { throw .notCalledBack }
+        let deadline = deadline.orSooner(in: callBackTimeout)
+        while !deadline.isOver {
             var entries = [Poll.Entry(listener), Poll.Entry(primary)]
-            try asked { () throws(SystemError) in try Poll.wait(&entries, milliseconds: Int32(clamping: left)) }
+            try asked { () throws(SystemError) in try Poll.wait(&entries, milliseconds: deadline.pollTime) }
             if entries.first?.isReadable == true,
                 let socket = try asked({ () throws(SystemError) in try Socket.accept(listener) }),
-                let caller = try? Socket.peer(socket), caller.address == server.address,
-                service == .rexec || ReservedPort.range.contains(caller.port)
+                let caller = try? Socket.peer(socket), isServer(caller, server)
             {
                 return socket
             }
             if let answer = entries.last, answer.isReadable || answer.isHangup {
                 // An answer before the call is a refusal, or nothing that we know.
-                try readAnswer(primary)
+                try readAnswer(primary, until: deadline)
                 throw .brokenProtocol("the server accepted before it had called back")
             }
         }
+        throw .notCalledBack
+    }
+
+    private func isServer(_ caller: Endpoint, _ server: Endpoint) -> Bool {
+        guard caller.address == server.address, caller.scope == server.scope else { return false }
+        return service == .rexec ? caller.port != Self.ftpDataPort : ReservedPort.range.contains(caller.port)
     }
 
     // MARK: Bytes
 
     /// Sends all the bytes. A server that has hung up has most likely said why: that is for `readAnswer` to find.
-    private func send(_ bytes: [UInt8], on primary: Descriptor) throws(RemoteCommandError) {
+    private func send(
+        _ bytes: [UInt8], on primary: Descriptor, until deadline: Deadline
+    ) throws(RemoteCommandError) {
         var rest = bytes[...]
         while !rest.isEmpty {
             do {
@@ -258,19 +284,26 @@ public struct RemoteRequest {
                 throw .system(error)
             }
             guard !rest.isEmpty else { return }
+            guard !deadline.isOver else { throw .noAnswer }
             var entries = [Poll.Entry(primary, reading: true, writing: true)]
-            try asked { () throws(SystemError) in try Poll.wait(&entries, milliseconds: -1) }
+            try asked { () throws(SystemError) in try Poll.wait(&entries, milliseconds: deadline.pollTime) }
             // A refusal while the handshake is still under way.
             if entries.contains(where: { $0.isReadable && !$0.isWritable }) { return }
         }
     }
 
     /// Reads the status byte and, of a refusal, its text; of accepted output not one byte.
-    private func readAnswer(_ primary: Descriptor) throws(RemoteCommandError) {
+    private func readAnswer(_ primary: Descriptor, until deadline: Deadline) throws(RemoteCommandError) {
         var reader = ReplyReader()
         while !reader.isDone {
+            guard !deadline.isOver else {
+                // A refusal that comes in drips is one all the same, as far as it came.
+                guard case .readingText = reader.state else { throw .noAnswer }
+                reader.end()
+                break
+            }
             var entries = [Poll.Entry(primary)]
-            try asked { () throws(SystemError) in try Poll.wait(&entries, milliseconds: -1) }
+            try asked { () throws(SystemError) in try Poll.wait(&entries, milliseconds: deadline.pollTime) }
             guard entries.contains(where: { $0.isReadable || $0.isHangup }) else { continue }
             do {
                 guard let byte = try Socket.receive(primary, limit: 1) else { continue }
@@ -297,40 +330,4 @@ public struct RemoteRequest {
             throw .system(error)
         }
     }
-}
-
-/// Runs a command by RSH, as rcmd(3) does: from a reserved port, with the same retries.
-///
-/// - Parameters:
-///   - port: the server's, nil for 514.
-///   - localUser: the user here, whom the server is asked to believe.
-///   - remoteUser: the account there.
-///   - wantsErrors: whether stderr comes on the connection's secondary.
-public func rcmd(
-    _ host: ByteText, port: UInt16? = nil, localUser: ByteText, remoteUser: ByteText, command: ByteText,
-    wantsErrors: Bool = false, family: IPAddress.Family? = nil
-) throws(RemoteCommandError) -> RemoteConnection {
-    var request = RemoteRequest(
-        host: host, identity: .rsh(remoteUser: localUser, target: remoteUser), command: command,
-        wantsErrors: wantsErrors)
-    request.port = port
-    request.family = family
-    return try request.open()
-}
-
-/// Runs a command by REXEC, as rexec(3) does. The password goes over the network in clear text.
-///
-/// - Parameters:
-///   - port: the server's, nil for 512.
-///   - user: the account there.
-///   - wantsErrors: whether stderr comes on the connection's secondary.
-public func rexec(
-    _ host: ByteText, port: UInt16? = nil, user: ByteText, password: Secret, command: ByteText,
-    wantsErrors: Bool = false, family: IPAddress.Family? = nil
-) throws(RemoteCommandError) -> RemoteConnection {
-    var request = RemoteRequest(
-        host: host, identity: .rexec(user: user, password: password), command: command, wantsErrors: wantsErrors)
-    request.port = port
-    request.family = family
-    return try request.open()
 }

@@ -26,6 +26,7 @@ public enum ReservedPort {
     /// - Parameters:
     ///   - port: where to start; a port outside the range starts at its upper end. On return, the port that was bound.
     ///   - address: the local address; unspecified for any.
+    ///   - scope: the interface index of a link-local address.
     ///   - listening: have the socket listen.
     /// - Throws: `portsInUse` where none is free, `portsNotPermitted` where this process may bind none of them.
     public static func bind(
@@ -49,12 +50,4 @@ public enum ReservedPort {
     static func next(_ port: UInt16) -> UInt16 {
         port > range.lowerBound && port <= range.upperBound ? port - 1 : range.upperBound
     }
-}
-
-/// Binds a socket of a family to a reserved port, as rresvport_af(3) does.
-///
-/// - Parameter port: where to start; on return, the port that was bound.
-/// - Throws: `portsInUse` (the C function's EAGAIN), `portsNotPermitted` (its EACCES).
-public func rresvport(_ port: inout UInt16, family: IPAddress.Family = .v4) throws(RemoteCommandError) -> Descriptor {
-    try ReservedPort.bind(&port, address: family == .v4 ? IPAddress(v4: 0) : IPAddress(v6: 0))
 }

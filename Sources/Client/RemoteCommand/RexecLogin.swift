@@ -22,6 +22,8 @@ public struct RexecLogin {
     /// Finds them.
     ///
     /// - Parameters:
+    ///   - program: who asks and says.
+    ///   - host: the host as the person named it.
     ///   - user: the option's.
     ///   - password: the option's; `-` for a line of stdin.
     ///   - readsNetrc: whether .netrc may be read; the host's policy may forbid it too.

@@ -59,6 +59,11 @@ struct Rexec: ParsableCommand {
 }
 
 let program = ClientProgram("rexec")
+do {
+    try StandardStreams.fill()
+} catch {
+    Process.exitNow(1)
+}
 let taken = ClientArguments(Arguments.bytes, valued: Set("lpP".utf8))
 let parsed = Rexec.parseOrExit(taken.forParser)
 let host = taken.host ?? ""
@@ -72,7 +77,8 @@ do {
         wantsErrors: !parsed.noErrors)
     request.port = parsed.port
     request.family = parsed.v4 ? .v4 : parsed.v6 ? .v6 : nil
-    request.retries = false
+    // A person is there to try again.
+    request.pauses = []
     let status = program.run(request, input: StandardStreams.input)
     login.password.erase()
     Process.exitNow(status)

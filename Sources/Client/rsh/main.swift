@@ -50,6 +50,11 @@ struct Rsh: ParsableCommand {
 }
 
 let program = ClientProgram("rsh")
+do {
+    try StandardStreams.fill()
+} catch {
+    Process.exitNow(1)
+}
 let taken = ClientArguments(Arguments.bytes, valued: Set("lP".utf8))
 let parsed = Rsh.parseOrExit(taken.forParser)
 
@@ -62,7 +67,8 @@ var request = RemoteRequest(
     command: taken.commandLine, wantsErrors: true)
 request.port = parsed.port
 request.family = parsed.v4 ? .v4 : parsed.v6 ? .v6 : nil
-request.retries = false
+// A person is there to try again.
+request.pauses = []
 request.whenBound = ClientProgram.dropLentRights
 
 // A server with `source-port any` takes callers without the right to reserved ports; any other one refuses them.

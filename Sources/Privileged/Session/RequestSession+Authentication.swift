@@ -3,6 +3,7 @@
 
 import Audit
 import Core
+import HostTrustFiles
 import KernelAudit
 import Linux
 import Messages

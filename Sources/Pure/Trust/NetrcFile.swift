@@ -6,8 +6,8 @@ public import Core
 /// A parsed .netrc: which login and password the client uses at which machine.
 ///
 /// Tokens are separated by blanks, tabs, newlines and commas; `"…"` and a backslash quote (ruserpass(3), netrc(5)).
-/// `macdef` and its lines up to an empty one are skipped; a `#` that starts a token where a keyword is due starts a
-/// comment.
+/// `macdef` and its lines up to an empty one are skipped, and so is `account`; `default` comes last. An entry may take
+/// one line, as z/OS asks, or many, as AIX permits. A `#` that starts a token where a keyword is due starts a comment.
 public struct NetrcFile: Sendable, Hashable {
     /// The most bytes of a file.
     public static let sizeLimit = 65_536
@@ -40,9 +40,12 @@ public struct NetrcFile: Sendable, Hashable {
         while let (keyword, line) = try scanner.keyword() {
             switch keyword {
             case "machine":
+                let machine = try scanner.value()
+                guard current == nil || current?.machine != nil else { throw NetrcError(line: line, .afterDefault) }
                 if let current { entries.append(current) }
-                current = Entry(machine: try scanner.value(), line: line)
+                current = Entry(machine: machine, line: line)
             case "default":
+                guard current == nil || current?.machine != nil else { throw NetrcError(line: line, .afterDefault) }
                 if let current { entries.append(current) }
                 current = Entry(machine: nil, line: line)
             case "login":
@@ -111,6 +114,9 @@ public struct NetrcError: Error, Sendable, Hashable, CustomStringConvertible {
         case unknownWord
         /// A login or password before any machine.
         case outsideMachine
+        /// An entry after `default`, which stands for every host and so comes last (AIX's netrc): the first entry that
+        /// fits is used, and would send the wrong password.
+        case afterDefault
     }
 
     /// `line N: TEXT`; nothing of the file is repeated.
@@ -127,6 +133,7 @@ public struct NetrcError: Error, Sendable, Hashable, CustomStringConvertible {
         case .missingValue: "a word without its value"
         case .unknownWord: "an unknown word"
         case .outsideMachine: "login or password before any machine"
+        case .afterDefault: "an entry after default"
         }
     }
 }

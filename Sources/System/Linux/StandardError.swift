@@ -2,6 +2,7 @@
 // Copyright the Portcullis authors
 
 import Core
+internal import Glibc
 
 /// The log of the processes that use no logging library: lines on standard error.
 public struct StandardError: Sendable {
@@ -31,4 +32,13 @@ public enum StandardStreams {
     public static let output = Descriptor(owning: 1)
     /// Standard error.
     public static let error = Descriptor(owning: 2)
+
+    /// Opens /dev/null where one of the three is closed, so that no socket of ours gets its number; a program does this
+    /// before anything else.
+    public static func fill() throws(SystemError) {
+        for fixed in Int32(0)...2 where fcntl(fixed, F_GETFD) < 0 {
+            let null = try File.open("/dev/null", fixed == 0 ? [.reading] : [.writing]).duplicate()
+            try null.place(at: fixed)
+        }
+    }
 }

@@ -54,8 +54,21 @@ public struct SystemError: Error, Sendable, Hashable, CustomStringConvertible {
         SystemError(ETIMEDOUT, call)
     }
 
+    /// Nothing of what was wanted is free just now.
+    public static func noneFree(_ call: String) -> SystemError {
+        SystemError(EAGAIN, call)
+    }
+
+    /// The process lacks a right.
+    public static func notPermitted(_ call: String) -> SystemError {
+        SystemError(EACCES, call)
+    }
+
     /// Whether a connection is under way.
     public var isInProgress: Bool { code == EINPROGRESS }
+
+    /// Whether the other side reset the connection, rather than ended its own half of it.
+    public var isReset: Bool { code == ECONNRESET }
 
     /// Whether the other side is gone.
     public var isDisconnected: Bool { code == EPIPE || code == ECONNRESET }

@@ -50,8 +50,10 @@ public enum Terminal {
             // ORDER: signals first: the echo must not stay off because somebody pressed ^C or ^Z.
             let signals = try Signals([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP])
             defer { Signals.reset() }
-            if !echo { try check(portcullis_terminal_echo(input.number, 0), "tcsetattr") }
-            defer { if !echo { _ = portcullis_terminal_echo(input.number, 1) } }
+            var before: UInt32 = 0
+            // SAFETY: the shim writes one int.
+            if !echo { try check(unsafe portcullis_terminal_hide(input.number, &before), "tcsetattr") }
+            defer { if !echo { _ = portcullis_terminal_show(input.number, before) } }
             try output.writeAll(Array(prompt.utf8))
             while true {
                 var entries = [Poll.Entry(input), Poll.Entry(signals.descriptor)]

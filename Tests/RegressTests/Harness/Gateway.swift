@@ -162,7 +162,8 @@ final class Gateway {
         uid_t(4_100 + (accounts.firstIndex(of: account) ?? 0))
     }
 
-    private var etc: String { directory + "/etc" }
+    /// The /etc that this gateway alone sees, as root.
+    var etc: String { directory + "/etc" }
 
     private func makeAccounts() throws {
         try FileManager.default.copyItem(atPath: "/etc", toPath: etc)
@@ -264,7 +265,7 @@ final class Gateway {
 
     private func remove() {
         // SIGKILL would be no proof of a clean end, but a test that failed must leave nothing either.
-        if stop() == .stillRunning {
+        if daemon != nil, stop() == .stillRunning {
             Issue.record("the gateway did not end within 20 s of TERM")
             daemon?.send(SIGKILL)
             _ = daemon?.wait(within: 5_000)

@@ -2,11 +2,10 @@
 // Copyright the Portcullis authors
 
 import Core
+import HostTrustFiles
 import Linux
 import Testing
 import Trust
-
-@testable import Session
 
 /// A directory of root's below /tmp with a home in it that belongs to an account of no name.
 final class TestHome {

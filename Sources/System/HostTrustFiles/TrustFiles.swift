@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the Portcullis authors
 
-import Core
-import Linux
-import Trust
+public import Core
+public import Linux
+public import Trust
 
 /// Reads trust files as docs/host-trust.md asks, and decides by them.
 ///
-/// Nothing is kept between requests: each session reads the files as they are.
-struct TrustFiles {
+/// Nothing is kept between decisions: each reads the files as they are.
+public struct TrustFiles: Sendable {
     /// What host names in the files do.
-    let names: ServiceSettings.Names
+    public let names: ServiceSettings.Names
     /// Where hosts.equiv lies.
-    let hostsEquiv: ByteText
+    public let hostsEquiv: ByteText
     /// Where the names of `names hosts-file` lie.
-    let hostsFile: ByteText
+    public let hostsFile: ByteText
 
-    init(
+    /// Files at these places.
+    public init(
         names: ServiceSettings.Names, hostsEquiv: ByteText = TrustFileOpening.hostsEquiv,
         hostsFile: ByteText = "/etc/hosts"
     ) {
@@ -30,14 +31,14 @@ struct TrustFiles {
     /// - Parameters:
     ///   - home: the target's home directory.
     ///   - credentials: the target's ids and groups, with which the .rhosts is read.
-    func verdict(_ claim: HostTrust.Claim, home: ByteText, credentials: Credentials) -> TrustVerdict {
+    public func verdict(_ claim: HostTrust.Claim, home: ByteText, credentials: Credentials) -> TrustVerdict {
         HostTrust.decide(
             claim, hostsEquiv: claim.isSuperuser ? .absent : system(hostsEquiv, .hostsEquiv),
             rhosts: rhosts(home: home, credentials: credentials), lookup: lookup)
     }
 
     /// Decides by the one central file of the policy.
-    func verdict(_ claim: HostTrust.Claim, central path: ByteText) -> TrustVerdict {
+    public func verdict(_ claim: HostTrust.Claim, central path: ByteText) -> TrustVerdict {
         HostTrust.decide(claim, central: system(path, .central), lookup: lookup)
     }
 
