@@ -136,7 +136,7 @@ import Testing
         #expect(try report().files.first?.reason?.contains("80000 bytes") == true)
     }
 
-    @Test func ahomeThatOthersCanWriteRejectsItsFile() throws {
+    @Test func aHomeThatOthersCanWriteRejectsItsFile() throws {
         try rhosts("10.1.2.3\n")
         try fake.setMode("/home/bob", 0o775)
         #expect(try report().files.first?.reason?.hasSuffix("is writable by group or others") == true)
@@ -155,6 +155,17 @@ import Testing
         try fake.write("/home/bob/.rhosts", "10.1.2.3 canary\n", mode: 0o600)
         let report = try report()
         #expect(report.files.first?.state == "rejected")
+        #expect(try !text().contains("canary"))
+    }
+
+    /// Its own account may not enter the home: the gateway cannot read the file, and it is there all the same.
+    @Test func aFileInAHomeThatItsAccountMayNotEnterIsTold() throws {
+        try rhosts("10.1.2.3 canary\n")
+        try fake.give("/home/bob", uid: 0)
+        try fake.setMode("/home/bob", 0o700)
+        let file = try #require(try report().files.first)
+        #expect(file.state == "rejected")
+        #expect(file.reason?.contains("Permission denied") == true)
         #expect(try !text().contains("canary"))
     }
 

@@ -203,7 +203,7 @@ struct CredentialsFile {
                 limit: CredentialTable.sizeLimit)
         } catch {
             if case .failed(let code) = error.reason, SystemError(code, "open").isNotFound { return CredentialTable() }
-            throw Failure(description: "the gateway would not use \(path): \(error): nothing was changed")
+            throw Failure(description: "the gateway would not use \(path): \(error)")
         }
         if opened.mode & 0o077 != 0 { complain("warning: \(path) was open to others, until the next change") }
         guard let bytes = try opened.descriptor.readAll(limit: CredentialTable.sizeLimit) else {

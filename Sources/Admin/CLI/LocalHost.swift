@@ -107,7 +107,9 @@ struct LocalHost {
         // Not root: with what rights we have; the kernel says where they end.
         guard Linux.Process.isRoot else { return look() }
         let seen = try? Self.credentials(of: account).borrowed(look)
-        return seen ?? names.map { _ in .unknown("the account's rights cannot be taken on") }
+        guard let seen else { return names.map { _ in .unknown("the account's rights cannot be taken on") } }
+        // What the account itself may not see is there all the same. A look opens nothing and follows no last link.
+        return zip(seen, look()).map { own, all in if case .unknown = own { all } else { own } }
     }
 
     /// An account's ids and groups.
