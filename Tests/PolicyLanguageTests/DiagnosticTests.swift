@@ -188,6 +188,16 @@ import Testing
         ("permit b: rexec from any as c rnu any\n", ["1:31 no clause"]),
         ("permit b: rexec xyzzy from any\n", ["1:17 no clause"]),
         ("permit b: rexec from any form any\n", ["1:26 no clause"]),
+        ("permit b: rexec from any as c run /bin/ls -l\n", ["1:35 double quotes"]),
+        ("permit b: rexec from any run /bin/ls -l as c\n", ["1:30 double quotes"]),
+        ("permit b: rexec \\ # why\n from any \\ \n as c run any\n", ["1:17 only at the end", "2:11 only at the end"]),
+        ("permit b: rexec from { 10.0.0.1 { 10.0.0.2 } } as c run any\n", ["1:33 missing", "1:46 belongs here"]),
+        ("forbid b: any from \"10.0.0.1\" as c\n", ["1:20 missing"]),
+        ("networks b= { 10.0.0.1 }\n", ["1:10 blank on either side"]),
+        (
+            "sandbox s { read usr umask 9 timeout never on-violation die }\n",
+            ["1:18 absolute", "1:28 no umask", "1:38 no duration", "1:57 errno or kill"]
+        ),
         ("forbid b: any run \"/usr/bin/id\n", ["1:19 does not end on its line"]),
         ("forbid b: any run { \"/usr/bin/id\n }\n", ["1:21 does not end on its line"]),
         ("forbid b: any as { -x }\n", ["1:20 no user name"]),
