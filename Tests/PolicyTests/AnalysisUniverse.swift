@@ -117,6 +117,75 @@ struct AnalysisUniverse {
         return masks
     }
 
+    /// One request of each kind that some rules match, or run, in another way than the rest.
+    func requests(_ rules: [Rule]) throws -> [Request] {
+        let first = try #require(askers.first)
+        let blank = Request(
+            service: first.service, source: try #require(sources.first), sourcePort: 1_023, remoteUser: nil,
+            target: first.target, command: try #require(commands.first), time: try #require(times.first))
+        func mask(_ request: Request, _ clauses: [Clause]) -> UInt64 {
+            rules.indices.reduce(0) { mask, index in
+                mask | (clauses.allSatisfy { rules[index].matches(request, $0) } ? 1 << UInt64(index) : 0)
+            }
+        }
+        func kinds<Value>(_ values: [Value], _ key: (Value) -> [UInt64]) -> [Value] {
+            var seen = Set<[UInt64]>()
+            return values.filter { seen.insert(key($0)).inserted }
+        }
+        let sources = kinds(self.sources) { source in
+            var request = blank
+            request.source = source
+            return [mask(request, [.from])]
+        }
+        let times = kinds(self.times) { time in
+            var request = blank
+            request.time = time
+            return [mask(request, [.during])]
+        }
+        let commands = kinds(self.commands) { command in
+            var request = blank
+            request.command = command
+            let shell = rules.indices.filter { rules[$0].commands?.execution(of: command) == .shell }
+            return [
+                mask(request, [.run]), shell.reduce(0) { $0 | 1 << UInt64($1) }, command.isRemoteCopy ? 1 : 0,
+            ]
+        }
+        let askers = kinds(self.askers) { asker in
+            var request = blank
+            request.service = asker.service
+            request.remoteUser = asker.remoteUser
+            request.target = asker.target
+            return [mask(request, [.service, .by, .as]), asker.service == .rsh ? 1 : 0]
+        }
+        var out: [Request] = []
+        for asker in askers {
+            for source in sources {
+                for command in commands {
+                    out += times.map {
+                        Request(
+                            service: asker.service, source: source, sourcePort: 1_023, remoteUser: asker.remoteUser,
+                            target: asker.target, command: command, time: $0)
+                    }
+                }
+            }
+        }
+        return out
+    }
+
+    /// What a policy makes of a request, as far as it matters: nil for a deny, else the obligations.
+    static func effect(_ policy: Policy, _ request: Request) -> Effective? {
+        guard case .permit(let terms) = policy.decide(request) else { return nil }
+        return Effective(
+            sandbox: policy.sandboxes[terms.sandbox], usesShell: terms.usesShell, selfTrust: terms.selfTrust)
+    }
+
+    /// A permit's obligations.
+    struct Effective: Equatable {
+        var sandbox: Sandbox
+        var usesShell: Bool
+        var selfTrust: Bool
+    }
+
     // MARK: Rules
 
     static let head = """

@@ -34,7 +34,8 @@ struct CheckVerb: ParsableCommand {
                 path,
                 directories: GuardedDirectories(
                     state: ByteText(File.absolute(state.directory)),
-                    runtime: ByteText(File.absolute(runtime.directory)), policy: ByteText(directory)))
+                    runtime: ByteText(File.absolute(runtime.directory)), policy: ByteText(directory)),
+                analyses: true)
             let insecure = Self.insecurity(path)
             if format.isJSON {
                 try Output.say(Self.json(path, local, insecure).text)

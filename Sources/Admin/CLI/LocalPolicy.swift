@@ -107,8 +107,9 @@ struct LocalPolicy {
 
     /// Loads a policy file.
     ///
+    /// - Parameter analyses: whether its rules are compared with each other, for warnings.
     /// - Throws: `Failure` where the file cannot be read.
-    init(_ path: String, directories: GuardedDirectories = GuardedDirectories()) throws {
+    init(_ path: String, directories: GuardedDirectories = GuardedDirectories(), analyses: Bool = false) throws {
         let absolute = File.absolute(path)
         let root: SourceFile
         do throws(SystemError) {
@@ -117,7 +118,7 @@ struct LocalPolicy {
             throw Failure(description: "cannot read the policy \(path): \(error.text)")
         }
         var files = LocalPolicyFiles(policy: absolute)
-        loaded = PolicyText.load(root, files: &files, directories: directories)
+        loaded = PolicyText.load(root, files: &files, directories: directories, analyses: analyses)
         revision = Revision(bytes: Array(SHA256.hash(data: Array(loaded.canonicalText.utf8)))) ?? .none
     }
 

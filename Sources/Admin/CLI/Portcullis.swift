@@ -29,7 +29,7 @@ public struct Portcullis: ParsableCommand {
             CommandGroup(
                 name: "Policy",
                 subcommands: [
-                    CheckVerb.self, ExplainVerb.self, TestVerb.self, FormatVerb.self,
+                    CheckVerb.self, ExplainVerb.self, TestVerb.self, FormatVerb.self, DifferenceVerb.self,
                     WhoCanVerb.self, WhatCanVerb.self, ReplayVerb.self,
                 ]),
             CommandGroup(

@@ -17,16 +17,22 @@ extension PolicyAnalysis {
         let names = try namesInPatterns(alive.members.map { avoiding[$0] })
         var candidates: [RequestedCommand] = []
         if binding.isEmpty {
-            let program = ByteText.fresh("/usr/bin/program", apartFrom: names.programs)
+            let program =
+                scope.isRemoteCopyOnly
+                ? Self.remoteCopy(apartFrom: names.programs)
+                : ByteText.fresh("/usr/bin/program", apartFrom: names.programs)
             candidates.append(.words([program], program: .init(path: program, resolvedPath: program)))
         }
         for pattern in try meet(binding) { candidates += pattern.leastCommands(apartFrom: names.literals) }
-        candidates += [.needsShell(firstWord: "id"), .words(["./program"], program: nil)]
+        candidates +=
+            scope.isRemoteCopyOnly
+            ? [.needsShell(firstWord: "rcp"), .words(["./rcp"], program: nil)]
+            : [.needsShell(firstWord: "id"), .words(["./program"], program: nil)]
 
         var request = Self.blank
         var atoms: [Atom<RequestedCommand>] = []
         let rules = alive.members
-        for candidate in candidates where scope.includesRemoteCopy || !candidate.isRemoteCopy {
+        for candidate in candidates where scope.contains(candidate) {
             request.command = candidate
             guard matching.allSatisfy({ $0.matches(request, .run) }) else { continue }
             var matched = RuleSet(noneOf: avoiding.count)
@@ -38,6 +44,18 @@ extension PolicyAnalysis {
             atoms.append(Atom(value: candidate, matched: matched))
         }
         return try least(atoms)
+    }
+
+    /// An rcp that is none of some programs.
+    private static func remoteCopy(apartFrom programs: Set<ByteText>) -> ByteText {
+        var directory: ByteText = "/usr/bin"
+        var number = 0
+        while true {
+            let program = ByteText(directory.bytes + Array("/rcp".utf8))
+            if !programs.contains(program) { return program }
+            number += 1
+            directory = ByteText("/usr/lib\(number)")
+        }
     }
 
     /// What patterns of all the clauses have in common.

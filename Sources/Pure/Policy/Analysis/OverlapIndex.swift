@@ -9,22 +9,25 @@ import Core
 /// it leaves is compared clause by clause. What is found may share no request after all (`PolicyAnalysis` decides that);
 /// what is not found shares none.
 struct OverlapIndex: Sendable {
-    private var bounds: [RuleBounds] = []
+    private let bounds: [RuleBounds]
+    private var isBrief = true
     private var sources = SourceIndex()
     private var targets = NameIndex<UserName>()
     private var remoteUsers = NameIndex<UserName>()
     private var commands = CommandIndex()
 
     /// An index of rules, which are known by their places.
-    init(_ rules: [Rule]) {
-        bounds.reserveCapacity(rules.count)
-        for (place, rule) in rules.enumerated() {
-            let bound = RuleBounds(rule)
+    ///
+    /// - Parameter isBrief: whether so few questions follow that each may look at all the rules.
+    init(_ rules: [Rule], isBrief: Bool = false) {
+        bounds = rules.map { RuleBounds($0) }
+        guard !isBrief else { return }
+        self.isBrief = false
+        for (place, bound) in bounds.enumerated() {
             sources.add(bound.sources, place)
             targets.add(bound.targets, place)
             remoteUsers.add(bound.remoteUsers, place)
             commands.add(bound.patterns, place)
-            bounds.append(bound)
         }
         sources.sort()
     }
@@ -34,14 +37,7 @@ struct OverlapIndex: Sendable {
     /// - Parameter steps: counts the rules that were looked at.
     func overlapping(_ rule: Rule, steps: inout Int) -> [Int] {
         let bound = RuleBounds(rule)
-        let ways: [(count: Int?, places: () -> [Int])] = [
-            (sources.count(bound.sources), { sources.places(bound.sources) }),
-            (targets.count(bound.targets), { targets.places(bound.targets) }),
-            (remoteUsers.count(bound.remoteUsers), { remoteUsers.places(bound.remoteUsers) }),
-            (commands.count(bound.patterns), { commands.places(bound.patterns) }),
-        ]
-        let way = ways.min { ($0.count ?? .max) < ($1.count ?? .max) }
-        var found = way.flatMap { $0.count == nil ? nil : $0.places() } ?? Array(bounds.indices)
+        var found = isBrief ? Array(bounds.indices) : candidates(bound)
         steps += found.count + 1
         found = found.filter { bound.mayOverlap(bounds[$0]) }
         found.sort()
@@ -50,6 +46,19 @@ struct OverlapIndex: Sendable {
         out.reserveCapacity(found.count)
         for place in found where place != out.last { out.append(place) }
         return out
+    }
+
+    private func candidates(_ bound: RuleBounds) -> [Int] {
+        let ways: [(count: Int?, places: () -> [Int])] = [
+            (sources.count(bound.sources), { sources.places(bound.sources) }),
+            (targets.count(bound.targets), { targets.places(bound.targets) }),
+            (remoteUsers.count(bound.remoteUsers), { remoteUsers.places(bound.remoteUsers) }),
+            (commands.count(bound.patterns), { commands.places(bound.patterns) }),
+        ]
+        guard let least = ways.min(by: { ($0.count ?? .max) < ($1.count ?? .max) }), least.count != nil else {
+            return Array(bounds.indices)
+        }
+        return least.places()
     }
 }
 
@@ -230,7 +239,8 @@ private struct SourceIndex: Sendable {
         var count = others.count
         for block in sources.blocks {
             let range = beneath(block)
-            count += before[range.upperBound] - before[range.lowerBound] + rules(naming: Array(holders(block).joined()))
+            count += before[range.upperBound] - before[range.lowerBound]
+            for clauses in holders(block) { count += rules(naming: clauses) }
         }
         return count
     }
@@ -258,7 +268,8 @@ private struct SourceIndex: Sendable {
         let host = UInt128(block.base.family.width - block.prefixLength)
         let last = block.base.value | (host == 128 ? .max : (1 << host) - 1)
         let start = first { $0 >= block.base }
-        let end = first { $0.family.rawValue > block.base.family.rawValue || ($0.family == block.base.family && $0.value > last) }
+        let family = block.base.family.rawValue
+        let end = first { ($0.family.rawValue, $0.value) > (family, last) }
         return start..<max(start, end)
     }
 

@@ -19,6 +19,8 @@ public struct RequestScope: Sendable, Hashable {
     public var services: Set<Service>
     /// Whether rcp's server side is asked for.
     public var includesRemoteCopy: Bool
+    /// Whether nothing but rcp's server side is asked for.
+    var isRemoteCopyOnly = false
 
     /// Every request that can be made.
     public static let everything = RequestScope(services: Set(Service.allCases), includesRemoteCopy: true)
@@ -34,6 +36,31 @@ public struct RequestScope: Sendable, Hashable {
         services = Set(Service.allCases.filter { settings.serves($0) })
         includesRemoteCopy = settings.secureTCPIP.allows(.rcp)
     }
+
+    /// The requests that are of both scopes.
+    func intersection(_ other: Self) -> Self {
+        RequestScope(
+            services: services.intersection(other.services),
+            includesRemoteCopy: includesRemoteCopy && other.includesRemoteCopy)
+    }
+
+    /// The requests that are not of another scope, in parts.
+    func subtracting(_ other: Self) -> [Self] {
+        var parts = [
+            RequestScope(services: services.subtracting(other.services), includesRemoteCopy: includesRemoteCopy)
+        ]
+        if includesRemoteCopy, !other.includesRemoteCopy {
+            var part = RequestScope(services: services.intersection(other.services), includesRemoteCopy: true)
+            part.isRemoteCopyOnly = true
+            parts.append(part)
+        }
+        return parts.filter { !$0.services.isEmpty }
+    }
+
+    /// Whether a command is among those that are asked for.
+    func contains(_ command: RequestedCommand) -> Bool {
+        command.isRemoteCopy ? includesRemoteCopy : !isRemoteCopyOnly
+    }
 }
 
 /// Exact questions about rules, answered by their geometry and never by sampling.
@@ -46,12 +73,12 @@ public struct RequestScope: Sendable, Hashable {
 ///
 /// What is taken for granted: uid 0 is the account `root` alone where a permit is asked about; a program is no link to
 /// another; every name and argument fits into a request.
-public struct PolicyAnalysis {
+public struct PolicyAnalysis: Sendable {
     /// The most steps of one question: well under a second.
     public static let workLimit = 4_000_000
 
     /// The requests that are asked about.
-    public let scope: RequestScope
+    public internal(set) var scope: RequestScope
     /// The steps that one question may still take.
     var work = 0
     let workLimit: Int

@@ -3,16 +3,17 @@
 
 public import Core
 
-/// What is doubtful in the rules of a policy, beside each other. Rules are known by their places in the policy.
+/// What is doubtful in the rules of a policy, beside each other. Rules are known by their places in the policy; of
+/// several that do something together none can be left out, unless there are very many.
 public enum Finding: Sendable, Hashable {
     /// No request is what the rule says.
     case matchesNothing(Int)
     /// Nothing but rcp is what the permit says, and securetcpip has it off.
     case matchesOnlyRemoteCopy(Int)
-    /// These forbids together forbid everything that the permit permits; none of them can be left out.
+    /// These forbids together forbid everything that the permit permits.
     case forbidden(Int, by: [Int])
-    /// These rules match first whatever the permit would decide; none of them can be left out. Where one of them is a
-    /// permit with another sandbox, it decides this request.
+    /// These rules match first whatever the permit would decide. Where one of them is a permit with another sandbox, it
+    /// decides this request.
     case neverDecides(Int, after: [Int], otherSandbox: Overlap?)
     /// Without the permit these later ones permit the same, and alike.
     case permittedAlike(Int, by: [Int])
@@ -39,7 +40,7 @@ public enum Finding: Sendable, Hashable {
 /// Compares the rules of a policy with each other, exactly.
 public struct PolicyReview {
     /// The most steps of a whole review: a few seconds.
-    public static let workLimit = 60_000_000
+    public static let workLimit = 20_000_000
     /// The most pairs of permits with different sandboxes that are told.
     public static let overlapLimit = 100
     /// The most rules of which it is tried to leave out each.
@@ -83,7 +84,7 @@ public struct PolicyReview {
     }
 
     /// What a look at a rule costs, in steps.
-    private static let lookupCost = 8
+    private static let lookupCost = 4
 
     private var isExhausted: Bool { Self.lookupCost * lookups + analysis.spent + forbidAnalysis.spent > workLimit }
 
@@ -122,7 +123,8 @@ public struct PolicyReview {
         let index = OverlapIndex(policy.rules)
         neighbours.reserveCapacity(policy.rules.count)
         for place in policy.rules.indices {
-            guard !isExhausted else { return }
+            // What is found shall be compared, too.
+            guard Self.lookupCost * lookups <= workLimit / 2 else { return }
             neighbours.append(index.overlapping(policy.rules[place], steps: &lookups).filter { $0 != place })
         }
     }
@@ -156,8 +158,8 @@ public struct PolicyReview {
 
     /// The rules without which it would not be so, in order; one alone, where there is one.
     private mutating func culprits(_ places: [Int], _ suffice: (inout Self, [Int]) -> Bool) -> [Int] {
-        guard places.count <= Self.culpritLimit else { return places.sorted() }
         if let one = places.first(where: { suffice(&self, [$0]) }) { return [one] }
+        guard places.count <= Self.culpritLimit else { return places.sorted() }
         var needed = places
         for place in places.reversed() {
             let others = needed.filter { $0 != place }

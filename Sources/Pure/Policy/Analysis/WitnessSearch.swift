@@ -11,13 +11,17 @@ extension PolicyAnalysis {
         var time: LocalTime
     }
 
+    /// What a rule costs in any case, in steps: its clauses are each looked at a few times.
+    private static let ruleCost = 64
+
+    /// A request that every rule of `matching` matches and none of `avoiding` does; nil where there is none.
     mutating func search(_ matching: [Rule], _ avoiding: [Rule]) throws(WorkLimitReached) -> Request? {
         let services = Service.allCases.filter { service in
             scope.services.contains(service) && matching.allSatisfy { $0.services.contains(service) }
         }
         guard !services.isEmpty else { return nil }
         let avoiding = avoiding.filter { rule in services.contains { rule.services.contains($0) } }
-        try step(1 + matching.count + avoiding.count)
+        try step(Self.ruleCost * (1 + matching.count + avoiding.count))
 
         // Rules that a clause leaves behind need not be looked at in the next.
         var alive = RuleSet(allOf: avoiding.count)
