@@ -94,6 +94,6 @@ public enum RequestedCommand: Sendable, Hashable {
             case .needsShell(let word): word
             }
         guard let bytes = first?.bytes else { return false }
-        return bytes == Array("rcp".utf8) || bytes.suffix(4) == Array("/rcp".utf8)[...]
+        return bytes.elementsEqual("rcp".utf8) || bytes.suffix(4).elementsEqual("/rcp".utf8)
     }
 }

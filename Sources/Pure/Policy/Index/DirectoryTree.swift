@@ -13,13 +13,16 @@ struct DirectoryTree: Sendable {
     private var components = ByteTable()
     /// Children by a directory and the number of a component.
     private var edges: [UInt64: UInt32] = [:]
-    private var count: UInt32 = 1
+    /// Of each node whether a token names it; the others are on the way to one.
+    private var isNamed = [false]
 
     /// The number of a directory.
     mutating func insert(_ directory: ByteText) -> Int {
         // `/` holds what no directory at all would: every absolute path.
         guard directory.count > 1 else {
-            return Int(directory.isEmpty || directory == "/" ? Self.root : Self.nowhere)
+            guard directory.isEmpty || directory == "/" else { return Int(Self.nowhere) }
+            isNamed[Int(Self.root)] = true
+            return Int(Self.root)
         }
         guard directory.bytes.first == UInt8(ascii: "/") else { return Int(Self.nowhere) }
         var node = Self.root
@@ -30,19 +33,20 @@ struct DirectoryTree: Sendable {
             if let child = edges[edge] {
                 node = child
             } else {
-                edges[edge] = count
-                node = count
-                count += 1
+                node = UInt32(isNamed.count)
+                edges[edge] = node
+                isNamed.append(false)
             }
         }
+        isNamed[Int(node)] = true
         return Int(node)
     }
 
     private static func edge(_ node: UInt32, _ component: Int) -> UInt64 { UInt64(node) << 32 | UInt64(component) }
 
-    /// The directories at or above a plain path, among them some that are only on the way to one.
+    /// The directories of tokens that are at or above a plain path.
     func directories(of path: Span<UInt8>) -> [UInt32] {
-        var found = [Self.root]
+        var found: [UInt32] = isNamed[Int(Self.root)] ? [Self.root] : []
         var node = Self.root
         var start = 1
         while start <= path.count {
@@ -52,7 +56,7 @@ struct DirectoryTree: Sendable {
                 let child = edges[Self.edge(node, component)]
             else { break }
             node = child
-            found.append(node)
+            if isNamed[Int(node)] { found.append(node) }
             start = end + 1
         }
         return found

@@ -57,7 +57,6 @@ public struct PolicyIndex: Sendable {
         accounts = AccountIndex(numbered, &sets)
         commands = CommandIndex(numbered, &sets)
         hours = HourIndex(numbered, &sets)
-        sets.finish()
         self.sets = sets
 
         var files: [String] = []

@@ -159,14 +159,6 @@ extension RuleSets {
         return union(sets)
     }
 
-    /// Gives back the memory that growing has taken in advance.
-    mutating func finish() {
-        blocks = Array(blocks[...])
-        words = Array(words[...])
-        lines = Array(lines[...])
-        extents = Array(extents[...])
-    }
-
     private mutating func append(_ block: UInt32, _ word: UInt64, from start: Int) {
         if blocks.count > start, blocks.last == block {
             words[words.count - 1] |= word
