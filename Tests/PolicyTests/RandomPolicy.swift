@@ -75,7 +75,7 @@ struct RandomPolicy {
     /// Arguments of requests and of literals alike.
     private static let words: [ByteText] = [
         "", "5", "05", "-5", "٤", "a", "a.b-c_9", "-a", "a b", "<int>", "*", "/", "//", "/home", "/home/", "/homes",
-        "/home/x", "/home/x/y", "/home//x", "/home/./x", "/home/..", "/home/..x", "home/x", "/homex/",
+        "/home/x", "/home/x/y", "/home//x", "/home/./x", "/home/..", "/home/..x", "home/x", "/homex/", "/ome/x",
     ]
     private static let directories: [ByteText] = [
         "/home", "/", "/home/x", "/home/x/y", "/homes", "/home/", "", "home", "/home/..", "//", "/home//x",
@@ -120,9 +120,9 @@ struct RandomPolicy {
         var commands: [NamedSet<[CommandPattern]>] = []
         var hours: [NamedSet<[WeeklyRange]>] = []
 
-        init(_ random: inout SplitMix) {
-            // Now and then so many that a value is in more of them than a list of sets holds.
-            for number in 0..<(random.chance(10) ? 30 : 1 + random.below(3)) {
+        init(_ rules: Int, _ random: inout SplitMix) {
+            // Of many rules so many that a value is in more of them than a list of sets holds.
+            for number in 0..<(rules > 100 || random.chance(10) ? 30 : 1 + random.below(3)) {
                 let size = random.below(5)
                 networks.append(
                     NamedSet(name: "n\(number)", items: (0..<size).compactMap { _ in block(&random) }))
@@ -138,7 +138,7 @@ struct RandomPolicy {
     }
 
     private static func made(_ count: Int, _ random: inout SplitMix) -> Policy {
-        let sets = Sets(&random)
+        let sets = Sets(count, &random)
         var policy = Policy()
         policy.settings.rexec.isEnabled = true
         policy.settings.rsh.isEnabled = true

@@ -41,10 +41,10 @@ extension Policy {
     ///
     /// - Parameter beforeShell: for a command that needs a shell, the words before what needs it, if there are any.
     public func explain(_ request: Request, beforeShell: RequestedCommand? = nil) -> Explanation {
-        let decision = decide(request)
+        var comparison = ClauseComparison(request: request, beforeShell: beforeShell)
+        let decision = decide(request, by: &comparison)
         var explanation = Explanation(decision: decision, nearMisses: [], overruled: nil, closest: [])
         guard case .deny(let denial) = decision else { return explanation }
-        var comparison = ClauseComparison(request: request, beforeShell: beforeShell)
         var misses: [(rule: Int, clause: Clause, distance: Int)] = []
         var closest: (rule: Int, clauses: [Clause], distance: Int)?
         for (index, rule) in rules.enumerated() where rule.effect == .permit {
@@ -78,6 +78,18 @@ extension Policy {
             explanation.closest = closest.clauses.map { comparison.nearMiss(rules[closest.rule], $0) }
         }
         return explanation
+    }
+
+    /// The decision as the scan has it, looking through a set once however many rules name it.
+    private func decide(_ request: Request, by comparison: inout ClauseComparison) -> Decision {
+        if isDisabled(request) { return .deny(Denial(reason: .serviceDisabled)) }
+        for rule in rules where rule.effect == .forbid && comparison.failing(rule, atMost: 0) != nil {
+            return .deny(Denial(reason: .forbidden, rule: rule.reference))
+        }
+        for rule in rules where rule.effect == .permit && comparison.failing(rule, atMost: 0) != nil {
+            if let terms = rule.terms(for: request) { return .permit(terms) }
+        }
+        return .deny(Denial(reason: Self.reasonWithoutPermit(request.command)))
     }
 }
 

@@ -165,7 +165,8 @@ final class DiagnosticSink {
     /// Control characters, which a terminal might obey, become a replacement character; the count stays.
     private static func harmless(_ bytes: ArraySlice<UInt8>) -> [Unicode.Scalar] {
         String(decoding: bytes, as: UTF8.self).unicodeScalars.map { scalar in
-            switch scalar.properties.generalCategory {
+            if (0x20...0x7E).contains(scalar.value) { return scalar }
+            return switch scalar.properties.generalCategory {
             case .control where scalar != "\t", .format, .lineSeparator, .paragraphSeparator: "\u{FFFD}"
             default: scalar
             }

@@ -69,6 +69,12 @@ struct Lexer {
                 if !skipContinuation() {
                     position += 1
                     sink.error(span(start), "a '\\' stands only at the end of a line or in a string")
+                    // With blanks or a comment behind it, it was meant to continue the line.
+                    let rest = bytes[position...].drop { Self.isBlank($0) || $0 == UInt8(ascii: "\r") }
+                    if rest.first == UInt8(ascii: "#") || rest.first == UInt8(ascii: "\n") {
+                        position = (rest.firstIndex(of: UInt8(ascii: "\n")) ?? bytes.count - 1) + 1
+                        line &+= 1
+                    }
                 }
             case UInt8(ascii: "{"):
                 return mark(.open)

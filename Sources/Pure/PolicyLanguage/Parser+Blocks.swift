@@ -126,7 +126,7 @@ extension Parser {
         }
     }
 
-    /// Goes to the end of an item: a newline, or the block's own end.
+    /// Goes to the end of an item: a newline, the next item's word, or the block's own end.
     private mutating func skipItem() {
         var depth = 0
         while token.kind != .end, !isAtStatement {
@@ -136,6 +136,7 @@ extension Parser {
                 if depth == 0 { return }
                 depth -= 1
             case .newline where depth == 0: return
+            case .word where depth == 0 && itemWords.contains(text(token)): return
             default: break
             }
             advance()

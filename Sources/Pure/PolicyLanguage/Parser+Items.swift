@@ -10,6 +10,7 @@ extension Parser {
         let place = span(of: token)
         guard token.kind == .word else {
             sink.error(place, "an address, a block or a set is missing here")
+            if token.kind == .string { advance() }
             return nil
         }
         let word = bytes(token)
@@ -133,12 +134,20 @@ extension Parser {
             case "shell" where allowsWords: return Located(value: .shell, span: word.span)
             case "any", "shell":
                 sink.error(word.span, "'\(word.value)' stands in rules alone")
+            case _ where word.value.utf8.first == UInt8(ascii: "/"):
+                // The words behind it are its arguments, as far as they are no clause.
+                var place = word.span
+                while token.kind == .word, ClauseWord(text(token)) == nil, !isAtStatement {
+                    place = place.through(span(of: token))
+                    advance()
+                }
+                let command = String(decoding: bytes[Int(place.start)..<Int(place.end)], as: UTF8.self)
+                sink.error(
+                    place, "a command is written in double quotes", hint: "write \(Self.quoted(command))")
             default:
-                let hint =
-                    word.value.utf8.first == UInt8(ascii: "/")
-                    ? "write \(Self.quoted(word.value))"
-                    : allowsWords ? Suggestion.hint(word.value, among: ["any", "shell"]) : nil
-                sink.error(word.span, "a command is written in double quotes", hint: hint)
+                sink.error(
+                    word.span, "a command is written in double quotes",
+                    hint: allowsWords ? Suggestion.hint(word.value, among: ["any", "shell"]) : nil)
             }
             return nil
         }
@@ -160,6 +169,7 @@ extension Parser {
         let place = span(of: token)
         guard token.kind == .word else {
             sink.error(place, "days and hours such as mon-fri 08:00-18:00 are missing here")
+            if token.kind == .string { advance() }
             return nil
         }
         let days = bytes(token)

@@ -80,6 +80,7 @@ extension Parser {
             sink.error(
                 span(of: token), "a clause such as from, as or run belongs here",
                 hint: token.kind == .comma ? "clauses are separated by blanks alone" : nil)
+            isUnderstood = false
             skipStatement()
         }
         if isUnderstood { check(rule, seen) }

@@ -307,6 +307,10 @@ struct Parser {
     private mutating func parseSet<Item: CanonicalItem>(
         _ word: String, _ item: (inout Parser) -> Located<Item>?, _ payload: (SetSyntax<Item>) -> Statement.Payload
     ) -> (payload: Statement.Payload, layout: Layout)? {
+        if token.kind == .word, bytes(token).last == UInt8(ascii: "="), bytes(token).count > 1 {
+            sink.error(span(of: token), "the '=' stands with a blank on either side")
+            return nil
+        }
         guard let name = takeName("a set") else { return nil }
         guard isAt("=") else {
             sink.error(span(of: token), "'=' is missing here, with a blank on either side")

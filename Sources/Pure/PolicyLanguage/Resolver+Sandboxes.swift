@@ -4,6 +4,13 @@
 import Core
 import Policy
 
+/// A sandbox in the policy's table: its place, and what each permit that uses it is asked for.
+struct SandboxEntry: Sendable {
+    let place: Int
+    let isConfined: Bool
+    let writesHome: Bool
+}
+
 /// Sandboxes: what each opens, with those that it extends.
 extension Resolver {
     mutating func take(_ syntax: SandboxSyntax) {
@@ -25,11 +32,19 @@ extension Resolver {
         for name in sandboxOrder {
             guard let syntax = sandboxes[name], let definition = definitions[name] else { continue }
             let sandbox = definition.sandbox(named: name)
-            table[name] = policy.sandboxes.count
-            policy.sandboxes.append(sandbox)
-            policy.sandboxPlaces.append(place(syntax.name.span))
+            _ = enter(sandbox, place(syntax.name.span))
             checkDirectories(sandbox, syntax)
         }
+    }
+
+    /// Puts a sandbox into the policy's table, with the place of its definition.
+    private mutating func enter(_ sandbox: Sandbox, _ definedAt: FilePlace?) -> SandboxEntry {
+        let entry = SandboxEntry(
+            place: policy.sandboxes.count, isConfined: sandbox.isConfined, writesHome: sandbox.writesHome)
+        table[sandbox.name] = entry
+        policy.sandboxes.append(sandbox)
+        policy.sandboxPlaces.append(definedAt)
+        return entry
     }
 
     /// Works a sandbox out from the one that it extends, along the chain and without recursion.
@@ -128,23 +143,18 @@ extension Resolver {
     mutating func sandbox(of note: RuleNote, _ rule: Int) -> Int {
         let name = note.sandbox?.value ?? SandboxDefinition.defaultName
         let span = note.sandbox?.span ?? note.name
-        let index: Int
+        let sandbox: SandboxEntry
         if let known = table[name] {
-            index = known
-        } else if let builtIn = SandboxDefinition.builtIn(name) {
-            index = policy.sandboxes.count
-            table[name] = index
-            let sandbox = builtIn.sandbox(named: name)
-            policy.sandboxes.append(sandbox)
-            policy.sandboxPlaces.append(nil)
-            if let finding = forbiddenDirectory(sandbox) { sink.error(span, "sandbox '\(name)' \(finding.text)") }
+            sandbox = known
+        } else if let builtIn = SandboxDefinition.builtIn(name)?.sandbox(named: name) {
+            sandbox = enter(builtIn, nil)
+            if let finding = forbiddenDirectory(builtIn) { sink.error(span, "sandbox '\(name)' \(finding.text)") }
         } else {
             if sandboxes[name] == nil, let given = note.sandbox {
                 unknown(given, "sandbox", Array(sandboxes.keys) + SandboxDefinition.builtInNames)
             }
             return 0
         }
-        let sandbox = policy.sandboxes[index]
         if !sandbox.isConfined {
             sink.warning(span, "permit '\(policy.rules[rule].name)' runs what it permits without Landlock ('\(name)')")
         }
@@ -155,6 +165,6 @@ extension Resolver {
                 span, "sandbox '\(name)' can write the target's home, and with it the .rhosts that service rsh trusts",
                 hint: "end the rule in 'self-trust' if that is meant")
         }
-        return index
+        return sandbox.place
     }
 }

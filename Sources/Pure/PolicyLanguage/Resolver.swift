@@ -32,8 +32,8 @@ struct Resolver {
     var sandboxes: [String: SandboxSyntax] = [:]
     var sandboxOrder: [String] = []
     var definitions: [String: SandboxDefinition] = [:]
-    /// The places of sandboxes in the policy's table.
-    var table: [String: Int] = [:]
+    /// The sandboxes that are in the policy's table.
+    var table: [String: SandboxEntry] = [:]
 
     /// Of each rule what is looked at again.
     var notes: [RuleNote] = []

@@ -3,7 +3,7 @@
 
 import Core
 
-/// One request held against the clauses of many permits: which fail, by how much, and what they want instead.
+/// One request held against the clauses of many rules: which fail, by how much, and what they want instead.
 ///
 /// A set that many rules share is looked through once.
 struct ClauseComparison {
@@ -19,7 +19,7 @@ struct ClauseComparison {
         self.beforeShell = beforeShell
     }
 
-    /// The clauses at which a permit fails; nil where they are more than is asked for.
+    /// The clauses at which a rule fails; nil where they are more than is asked for.
     mutating func failing(_ rule: Rule, atMost most: Int) -> [Clause]? {
         var failing: [Clause] = []
         for clause in Clause.allCases where !matches(rule, clause) {

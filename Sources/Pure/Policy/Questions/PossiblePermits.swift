@@ -15,8 +15,8 @@ public struct PossiblePermit: Sendable, Hashable {
     public var usesShell: Bool
     /// The forbids that match a part of what the permit matches, in their order.
     public var exceptions: [RuleReference]
-    /// Whether the answer is proved; false where the proof would have taken too long, so that the permit may be named
-    /// though all of it is forbidden, and an exception though it has no part in it.
+    /// Whether the answer is proved; false where the proof would have taken too long, so that exceptions may be missing,
+    /// and the permit may be named though all of it is forbidden.
     public var isProved: Bool
 }
 
@@ -44,14 +44,21 @@ extension Policy {
 
 /// A question on its way through the rules.
 struct PermitSearch {
-    /// The most steps of a whole answer: some seconds. What is left then is named without proof.
-    private static let workLimit = 100_000_000
+    /// The most steps of a whole answer: a few seconds. What is left then is named without proof.
+    private static let workLimit = 30_000_000
 
     private let policy: Policy
     private let question: PartialRequest
     private var analysis: PolicyAnalysis
     /// What is left of the forbids, by service.
     private var forbids: [(service: Service, rules: [Remainder])] = []
+    /// Those of them that meet the sources of permits that name the same sets.
+    private var near: [Meeting: [Remainder]] = [:]
+
+    private struct Meeting: Hashable {
+        var services: ServiceScope
+        var sources: Sources
+    }
 
     /// What came of one permit for one service.
     private struct Outcome {
@@ -121,18 +128,20 @@ struct PermitSearch {
     private mutating func outcome(of permit: Remainder, among forbids: [Remainder]) -> Outcome? {
         var isProved = true
         var meeting: [Remainder] = []
-        for forbid in forbids {
-            switch witness([permit.rule, forbid.rule], []) {
+        for forbid in meetingSources(of: permit.rule, forbids) {
+            guard analysis.spent < Self.workLimit else {
+                isProved = false
+                break
+            }
+            switch analysis.witness(matching: [permit.rule, forbid.rule], avoiding: []) {
             case .request: meeting.append(forbid)
             case .none: continue
-            case .undecided:
-                meeting.append(forbid)
-                isProved = false
+            case .undecided: isProved = false
             }
         }
         var outcome = Outcome(exceptions: meeting.map(\.index), isOpen: true, isProved: isProved)
         if meeting.isEmpty, permit.rule.isPlainlyPossible, analysis.scope.includesRemoteCopy { return outcome }
-        switch witness([permit.rule], meeting.map(\.rule)) {
+        switch analysis.witness(matching: [permit.rule], avoiding: meeting.map(\.rule)) {
         case .request: break
         case .none:
             guard !meeting.isEmpty else { return nil }
@@ -142,9 +151,16 @@ struct PermitSearch {
         return outcome
     }
 
-    private mutating func witness(_ matching: [Rule], _ avoiding: [Rule]) -> Witness {
-        guard analysis.spent < Self.workLimit else { return .undecided }
-        return analysis.witness(matching: matching, avoiding: avoiding)
+    /// The forbids whose sources meet a permit's: looked for once for all permits that name the same sets alone.
+    private mutating func meetingSources(of permit: Rule, _ all: [Remainder]) -> [Remainder] {
+        guard let sources = permit.sources, !sources.isAny, sources.literal.isEmpty else { return all }
+        let key = Meeting(services: permit.services, sources: sources)
+        if let known = near[key] { return known }
+        var place = Rule(name: permit.name, place: permit.place, effect: .forbid, services: permit.services)
+        place.sources = sources
+        let found = all.filter { analysis.witness(matching: [place, $0.rule], avoiding: []) != .none }
+        near[key] = found
+        return found
     }
 
     private func possible(_ rule: Rule, _ rest: Rule, _ service: Service, _ outcome: Outcome) -> PossiblePermit {
