@@ -75,7 +75,7 @@ struct RandomPolicy {
     /// Arguments of requests and of literals alike.
     private static let words: [ByteText] = [
         "", "5", "05", "-5", "٤", "a", "a.b-c_9", "-a", "a b", "<int>", "*", "/", "//", "/home", "/home/", "/homes",
-        "/home/x", "/home/x/y", "/home//x", "/home/./x", "/home/..", "/home/..x", "home/x", "/homex/", "/ome/x",
+        "/home/x", "/home/x/y", "/home//x", "/home/./x", "/home/..", "/home/..x", "home/x", "/homex/",
     ]
     private static let directories: [ByteText] = [
         "/home", "/", "/home/x", "/home/x/y", "/homes", "/home/", "", "home", "/home/..", "//", "/home//x",
@@ -287,7 +287,9 @@ struct RandomPolicy {
                 case .integer: return random.pick(["5", "05"])
                 case .word: return random.pick(["5", "a", "a.b-c_9"])
                 case .path(let directory):
-                    return random.pick([directory, ByteText(directory.bytes + Array("/x".utf8))])
+                    // The last is beneath a directory that is not absolute only for who looks past its first byte.
+                    let absolute = ByteText(Array("/".utf8) + directory.bytes.dropFirst())
+                    return random.pick([directory, ByteText(directory.bytes + Array("/x".utf8)), absolute])
                 }
             }
             if random.chance(20), !words.isEmpty { words[random.below(words.count)] = random.pick(Self.words) }
