@@ -251,32 +251,10 @@ struct AnalysisUniverse {
     }
 }
 
-/// SplitMix64: small, and the same on every machine.
-struct SplitMix: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) {
-        state = seed
-    }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
-    }
-
-    mutating func pick<Value>(_ values: [Value]) -> Value {
-        values[Int.random(in: values.indices, using: &self)]
-    }
-
-    mutating func chance(_ percent: Int) -> Bool {
-        Int.random(in: 0..<100, using: &self) < percent
-    }
-
+extension SplitMix {
+    /// One item, or a list of a few.
     mutating func list(_ items: [String]) -> String {
         guard chance(30) else { return pick(items) }
-        return "{ \((0...Int.random(in: 0...2, using: &self)).map { _ in pick(items) }.joined(separator: ", ")) }"
+        return "{ \((0...below(3)).map { _ in pick(items) }.joined(separator: ", ")) }"
     }
 }
