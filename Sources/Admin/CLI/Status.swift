@@ -263,9 +263,10 @@ struct ControlClient {
 
     /// Shows what stands above the last line as it is: a policy's diagnostics, with carets below what they point at.
     private static func failure(_ text: String) throws -> Failure {
-        var lines = text.split(separator: "\n").map { ByteText(String($0)).printable }
+        var lines = text.split(separator: "\n").map(String.init)
         let last = lines.popLast() ?? ""
-        if !lines.isEmpty { try StandardStreams.error.writeAll(Array((lines.joined(separator: "\n") + "\n").utf8)) }
+        let above = lines.map { ByteText($0).printable + "\n" }.joined()
+        if !above.isEmpty { try StandardStreams.error.writeAll(Array(above.utf8)) }
         return Failure(description: last)
     }
 }
