@@ -160,36 +160,6 @@ struct HelpersTests {
         }
     }
 
-    @Test func aPolicyWithAnErrorChangesNothing() throws {
-        try Gateway.with(Rules.words) { gate throws in
-            try gate.writePolicy(rules: "permit oops: rexec from everywhere as alice run any")
-            gate.daemon?.send(SIGHUP)
-            _ = try gate.record("USYS_CONFIG") { $0["res"] == "failed" }
-            #expect(gate.log.contains("error:"), "the diagnostics are not in the log")
-            #expect(try Conversation.rexec(gate, as: Gateway.target, "id").answer().isAccepted)
-        }
-    }
-
-    @Test func aPolicyWithAnErrorAtStartIsExitOne() throws {
-        try Gateway.with(Gateway.Setup("permit oops: rexec from everywhere as alice run any"), start: false) {
-            gate throws in
-            try gate.launch()
-            #expect(gate.daemon?.wait(within: 15_000) == .status(1))
-            #expect(gate.log.contains("test.policy:"), "no place: \(gate.log)")
-            #expect(gate.log.contains("^"), "no caret: \(gate.log)")
-            #expect(!gate.log.contains("ready:"))
-        }
-    }
-
-    @Test func noRequestIsLostToAReload() throws {
-        try Gateway.with(Rules.words) { gate throws in
-            for round in 0..<20 {
-                if round % 4 == 0 { gate.daemon?.send(SIGHUP) }
-                #expect(try Conversation.rexec(gate, as: Gateway.target, "id").answer().isAccepted, "round \(round)")
-            }
-        }
-    }
-
     @Test func termLetsSessionsEnd() throws {
         try Gateway.with(Rules.shell()) { gate throws in
             let client = try Conversation.rexec(gate, as: Gateway.target, "sleep 2; echo finished")

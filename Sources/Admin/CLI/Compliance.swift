@@ -16,21 +16,32 @@ struct ComplianceVerb: ParsableCommand {
             changed. docs/compliance.md explains each item.
 
             EXAMPLE
-              portcullis compliance --json
+              portcullis compliance --benchmark 'CIS Debian 12'
 
             EXIT STATUS
               0 each item is met or met by a compensating control, 1 one is not, or could not be checked.
             """)
 
+    @Option(
+        name: .customLong("benchmark"),
+        help: "Only what this benchmark asks for, by the beginning of its name, such as CIS or 'STIG RHEL 9'.")
+    var benchmark: String?
     @OptionGroup var policy: PolicyOptions
     @OptionGroup var format: FormatOptions
 
     func run() throws {
         try reporting {
-            let report = ComplianceReport(
+            var report = ComplianceReport(
                 items: ComplianceItems(
                     ComplianceEvidence(host: try LocalHost.own(), policy: HostPolicy(policy.file))
                 ).all)
+            if let benchmark {
+                guard let asked = report.items(of: benchmark) else {
+                    let names = Set(report.items.flatMap { $0.references.map(\.benchmark) }).sorted()
+                    throw ValidationError("no benchmark is called that: \(names.joined(separator: ", "))")
+                }
+                report.items = asked
+            }
             var output = Output()
             if format.isJSON {
                 try output.line(report.json.text)
@@ -95,7 +106,19 @@ struct ComplianceItem {
 
 /// The items, and how they are shown.
 struct ComplianceReport {
-    let items: [ComplianceItem]
+    var items: [ComplianceItem]
+
+    /// What the benchmarks ask for whose names begin so, in any case of letters, without the ids of others; nil where
+    /// none is called that.
+    func items(of benchmark: String) -> [ComplianceItem]? {
+        let wanted = benchmark.lowercased()
+        let chosen = items.compactMap { item -> ComplianceItem? in
+            var item = item
+            item.references.removeAll { !$0.benchmark.lowercased().hasPrefix(wanted) }
+            return item.references.isEmpty ? nil : item
+        }
+        return chosen.isEmpty ? nil : chosen
+    }
 
     /// Whether each item is met.
     var isMet: Bool { items.allSatisfy(\.isMet) }

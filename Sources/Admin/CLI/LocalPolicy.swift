@@ -116,7 +116,8 @@ struct LocalPolicy {
         }
         var files = LocalPolicyFiles(policy: absolute)
         var text = CanonicalText(bytes: keepingText ? [] : nil)
-        loaded = PolicyText.load(root, files: &files, canonicalText: &text, directories: directories, analyses: analyses)
+        loaded = PolicyText.load(
+            root, files: &files, canonicalText: &text, directories: directories, analyses: analyses)
         revision = Revision(bytes: Array(text.hash.finalize())) ?? .none
         canonicalText = text.bytes ?? []
     }
