@@ -15,14 +15,15 @@ struct Replayer {
         case same(byAnother: Bool)
         /// Something else.
         case differs(Decision)
-        /// These permits could match it, if its command, which is not recorded, is theirs.
+        /// These permits could match it, if its command, which is not recorded whole, is theirs.
         case open([RuleReference])
         /// This host has no such account.
         case unknownAccount
     }
 
-    let policy: Policy
     let revision: Revision
+    private let policy: Policy
+    private let index: PolicyIndex
     /// Whether accounts and programs are looked up on this host.
     let looksUp: Bool
 
@@ -37,6 +38,7 @@ struct Replayer {
 
     init(policy: Policy, revision: Revision, looksUp: Bool) {
         self.policy = policy
+        index = PolicyIndex(policy)
         self.revision = revision
         self.looksUp = looksUp
         asksTime = policy.rules.contains { $0.hours != nil }
@@ -54,12 +56,18 @@ struct Replayer {
         case .permitted(let rule, let start):
             let (command, usedShell) = command(of: start)
             request.command = command
-            let decision = policy.decide(request)
+            let decision = index.decide(request)
             guard case .permit(let terms) = decision, sandbox(terms) == start.sandbox, terms.usesShell == usedShell
             else { return .differs(decision) }
             return .same(byAnother: terms.rule.name != rule.name)
-        case .refused(let reason, let rule):
-            return refused(request, reason, rule, recorded.revision)
+        case .refused(let reason, let rule, let command):
+            // The very policy that refused it.
+            if recorded.revision == revision { return .same(byAnother: false) }
+            guard let command, command.isWhole, let asked = self.command(of: command.text, reason) else {
+                return refused(request, reason, rule)
+            }
+            request.command = asked
+            return compared(index.decide(request), reason, rule)
         }
     }
 
@@ -68,12 +76,13 @@ struct Replayer {
         policy.sandboxes.indices.contains(terms.sandbox) ? policy.sandboxes[terms.sandbox].name : nil
     }
 
-    /// A refused request, whose command is not recorded.
-    private mutating func refused(
-        _ request: Request, _ reason: Reason, _ rule: RuleReference?, _ revision: Revision?
-    ) -> Verdict {
-        // The very policy that refused it.
-        if revision == self.revision { return .same(byAnother: false) }
+    private func compared(_ decision: Decision, _ reason: Reason, _ rule: RuleReference?) -> Verdict {
+        guard case .deny(let denial) = decision else { return .differs(decision) }
+        return .same(byAnother: denial.reason != reason || denial.rule?.name != rule?.name)
+    }
+
+    /// A refused request whose command is not known.
+    private mutating func refused(_ request: Request, _ reason: Reason, _ rule: RuleReference?) -> Verdict {
         var request = request
         switch reason {
         case .needsShell: request.command = .needsShell(firstWord: nil)
@@ -83,13 +92,10 @@ struct Replayer {
             return rules.isEmpty ? .same(byAnother: false) : .open(rules)
         }
         // Of such a command a rule sees no more than this.
-        switch policy.decide(request) {
-        case .deny(let denial): return .same(byAnother: denial.reason != reason || denial.rule?.name != rule?.name)
-        case .permit(let terms):
-            // It could be rcp.
-            guard policy.settings.secureTCPIP.allows(.rcp) else { return .open([terms.rule]) }
-            return .differs(.permit(terms))
-        }
+        let decision = index.decide(request)
+        // It could be rcp.
+        if case .permit(let terms) = decision, !policy.settings.secureTCPIP.allows(.rcp) { return .open([terms.rule]) }
+        return compared(decision, reason, rule)
     }
 
     /// The permits that could match a request whose command is not known.
@@ -118,6 +124,18 @@ struct Replayer {
             return (.words(words, program: program(first, path: nil)), true)
         }
         return (.words(words, program: program(start.program, path: start.program)), false)
+    }
+
+    /// The command that was refused; nil where it had a program, and which one this host cannot say.
+    private mutating func command(of text: ByteText, _ reason: Reason) -> RequestedCommand? {
+        switch CommandLine(text.bytes) {
+        case .needsShell(let need): return .needsShell(firstWord: need.firstWord)
+        case .words(let words):
+            guard let first = words.first else { return .needsShell(firstWord: nil) }
+            // Whatever is there today, nothing was then.
+            if reason == .commandNotFound { return .words(words, program: nil) }
+            return program(first, path: nil).map { .words(words, program: $0) }
+        }
     }
 
     private mutating func program(_ word: ByteText, path: ByteText?) -> RequestedCommand.Program? {

@@ -10,8 +10,8 @@ struct RecordedRequest {
     enum Outcome {
         /// By this permit, and what came of it.
         case permitted(RuleReference, Record.Command)
-        /// For this reason, by this forbid. The command of a refusal is not recorded.
-        case refused(Reason, RuleReference?)
+        /// For this reason, by this forbid; the command is nil where the record has none.
+        case refused(Reason, RuleReference?, Record.RefusedCommand?)
     }
 
     /// When the decision was recorded, in milliseconds since 1970.
@@ -122,7 +122,8 @@ struct TrailRequests {
         default:
             return .elsewhere(reason, count: count)
         }
-        guard let request = request(login, stamp.milliseconds, stamp.session, .refused(reason, login.rule)) else {
+        guard let request = request(login, stamp.milliseconds, stamp.session, .refused(reason, login.rule, login.command))
+        else {
             return .incomplete(count > 1 ? .severalInOne : .noName, count: count)
         }
         return .request(request)

@@ -107,12 +107,19 @@ private struct LineReader {
             let file = String(decoding: place[..<colon], as: UTF8.self)
             rule = RuleReference(name: name, place: FilePlace(file: file, line: number))
         }
+        var command: Record.RefusedCommand?
+        if let text = line["cmd"] {
+            guard let length = line["cmdlen"] == nil ? text.bytes.count : number("cmdlen"),
+                let read = Record.RefusedCommand(beginning: text, of: length)
+            else { return nil }
+            command = read
+        }
         return .record(
             .login(
                 Record.Login(
                     origin: origin, account: line.accountIsUnknown ? nil : account, remoteUser: line["ruser"],
-                    refusal: refusal,
-                    rule: rule, revision: revision, detail: detail, count: number("count") ?? 1)))
+                    refusal: refusal, rule: rule, revision: revision, detail: detail, command: command,
+                    count: number("count") ?? 1)))
     }
 
     private func end() -> Entry? {
