@@ -219,7 +219,10 @@ import Testing
     }
 
     /// A command that would be longer than it was is none.
-    @Test(arguments: [("0", false), ("1", false), ("2", true), ("99999", true), ("", false), ("-3", false), ("x", false)])
+    @Test(
+        arguments: [
+            ("0", false), ("1", false), ("2", true), ("99999", true), ("", false), ("-3", false), ("x", false),
+        ])
     func aLengthBelowWhatIsThereIsNotRead(_ length: String, _ isRead: Bool) throws {
         let record = Record.Login(
             origin: fromMainframe, account: "alice", remoteUser: "bob", refusal: .noRule, rule: nil, revision: nil,

@@ -38,14 +38,14 @@ import Testing
 
     private static func login(
         _ origin: Record.Origin, as account: ByteText?, by user: ByteText? = nil, _ refusal: Reason? = nil,
-        rule: String? = nil, isDecided: Bool = true, count: Int = 1
+        rule: String? = nil, isDecided: Bool = true, command: ByteText? = nil, count: Int = 1
     ) -> Entry {
         .record(
             .login(
                 Record.Login(
                     origin: origin, account: account, remoteUser: user, refusal: refusal, rule: rule.map(Self.rule),
                     revision: isDecided && count == 1 ? Revision(bytes: Array(repeating: 7, count: 32)) : nil,
-                    count: count)))
+                    command: command.map { Record.RefusedCommand($0) }, count: count)))
     }
 
     private static func command(
@@ -133,7 +133,7 @@ import Testing
                 9 requests, 0 differ, 5 could not be decided
                   1: permitted, but no start is on this trail
                   3: one record of several requests, which differ
-                  1: refused then, and permitted now for some commands; which it was is not recorded
+                  1: refused then, and permitted now for some commands; which it was is not known
                 not replayed: 2 refused outside the policy (bad-credentials 1, protocol 1)
                 the policy alone decided: passwords, trust files and PAM were not asked
 
@@ -189,6 +189,68 @@ import Testing
         #expect(
             run.output.contains(
                 "    deny no-rule -> perhaps permit uptime (\(place.path)/new.policy:7), if the command is theirs\n"))
+    }
+
+    /// Each refusal, the permit of the new policy that it is held against, and what comes out; nil for alike.
+    @Test(
+        arguments: [
+            (.noRule, nil, "uptime -p", #"run "/usr/bin/uptime -p""#, "deny no-rule -> permit new"),
+            (.noRule, nil, "uptime -s", #"run "/usr/bin/uptime -p""#, nil),
+            (.noRule, nil, "/usr/bin/uptime 'it''s'", #"run "/usr/bin/uptime *""#, "deny no-rule -> permit new"),
+            (.needsShell, nil, "id; id", "run shell", "deny needs-shell -> permit new"),
+            (.needsShell, nil, "id; id", "run any", nil),
+            (
+                .forbidden, "evil", "env A=b", #"run "/usr/bin/env *""#,
+                "deny forbidden evil (old.policy:7) -> permit new"
+            ),
+            // Nothing was found then, whatever is there today.
+            (.commandNotFound, nil, "uptime -p", #"run "/usr/bin/uptime -p""#, nil),
+            (.commandNotFound, nil, "uptime -p", "run shell", "deny command-not-found -> permit new"),
+            (.serviceDisabled, nil, "rcp -f x", "run any", "deny service-disabled -> permit new"),
+        ] as [(Reason, String?, ByteText, String, String?)])
+    func aRefusalIsDecidedByItsCommand(
+        _ reason: Reason, _ rule: String?, _ command: ByteText, _ run: String, _ outcome: String?
+    ) throws {
+        try write(
+            "trail.log",
+            [(Self.login(Self.rexec, as: "carol", reason, rule: rule, command: command), Self.session(9))])
+        try write("new.policy", Self.policy + "permit new: rexec from 10.1.7.7 as carol \(run)\n")
+        let found = try replay()
+        #expect(
+            found.output.contains("1 request, \(outcome == nil ? "0 differ" : "1 differs"), 0 could not be decided\n"))
+        #expect(found.status == (outcome == nil ? 0 : 1))
+        guard let outcome else { return }
+        let lines = found.output.split(separator: "\n")
+        #expect(lines[0].hasSuffix("  rexec from 10.1.7.7 as carol: \(command.printable)"))
+        #expect(lines[1].hasPrefix("    \(outcome) (\(place.path)/new.policy:10), sandbox "))
+    }
+
+    /// A flood of one request is decided for all; of several, and of what was cut, nobody knows.
+    @Test func aCommandThatIsNotWholeIsNotDecided() throws {
+        let policy = Self.policy + "permit new: rexec from 10.1.7.7 as carol run \"/usr/bin/uptime *\"\n"
+        try write("new.policy", policy)
+        let long = ByteText(Array("/usr/bin/uptime ".utf8) + Array(repeating: 0x20, count: 131_055))
+        try write(
+            "trail.log",
+            [
+                (Self.login(Self.rexec, as: "carol", .noRule, command: long), Self.session(1)),
+                (Self.login(Self.rexec, as: "carol", .noRule), Self.session(2)),
+                (Self.login(Self.rexec, as: "dave", .noRule, command: long), Self.session(3)),
+                (Self.login(Self.rexec, as: "carol", .noRule, command: "uptime -p", count: 4), nil),
+                (Self.login(Self.rexec, as: nil, .noRule, command: "uptime -p", count: 5), nil),
+            ])
+        let run = try replay()
+        #expect(run.status == 1)
+        #expect(run.output.contains(": uptime -p, 4 times\n    deny no-rule -> permit new"))
+        #expect(
+            run.output.contains(
+                "12 requests, 4 differ, 7 could not be decided\n  5: one record of several requests, which differ\n"
+                    + "  2: refused then, and permitted now for some commands; which it was is not known\n"))
+        let shown = try replay(["trail.log"], "--undecided")
+        #expect(shown.output.contains("… (131,071 bytes)\n    deny no-rule -> perhaps permit new"))
+        let json = try object(replay(["trail.log"], "--undecided", "--json"))
+        let commands = (json["differences"] as? [[String: Any]])?.map { $0["command"] as? String }
+        #expect(commands == [nil, nil, "uptime -p"])
     }
 
     @Test func jsonIsOneObjectWhateverIsFound() throws {

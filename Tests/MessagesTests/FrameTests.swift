@@ -58,7 +58,7 @@ import Testing
                 Record.Login(
                     origin: origin, account: "alice", remoteUser: nil, refusal: .needsShell, rule: nil,
                     revision: revision,
-                    command: Record.RefusedCommand(beginning: "id", of: 131_071)!)),
+                    command: Record.RefusedCommand(beginning: "id", of: 131_071))),
             .command(
                 Record.Command(
                     origin: origin, account: "alice", commandLine: ByteText([0xFF, 0x0A]), program: "/usr/bin/id",

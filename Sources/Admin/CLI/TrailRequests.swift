@@ -122,8 +122,8 @@ struct TrailRequests {
         default:
             return .elsewhere(reason, count: count)
         }
-        guard let request = request(login, stamp.milliseconds, stamp.session, .refused(reason, login.rule, login.command))
-        else {
+        let outcome = RecordedRequest.Outcome.refused(reason, login.rule, login.command)
+        guard let request = request(login, stamp.milliseconds, stamp.session, outcome) else {
             return .incomplete(count > 1 ? .severalInOne : .noName, count: count)
         }
         return .request(request)
