@@ -75,8 +75,9 @@ import Testing
             try gateway.session(UInt8(number)).record(refused(.noRule, command: command))
         }
         try gateway.turn(after: 1_000)
-        let commands = try gateway.entries.map { entry in
-            if case .record(.login(let login)) = entry { login.command?.text } else { nil }
+        let commands = try gateway.entries.map { entry -> ByteText? in
+            guard case .record(.login(let login)) = entry else { return nil }
+            return login.command?.text
         }
         #expect(commands == Array(repeating: one, count: 10) + [isNamed ? one : nil])
         #expect(try counts(gateway).last?.count == 3)

@@ -199,8 +199,9 @@ import Testing
         #expect(answers == [.failed(number: 1)])
         try disk.empty()
         try gateway.turn(after: 1_000)
-        let commands = try gateway.entries.compactMap { entry in
-            if case .record(.login(let login)) = entry { login.command } else { nil }
+        let commands = try gateway.entries.compactMap { entry -> Record.RefusedCommand? in
+            guard case .record(.login(let login)) = entry else { return nil }
+            return login.command
         }
         #expect(commands.last?.length == 7_000)
         #expect(commands.last?.text.bytes.count == 512)

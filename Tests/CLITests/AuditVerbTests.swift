@@ -102,7 +102,7 @@ import Testing
 
     /// What a refused client asked for is shown as what ran is, and never raw; what was cut says how long it was.
     @Test func aRefusalShowsItsCommand() throws {
-        let commands = ["id -u", "id; \u{1B}[2J\u{FF}" + Self.command]
+        let commands = ["id -u", "id; \u{1B}[2J\u{FF}" + String(repeating: " -u", count: 4_000)]
         try write(
             commands.map { command in
                 let login = Record.Login(
@@ -112,7 +112,7 @@ import Testing
             })
         let lines = try show()
         #expect(lines[1].hasSuffix("rexec  2001:db8::7      refused      needs-shell; command id -u"))
-        #expect(lines[2].contains("needs-shell; command id; \\x1b[2J\\xc3\\xbf/usr/bin/uptime \\x1b]0;x"))
+        #expect(lines[2].contains("needs-shell; command id; \\x1b[2J\\xc3\\xbf -u -u"))
         #expect(lines.allSatisfy { $0.utf8.allSatisfy { $0 >= 0x20 } })
         let objects = try show("--json").map {
             try #require(try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any])
