@@ -158,6 +158,37 @@ import Testing
         #expect(summary.contains("Number of failed authentications: 1"))
     }
 
+    /// What a refused client sent, the longest too, is one more field to the tools.
+    @Test func refusedCommandsAreReadAndBelieveNothing() throws {
+        let stamp = Stamp(milliseconds: moment, session: session, sender: alice)
+        let commands = [
+            "cat /etc/shadow", "x' res=success addr=6.6.6.6 acct=\"root\"", "id\ntype=USER_LOGIN msg=audit(1.000:9): ",
+            String(repeating: "dump 'x' res=success addr=6.6.6.6 ", count: 3_855),
+        ]
+        let file = try TemporaryFile(
+            trail(
+                commands.map { command in
+                    let login = Record.Login(
+                        origin: fromMainframe, account: "alice", remoteUser: "bob", refusal: .noRule, rule: nil,
+                        revision: Revision.none, command: Record.RefusedCommand(ByteText(command)))
+                    return (.record(.login(login)), stamp)
+                }))
+        let search = { (arguments: [String]) in
+            try Tool.run("/usr/sbin/ausearch", ["-if", file.path] + arguments)
+                .split(separator: "\n").filter { $0.hasPrefix("type=") }
+        }
+        #expect(try search(["--raw", "-m", "USER_LOGIN", "-sv", "no"]).count == commands.count)
+        #expect(try search(["--raw", "-sv", "yes"]).isEmpty)
+        #expect(try search(["--raw", "-hn", "6.6.6.6"]).isEmpty)
+        let shown = try search(["-i"])
+        #expect(shown.count == commands.count)
+        #expect(shown.contains { $0.contains("cmd=cat /etc/shadow") })
+        #expect(shown.contains { $0.contains(" cmdlen=131070 ") })
+        let logins = try Tool.run("/usr/sbin/aureport", ["-if", file.path, "-l"])
+        #expect(logins.components(separatedBy: "alice 10.1.2.3 rsh /usr/sbin/portcullisd no").count == 5, "\(logins)")
+        #expect(!logins.contains("root"))
+    }
+
     @Test func aulastReadsTheTrail() throws {
         // Who logged in well it tells from the kernel's own LOGIN records; who did not, from ours.
         let refused = try Tool.run("/usr/bin/aulast", ["--bad", "-f", file.path])

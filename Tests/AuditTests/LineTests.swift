@@ -49,6 +49,17 @@ import Testing
                 + "reason=source-port count=12' seq=1")
     }
 
+    @Test func aRefusalCarriesTheCommandAsItWasSent() {
+        let record = Record.Login(
+            origin: fromMainframe, account: "alice", remoteUser: "bob", refusal: .noRule, rule: nil,
+            revision: Revision.none, command: Record.RefusedCommand("dump 0uf - /home"))
+        #expect(
+            line(.record(.login(record))) == "type=USER_LOGIN" + head
+                + #"op=login acct="alice" exe="/usr/sbin/portcullisd" \#(common) res=failed \#(id) "#
+                + "reason=no-rule revision=sha256:\(String(repeating: "0", count: 64)) "
+                + #"ruser="bob" cmd=64756D7020307566202D202F686F6D65' seq=1"#)
+    }
+
     @Test func anEndCarriesStatusAndCounts() {
         let record = Record.End(
             origin: fromMainframe, account: "alice", outcome: .signal(9), bytesIn: 1, bytesOut: 2, bytesErr: 3,
@@ -156,6 +167,73 @@ import Testing
         }
     }
 
+    /// A refusal is one line, whatever was asked for: what does not fit is missed, and the line says how long it was.
+    @Test(arguments: [0, 1, 3_700, 3_900, 7_400, 7_800, 8_191, 8_192, 8_193, 131_071], [false, true])
+    func aLongRefusedCommandIsCutToItsLine(_ count: Int, _ needsHexadecimal: Bool) throws {
+        for detail in [0, 100, 4_096] { try checkRefusal(count, needsHexadecimal, detail: detail) }
+    }
+
+    private func checkRefusal(_ count: Int, _ needsHexadecimal: Bool, detail: Int) throws {
+        let command = ByteText((0..<count).map { needsHexadecimal ? UInt8($0 % 251) : UInt8(0x61 + $0 % 26) })
+        let record = Record.Login(
+            origin: fromMainframe, account: "alice", remoteUser: "bob", refusal: .noRule, rule: nil,
+            revision: Revision.none, detail: detail > 0 ? ByteText(Array(repeating: 0x20, count: detail)) : nil,
+            command: Record.RefusedCommand(command))
+        let text = trail([(.record(.login(record)), Stamp(milliseconds: moment, session: session, sender: alice))])
+        #expect(lines(of: text).count == 1)
+        #expect(text.count <= TrailFormat.lineLimit)
+        let line = try #require(TrailLine(text.dropLast()))
+        guard case .record(.login(let read))? = Entry(line: line) else {
+            Issue.record("no refusal")
+            return
+        }
+        let kept = try #require(read.command)
+        #expect(command.bytes.starts(with: kept.text.bytes))
+        #expect(kept.length == count)
+        #expect(kept.isWhole == (line["cmdlen"] == nil))
+        #expect(kept.isWhole == (line["cut"]?.text?.hasSuffix("cmd") != true))
+        // As much as fits: room for the longest number, segment and list of cut fields is kept free, no more.
+        if !kept.isWhole { #expect(text.count > TrailFormat.lineLimit - 300) }
+        #expect(kept.text.bytes.count >= min(count, 480))
+        let messages = KernelMessage.messages(
+            .login(record), stamp: Stamp(milliseconds: moment, session: session, sender: alice))
+        #expect(messages.count == 1)
+        #expect(messages.allSatisfy { $0.text.bytes.count < TrailFormat.lineLimit })
+    }
+
+    /// Text that imitates records, quotes, newlines and terminal sequences.
+    @Test(
+        arguments: [
+            "", "?", "'", "\"", "x' res=success seq=9 chain=0", "id cmdlen=1 cut=cmd rule=all at=x:1", "a\u{0}b",
+            "id\ntype=USER_CMD msg=audit(1.000:2): pid=1 uid=0 auid=0 ses=0 msg='op=command cmd=\"id\"' seq=2",
+            "\u{1B}]0;x\u{7}\u{1B}[2J", "%n%s%27", "6964",
+        ])
+    func aRefusedCommandForgesNothing(_ command: String) throws {
+        let record = Record.Login(
+            origin: fromMainframe, account: "alice", remoteUser: "bob", refusal: .needsShell, rule: nil,
+            revision: Revision.none, command: Record.RefusedCommand(ByteText(command)))
+        let text = trail([(.record(.login(record)), Stamp(milliseconds: moment, session: session, sender: alice))])
+        #expect(text.dropLast().allSatisfy { (0x20...0x7E).contains($0) })
+        #expect(Entry(line: try #require(TrailLine(text.dropLast()))) == .record(.login(record)))
+        #expect(try verify(text).position.sequence == 1)
+    }
+
+    /// A command that would be longer than it was is none.
+    @Test(
+        arguments: [
+            ("0", false), ("1", false), ("2", true), ("99999", true), ("", false), ("-3", false), ("x", false),
+        ])
+    func aLengthBelowWhatIsThereIsNotRead(_ length: String, _ isRead: Bool) throws {
+        let record = Record.Login(
+            origin: fromMainframe, account: "alice", remoteUser: "bob", refusal: .noRule, rule: nil, revision: nil,
+            command: Record.RefusedCommand("id"))
+        let text = trail([(.record(.login(record)), Stamp(milliseconds: moment, session: session, sender: alice))])
+        let changed = String(decoding: text.dropLast(), as: UTF8.self)
+            .replacing("cmd=\"id\"", with: "cmd=\"id\" cmdlen=\(length)")
+        let entry = TrailLine(Array(changed.utf8)[...]).flatMap { Entry(line: $0) }
+        #expect((entry != nil) == isRead)
+    }
+
     /// Whatever is too long for a line is cut, and the line says what was.
     @Test func noFieldMakesALineTooLong() throws {
         let long = ByteText(Array(repeating: 0x20, count: 10_000))
@@ -177,6 +255,11 @@ import Testing
                     Record.Login(
                         origin: origin, account: long, remoteUser: long, refusal: .sandboxUnavailable, rule: rule,
                         revision: Revision.none, detail: long, count: .max))),
+            .record(
+                .login(
+                    Record.Login(
+                        origin: origin, account: long, remoteUser: long, refusal: .sandboxUnavailable, rule: rule,
+                        revision: Revision.none, detail: long, command: Record.RefusedCommand(long), count: .max))),
             .record(
                 .command(
                     Record.Command(

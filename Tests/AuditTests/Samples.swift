@@ -100,7 +100,9 @@ struct Seeded: RandomNumberGenerator {
                         remoteUser: chance() ? bytes(0...32) : nil,
                         refusal: chance() ? Reason.allCases.randomElement(using: &self) : nil,
                         rule: chance() ? rule() : nil, revision: chance() ? revision() : nil,
-                        detail: chance() ? bytes(0...length) : nil, count: chance() ? 1 : number(2...100_000))))
+                        detail: chance() ? bytes(0...length) : nil,
+                        command: chance() ? Record.RefusedCommand(bytes(0...length)) : nil,
+                        count: chance() ? 1 : number(2...100_000))))
         case 7:
             return .record(
                 .command(

@@ -61,7 +61,7 @@ import Testing
             ([permitted, started, ended], ended), ([permitted, started, ended], refused(.unavailable)),
             ([refused(.noRule)], refused(.noRule)), ([refused(.noRule)], permitted), ([refused(.noRule)], checked),
             ([permitted, refused(.untrusted)], started), ([checked, checked, checked, checked], checked),
-            ([], refused(.noRule, count: 2)), ([permitted, started], lost(.unavailable)),
+            ([], refused(.noRule, count: 2)), ([], permittedWithCommand), ([permitted, started], lost(.unavailable)),
             ([], .serviceStart(unit: "x")), ([], .serviceStop(unit: "x", reason: "y", isFailure: true)),
             ([], .policyLoaded(revision: .none, file: "x", rules: 1)), ([], .policyRejected(file: "x", errors: "y")),
             (Array(repeating: noticed, count: 16), noticed),
@@ -132,7 +132,10 @@ import Testing
         #expect(line.type == (isOwn ? .login : .error))
     }
 
-    @Test(arguments: [permitted, checked, started, ended, noticed, Record.serviceStart(unit: "x")])
+    @Test(
+        arguments: [
+            permitted, refused(.limit, command: "id"), checked, started, ended, noticed, Record.serviceStart(unit: "x"),
+        ])
     func frontSaysNothingElse(_ record: Record) throws {
         let gateway = try Gateway()
         let (front, other) = try Channel.pair()

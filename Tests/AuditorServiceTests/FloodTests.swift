@@ -65,6 +65,35 @@ import Testing
         #expect(last.session == SessionID(bytes: Array(repeating: 11, count: 16)))
     }
 
+    /// A record of several requests names a command only where all asked for the same.
+    @Test(arguments: [("id", "id", true), ("id", "id -u", false)] as [(ByteText, ByteText, Bool)])
+    func aCountedRefusalNamesTheCommandThatAllHad(_ one: ByteText, _ other: ByteText, _ isNamed: Bool) throws {
+        let gateway = try Gateway()
+        for number in 1...10 { try gateway.session(UInt8(number)).record(refused(.noRule, command: one)) }
+        for number in 11...13 {
+            let command = number == 12 ? other : one
+            try gateway.session(UInt8(number)).record(refused(.noRule, command: command))
+        }
+        try gateway.turn(after: 1_000)
+        let commands = try gateway.entries.map { entry -> ByteText? in
+            guard case .record(.login(let login)) = entry else { return nil }
+            return login.command?.text
+        }
+        #expect(commands == Array(repeating: one, count: 10) + [isNamed ? one : nil])
+        #expect(try counts(gateway).last?.count == 3)
+    }
+
+    /// However many refusals a source sends, and however long their commands: a second of it takes eleven lines.
+    @Test func aFloodOfLongCommandsTakesElevenLines() throws {
+        let gateway = try Gateway()
+        let long = ByteText(Array(repeating: 0x27, count: 131_071))
+        for number in 0..<200 { try gateway.session(UInt8(number + 1)).record(refused(.noRule, command: long)) }
+        try gateway.turn(after: 1_000)
+        #expect(try gateway.lines.count == 11)
+        #expect(gateway.text.count <= 11 * TrailFormat.lineLimit)
+        try gateway.verify()
+    }
+
     @Test func whatIsCountedIsWrittenAtStop() throws {
         let gateway = try Gateway()
         for number in 1...15 { try gateway.session(UInt8(number)).record(refused(.noRule)) }

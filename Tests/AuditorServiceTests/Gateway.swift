@@ -201,6 +201,12 @@ struct TestSession {
 let origin = Record.Origin(service: .rsh, address: IPAddress("10.1.2.3"), port: 1_022)
 let rule = RuleReference(name: "uptime", place: FilePlace(file: "portcullis.policy", line: 49))
 
+/// A permit has no command: what runs is in a record of its own.
+let permittedWithCommand = Record.login(
+    Record.Login(
+        origin: origin, account: "alice", remoteUser: "bob", refusal: nil, rule: rule, revision: Revision.none,
+        command: Record.RefusedCommand("uptime")))
+
 let checked = Record.authentication(
     Record.Authentication(origin: origin, account: "alice", grantors: "rhosts", failure: nil, detail: nil))
 let permitted = Record.login(
@@ -216,11 +222,14 @@ let ended = Record.end(
         limit: nil, leftovers: 0))
 let noticed = Record.notice(Record.Notice(origin: origin, account: "alice", operation: "home", detail: "gone"))
 
-func refused(_ reason: Reason, from address: String = "10.1.2.3", count: Int = 1) -> Record {
+func refused(
+    _ reason: Reason, from address: String = "10.1.2.3", command: ByteText? = nil, count: Int = 1
+) -> Record {
     .login(
         Record.Login(
             origin: Record.Origin(service: .rsh, address: IPAddress(address), port: 1_022), account: "alice",
-            remoteUser: "bob", refusal: reason, rule: nil, revision: nil, count: count))
+            remoteUser: "bob", refusal: reason, rule: nil, revision: nil,
+            command: command.map { Record.RefusedCommand($0) }, count: count))
 }
 
 func lost(_ reason: Reason) -> Record {

@@ -183,6 +183,31 @@ import Testing
         #expect(try gateway.session(3).record(permitted) == [.durable(number: 1)])
     }
 
+    /// Refusals are all that comes while nothing can be written: they wait with the beginning of their commands.
+    @Test func aRefusalWaitsWithTheBeginningOfItsCommand() throws {
+        let disk = try SmallDisk()
+        let gateway = try Gateway(in: disk.directory)
+        try disk.fill()
+        let command = ByteText(Array(repeating: 0x78, count: 7_000))
+        var answers: [RecordAnswer] = []
+        var number: UInt8 = 0
+        // The last page of the file may have room for one.
+        while number < 10, answers != [.failed(number: 1)] {
+            number += 1
+            answers = try gateway.session(number).record(refused(.noRule, command: command))
+        }
+        #expect(answers == [.failed(number: 1)])
+        try disk.empty()
+        try gateway.turn(after: 1_000)
+        let commands = try gateway.entries.compactMap { entry -> Record.RefusedCommand? in
+            guard case .record(.login(let login)) = entry else { return nil }
+            return login.command
+        }
+        #expect(commands.last?.length == 7_000)
+        #expect(commands.last?.text.bytes.count == 512)
+        try gateway.verify()
+    }
+
     /// With `on-failure continue` a gateway whose trail cannot be opened serves all the same, and says so.
     @Test func onFailureContinueServesWithoutATrail() throws {
         let disk = try SmallDisk()

@@ -61,9 +61,13 @@ import Testing
 
     init() throws {
         state = try TemporaryDirectory()
+        try write(Self.entries)
+    }
+
+    private func write(_ entries: [(Entry, SessionID?)]) throws {
         var chain = Chain(after: .start, digest: sha256)
         var text: [UInt8] = []
-        for (index, (entry, session)) in Self.entries.enumerated() {
+        for (index, (entry, session)) in entries.enumerated() {
             chain.append(
                 entry,
                 Stamp(
@@ -94,6 +98,30 @@ import Testing
             lines[5].hasSuffix(
                 "rexec  2001:db8::7      refused      forbidden (uptime, portcullis.policy:49), 3 times: \\x1b[2J"))
         #expect(lines.allSatisfy { $0.utf8.allSatisfy { $0 >= 0x20 } })
+    }
+
+    /// What a refused client asked for is shown as what ran is, and never raw; what was cut says how long it was.
+    @Test func aRefusalShowsItsCommand() throws {
+        let commands = ["id -u", "id; \u{1B}[2J\u{FF}" + String(repeating: " -u", count: 4_000)]
+        try write(
+            commands.map { command in
+                let login = Record.Login(
+                    origin: Self.other, account: "bob", remoteUser: nil, refusal: .needsShell, rule: nil,
+                    revision: Revision.none, command: Record.RefusedCommand(ByteText(command)))
+                return (.record(.login(login)), nil)
+            })
+        let lines = try show()
+        #expect(lines[1].hasSuffix("rexec  2001:db8::7      refused      needs-shell; command id -u"))
+        #expect(lines[2].contains("needs-shell; command id; \\x1b[2J\\xc3\\xbf -u -u"))
+        #expect(lines.allSatisfy { $0.utf8.allSatisfy { $0 >= 0x20 } })
+        let objects = try show("--json").map {
+            try #require(try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any])
+        }
+        #expect(objects[0]["cmd"] as? String == "id -u")
+        #expect(objects[0]["cmdlen"] == nil)
+        #expect((objects[1]["cmd"] as? String)?.hasPrefix("id; \u{1B}[2J") == true)
+        #expect(objects[1]["cmdlen"] as? Int == commands[1].utf8.count)
+        #expect(objects[1]["cut"] as? String == "cmd")
     }
 
     @Test func jsonHasEveryFieldInFull() throws {

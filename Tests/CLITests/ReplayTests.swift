@@ -38,14 +38,14 @@ import Testing
 
     private static func login(
         _ origin: Record.Origin, as account: ByteText?, by user: ByteText? = nil, _ refusal: Reason? = nil,
-        rule: String? = nil, isDecided: Bool = true, count: Int = 1
+        rule: String? = nil, isDecided: Bool = true, command: ByteText? = nil, count: Int = 1
     ) -> Entry {
         .record(
             .login(
                 Record.Login(
                     origin: origin, account: account, remoteUser: user, refusal: refusal, rule: rule.map(Self.rule),
                     revision: isDecided && count == 1 ? Revision(bytes: Array(repeating: 7, count: 32)) : nil,
-                    count: count)))
+                    command: command.map { Record.RefusedCommand($0) }, count: count)))
     }
 
     private static func command(
@@ -133,7 +133,7 @@ import Testing
                 9 requests, 0 differ, 5 could not be decided
                   1: permitted, but no start is on this trail
                   3: one record of several requests, which differ
-                  1: refused then, and permitted now for some commands; which it was is not recorded
+                  1: refused then, and perhaps permitted now: the command, or its program then, is not known
                 not replayed: 2 refused outside the policy (bad-credentials 1, protocol 1)
                 the policy alone decided: passwords, trust files and PAM were not asked
 
@@ -191,6 +191,68 @@ import Testing
                 "    deny no-rule -> perhaps permit uptime (\(place.path)/new.policy:7), if the command is theirs\n"))
     }
 
+    /// Each refusal, the permit of the new policy that it is held against, and what comes out; nil for alike.
+    @Test(
+        arguments: [
+            (.noRule, nil, "uptime -p", #"run "/usr/bin/uptime -p""#, "deny no-rule -> permit new"),
+            (.noRule, nil, "uptime -s", #"run "/usr/bin/uptime -p""#, nil),
+            (.noRule, nil, "/usr/bin/uptime 'it''s'", #"run "/usr/bin/uptime *""#, "deny no-rule -> permit new"),
+            (.needsShell, nil, "id; id", "run shell", "deny needs-shell -> permit new"),
+            (.needsShell, nil, "id; id", "run any", nil),
+            (
+                .forbidden, "evil", "env A=b", #"run "/usr/bin/env *""#,
+                "deny forbidden evil (old.policy:7) -> permit new"
+            ),
+            // Nothing was found then, whatever is there today.
+            (.commandNotFound, nil, "uptime -p", #"run "/usr/bin/uptime -p""#, nil),
+            (.commandNotFound, nil, "uptime -p", "run shell", "deny command-not-found -> permit new"),
+            (.serviceDisabled, nil, "rcp -f x", "run any", "deny service-disabled -> permit new"),
+        ] as [(Reason, String?, ByteText, String, String?)])
+    func aRefusalIsDecidedByItsCommand(
+        _ reason: Reason, _ rule: String?, _ command: ByteText, _ run: String, _ outcome: String?
+    ) throws {
+        try write(
+            "trail.log",
+            [(Self.login(Self.rexec, as: "carol", reason, rule: rule, command: command), Self.session(9))])
+        try write("new.policy", Self.policy + "permit new: rexec from 10.1.7.7 as carol \(run)\n")
+        let found = try replay()
+        #expect(
+            found.output.contains("1 request, \(outcome == nil ? "0 differ" : "1 differs"), 0 could not be decided\n"))
+        #expect(found.status == (outcome == nil ? 0 : 1))
+        guard let outcome else { return }
+        let lines = found.output.split(separator: "\n")
+        #expect(lines[0].hasSuffix("  rexec from 10.1.7.7 as carol: \(command.printable)"))
+        #expect(lines[1].hasPrefix("    \(outcome) (\(place.path)/new.policy:10), sandbox "))
+    }
+
+    /// A flood of one request is decided for all; of several, and of what was cut, nobody knows.
+    @Test func aCommandThatIsNotWholeIsNotDecided() throws {
+        let policy = Self.policy + "permit new: rexec from 10.1.7.7 as carol run \"/usr/bin/uptime *\"\n"
+        try write("new.policy", policy)
+        let long = ByteText(Array("/usr/bin/uptime ".utf8) + Array(repeating: 0x20, count: 131_055))
+        try write(
+            "trail.log",
+            [
+                (Self.login(Self.rexec, as: "carol", .noRule, command: long), Self.session(1)),
+                (Self.login(Self.rexec, as: "carol", .noRule), Self.session(2)),
+                (Self.login(Self.rexec, as: "dave", .noRule, command: long), Self.session(3)),
+                (Self.login(Self.rexec, as: "carol", .noRule, command: "uptime -p", count: 4), nil),
+                (Self.login(Self.rexec, as: nil, .noRule, command: "uptime -p", count: 5), nil),
+            ])
+        let run = try replay()
+        #expect(run.status == 1)
+        #expect(run.output.contains(": uptime -p, 4 times\n    deny no-rule -> permit new"))
+        #expect(
+            run.output.contains(
+                "12 requests, 4 differ, 7 could not be decided\n  5: one record of several requests, which differ\n"
+                    + "  2: refused then, and perhaps permitted now: the command, or its program then, is not known\n"))
+        let shown = try replay(["trail.log"], "--undecided")
+        #expect(shown.output.contains("… (131,071 bytes)\n    deny no-rule -> perhaps permit new"))
+        let json = try object(replay(["trail.log"], "--undecided", "--json"))
+        let commands = (json["differences"] as? [[String: Any]])?.map { $0["command"] as? String }
+        #expect(commands == [nil, nil, "uptime -p"])
+    }
+
     @Test func jsonIsOneObjectWhateverIsFound() throws {
         let same = try object(replay(["trail.log"], "--json"))
         #expect((same["differences"] as? [Any])?.isEmpty == true)
@@ -229,6 +291,46 @@ import Testing
         #expect(run.error.contains("mixed:1: not a record: hello \\\\x1b[2J\n"))
         #expect(run.error.contains("the last record is torn"))
         #expect(run.error.utf8.allSatisfy { $0 == 0x0A || (0x20...0x7E).contains($0) })
+    }
+
+    /// Sums of such numbers must not trap, nor parts without end be gathered.
+    @Test func numbersThatNoGatewayWritesAreNoRecord() throws {
+        let line = place.read("trail.log").split(separator: "\n").first { $0.contains("reason=no-rule") }
+        let huge = try #require(line).replacing("reason=no-rule", with: "reason=no-rule count=9223372036854775807") + "\n"
+        try place.write(Array((huge + huge).utf8), to: "huge.log")
+        let run = try replay(["huge.log"])
+        #expect(run.status == 0)
+        #expect(run.error.contains("huge.log:2: not a record"))
+    }
+
+    /// Of more requests under way than are kept the first are given up, each at the cost of one.
+    @Test func aTrailOfStartsThatNeverCameIsReadInOnePass() throws {
+        var text = ""
+        let line = try #require(place.read("trail.log").split(separator: "\n").first { $0.contains("rule=uptime") })
+        let session = try #require(line.range(of: #" session=[0-9a-f]{32}"#, options: .regularExpression))
+        for number in 0..<70_000 {
+            let digits = String(number, radix: 16)
+            let id = String(repeating: "0", count: 32 - digits.count) + digits
+            text += line.replacingCharacters(in: session, with: " session=\(id)") + "\n"
+        }
+        try place.write(Array(text.utf8), to: "open.log")
+        let run = try replay(["open.log"])
+        #expect(run.output.contains("70,000: permitted, but no start is on this trail"), "\(run.output)")
+    }
+
+    /// `bash -c id` has three words whether the account's shell ran it or not.
+    @Test func whatCouldHaveBeenTheShellsIsNotCalledDifferent() throws {
+        let policy = Self.policy + "permit sh: rexec from 10.1.7.7 as carol run shell sandbox standard\n"
+        try write("new.policy", policy)
+        try write(
+            "trail.log",
+            [
+                (Self.login(Self.rexec, as: "carol", rule: "sh"), Self.session(1)),
+                (Self.command(Self.rexec, as: "carol", "bash -c id", "/usr/bin/bash", 3, "standard"), Self.session(1)),
+            ])
+        let run = try replay()
+        #expect(run.status == 0, "\(run.output)")
+        #expect(run.output.contains("1 request, 0 differ"))
     }
 
     @Test func anAccountThatThisHostLacksIsSaid() throws {

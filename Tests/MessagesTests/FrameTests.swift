@@ -50,6 +50,15 @@ import Testing
                 Record.Login(
                     origin: origin, account: "alice", remoteUser: "bob", refusal: nil, rule: rule, revision: revision,
                     detail: "x", count: 7)),
+            .login(
+                Record.Login(
+                    origin: origin, account: "alice", remoteUser: "bob", refusal: .noRule, rule: nil,
+                    revision: revision, command: Record.RefusedCommand(ByteText([0xFF, 0, 0x27])))),
+            .login(
+                Record.Login(
+                    origin: origin, account: "alice", remoteUser: nil, refusal: .needsShell, rule: nil,
+                    revision: revision,
+                    command: Record.RefusedCommand(beginning: "id", of: 131_071))),
             .command(
                 Record.Command(
                     origin: origin, account: "alice", commandLine: ByteText([0xFF, 0x0A]), program: "/usr/bin/id",
@@ -151,6 +160,19 @@ import Testing
             let isRead = Self.reads(frame, frame.encoded() + [0])
             #expect(!isRead)
         }
+    }
+
+    /// The whole of a command is as long as its beginning, at the least, and no longer than a command can be.
+    @Test(arguments: [(0, false), (1, false), (2, true), (131_071, true), (131_072, false), (-1, false)])
+    func aRefusedCommandHasTheLengthOfOne(_ length: Int, _ isRead: Bool) {
+        let login = Record.Login(
+            origin: Record.Origin(service: .rsh, address: nil, port: 1_022), account: "alice", remoteUser: nil,
+            refusal: .noRule, rule: nil, revision: nil, command: Record.RefusedCommand("id"))
+        var bytes = RecordFrame.record(number: 1, record: .login(login)).encoded()
+        // The length stands before the count of requests.
+        let place = bytes.count - 16
+        for byte in 0..<8 { bytes[place + byte] = UInt8(truncatingIfNeeded: Int64(length) >> (8 * Int64(byte))) }
+        #expect(((try? RecordFrame(frame: bytes)) != nil) == isRead)
     }
 
     @Test func aFrameOfAnotherVersionIsRefused() {

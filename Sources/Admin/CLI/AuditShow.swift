@@ -268,7 +268,8 @@ struct TrailEvent {
                 return ("permitted", .good, ByteText(by + (rule ?? "")).text.map { $0 + detail } ?? "")
             }
             let times = login.count > 1 ? ", \(Shown.number(login.count)) times" : ""
-            return ("refused", .bad, by + refusal.name + (rule.map { " (\($0))" } ?? "") + times + detail)
+            let command = login.command.map { "; command \(Shown.command($0))" } ?? ""
+            return ("refused", .bad, by + refusal.name + (rule.map { " (\($0))" } ?? "") + times + detail + command)
         case .command(let command):
             return ("started", nil, "\(command.commandLine.printable)  [\(command.sandbox)]")
         case .end(let end):
@@ -300,7 +301,7 @@ struct TrailEvent {
     /// Keys whose values are numbers.
     private static let numbers: Set<String> = [
         "port", "argc", "count", "rules", "status", "signal", "in", "out", "err", "ms", "leftovers", "err-dropped",
-        "signals-ignored",
+        "signals-ignored", "cmdlen",
     ]
 
     /// Everything, under the keys that the line has.

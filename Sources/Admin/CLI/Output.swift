@@ -2,6 +2,7 @@
 // Copyright the Portcullis authors
 
 import ArgumentParser
+import Audit
 import Core
 import Linux
 
@@ -113,6 +114,11 @@ enum Shown {
     /// A count with its noun: `1 record`, `2 records`.
     static func count(_ value: some BinaryInteger, _ noun: String) -> String {
         "\(number(value)) \(noun)\(value == 1 ? "" : "s")"
+    }
+
+    /// A refused command; of one that was cut, what there is and how long it was.
+    static func command(_ command: Record.RefusedCommand) -> String {
+        command.text.printable + (command.isWhole ? "" : "… (\(number(command.length)) bytes)")
     }
 
     /// Local date and time.

@@ -18,9 +18,10 @@ struct ReplayVerb: ParsableCommand {
             files and PAM are not asked again. A decision differs where what was permitted is refused, or the other way \
             round, or where the sandbox or the use of a shell changes; another rule with the same outcome is counted only.
 
-            The trail holds the command of what was permitted, not of what was refused. Such a refusal is decided where no \
-            command could change it; the others are counted, and shown with --undecided. Groups and links are those of this \
-            host today, hours are in its time zone; with --no-lookup accounts have no groups and programs no links.
+            A refusal on the trail holds its command, cut where it is longer than a line. Without the whole command, as in \
+            records of older versions and of several requests, a refusal is decided where no command could change it; the \
+            others are counted, and shown with --undecided. Groups, programs and links are those of this host today, hours \
+            are in its time zone; with --no-lookup accounts have no groups and programs no links.
 
             EXAMPLES
               portcullis replay /var/lib/portcullis/audit/trail.log --policy new.policy
@@ -141,7 +142,8 @@ private struct Replay {
         asked += " as \(request.target)"
         switch request.outcome {
         case .permitted(_, let start): asked += ": \(start.commandLine.printable)"
-        case .refused: asked += ": a command that is not recorded"
+        case .refused(_, _, let command?): asked += ": \(Shown.command(command))"
+        case .refused(_, _, nil): asked += ": a command that is not recorded"
         }
         if request.count > 1 { asked += ", \(Shown.number(request.count)) times" }
         try output.line("\(time)  \(asked)")
@@ -153,7 +155,7 @@ private struct Replay {
         case .permitted(let rule, let start):
             return
                 "\(output.coloured("permit", .good)) \(Shown.rule(rule)), sandbox \(ByteText(start.sandbox).printable)"
-        case .refused(let reason, let rule):
+        case .refused(let reason, let rule, _):
             return denial(Denial(reason: reason, rule: rule))
         }
     }
@@ -184,7 +186,8 @@ private struct Replay {
             reasons.append(("this host has no such account (--no-lookup asks it for none)", unknownAccounts))
         }
         if open > 0 {
-            reasons.append(("refused then, and permitted now for some commands; which it was is not recorded", open))
+            reasons.append(
+                ("refused then, and perhaps permitted now: the command, or its program then, is not known", open))
         }
         return reasons
     }
@@ -235,7 +238,8 @@ private struct Replay {
         case .permitted(let rule, let start):
             command = .bytes(start.commandLine)
             recorded = Self.decision("permit", nil, rule, start.sandbox)
-        case .refused(let reason, let rule):
+        case .refused(let reason, let rule, let asked):
+            if let asked, asked.isWhole { command = .bytes(asked.text) }
             recorded = Self.decision("deny", reason, rule, nil)
         }
         let now: JSON =

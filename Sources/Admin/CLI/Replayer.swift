@@ -15,14 +15,15 @@ struct Replayer {
         case same(byAnother: Bool)
         /// Something else.
         case differs(Decision)
-        /// These permits could match it, if its command, which is not recorded, is theirs.
+        /// These permits could match it, if its command, which is not recorded whole, is theirs.
         case open([RuleReference])
         /// This host has no such account.
         case unknownAccount
     }
 
-    let policy: Policy
     let revision: Revision
+    private let policy: Policy
+    private let index: PolicyIndex
     /// Whether accounts and programs are looked up on this host.
     let looksUp: Bool
 
@@ -37,6 +38,7 @@ struct Replayer {
 
     init(policy: Policy, revision: Revision, looksUp: Bool) {
         self.policy = policy
+        index = PolicyIndex(policy)
         self.revision = revision
         self.looksUp = looksUp
         asksTime = policy.rules.contains { $0.hours != nil }
@@ -47,6 +49,8 @@ struct Replayer {
         guard let time = Clock.localTime(seconds: Int64(clamping: recorded.milliseconds / 1_000)) else {
             throw Failure(description: "the local time of a record is not known")
         }
+        // The very policy that decided it.
+        if recorded.revision == revision { return .same(byAnother: false) }
         var request = Request(
             service: recorded.service, source: recorded.source, sourcePort: recorded.port,
             remoteUser: recorded.remoteUser, target: account, command: .needsShell(firstWord: nil), time: time)
@@ -54,12 +58,26 @@ struct Replayer {
         case .permitted(let rule, let start):
             let (command, usedShell) = command(of: start)
             request.command = command
-            let decision = policy.decide(request)
-            guard case .permit(let terms) = decision, sandbox(terms) == start.sandbox, terms.usesShell == usedShell
+            let decision = index.decide(request)
+            guard case .permit(let terms) = decision, sandbox(terms) == start.sandbox,
+                usedShell == nil || terms.usesShell == usedShell
             else { return .differs(decision) }
             return .same(byAnother: terms.rule.name != rule.name)
-        case .refused(let reason, let rule):
-            return refused(request, reason, rule, recorded.revision)
+        case .refused(let reason, let rule, let command):
+            guard let command, command.isWhole, let asked = self.command(of: command.text, reason) else {
+                return refused(request, reason, rule)
+            }
+            request.command = asked
+            let verdict = compared(index.decide(request), reason, rule)
+            // It was not there then. That it is found today, or on this policy's search path, is not the policy's doing alone.
+            guard reason == .commandNotFound, looksUp, case .same = verdict,
+                let found = self.command(of: command.text, nil)
+            else {
+                return verdict
+            }
+            request.command = found
+            guard case .permit(let terms) = index.decide(request) else { return verdict }
+            return .open([terms.rule])
         }
     }
 
@@ -68,12 +86,13 @@ struct Replayer {
         policy.sandboxes.indices.contains(terms.sandbox) ? policy.sandboxes[terms.sandbox].name : nil
     }
 
-    /// A refused request, whose command is not recorded.
-    private mutating func refused(
-        _ request: Request, _ reason: Reason, _ rule: RuleReference?, _ revision: Revision?
-    ) -> Verdict {
-        // The very policy that refused it.
-        if revision == self.revision { return .same(byAnother: false) }
+    private func compared(_ decision: Decision, _ reason: Reason, _ rule: RuleReference?) -> Verdict {
+        guard case .deny(let denial) = decision else { return .differs(decision) }
+        return .same(byAnother: denial.reason != reason || denial.rule?.name != rule?.name)
+    }
+
+    /// A refused request whose command is not known.
+    private mutating func refused(_ request: Request, _ reason: Reason, _ rule: RuleReference?) -> Verdict {
         var request = request
         switch reason {
         case .needsShell: request.command = .needsShell(firstWord: nil)
@@ -83,13 +102,10 @@ struct Replayer {
             return rules.isEmpty ? .same(byAnother: false) : .open(rules)
         }
         // Of such a command a rule sees no more than this.
-        switch policy.decide(request) {
-        case .deny(let denial): return .same(byAnother: denial.reason != reason || denial.rule?.name != rule?.name)
-        case .permit(let terms):
-            // It could be rcp.
-            guard policy.settings.secureTCPIP.allows(.rcp) else { return .open([terms.rule]) }
-            return .differs(.permit(terms))
-        }
+        let decision = index.decide(request)
+        // It could be rcp.
+        if case .permit(let terms) = decision, !policy.settings.secureTCPIP.allows(.rcp) { return .open([terms.rule]) }
+        return compared(decision, reason, rule)
     }
 
     /// The permits that could match a request whose command is not known.
@@ -103,8 +119,8 @@ struct Replayer {
         return rules
     }
 
-    /// The command that was sent, with the program that was found for it then, and whether the account's shell ran it.
-    private mutating func command(of start: Record.Command) -> (RequestedCommand, usedShell: Bool) {
+    /// The command that was sent, and whether the account's shell ran it; nil where that cannot be told.
+    private mutating func command(of start: Record.Command) -> (RequestedCommand, usedShell: Bool?) {
         let words: [ByteText]
         switch CommandLine(start.commandLine.bytes) {
         case .needsShell(let need): return (.needsShell(firstWord: need.firstWord), true)
@@ -117,22 +133,32 @@ struct Replayer {
         guard isFirst, start.argumentCount == words.count else {
             return (.words(words, program: program(first, path: nil)), true)
         }
-        return (.words(words, program: program(start.program, path: start.program)), false)
+        // Three words of which the second is `-c` are what a shell is given, too.
+        return (.words(words, program: program(first, path: start.program)), words.count == 3 ? nil : false)
     }
 
-    private mutating func program(_ word: ByteText, path: ByteText?) -> RequestedCommand.Program? {
-        if let known = programs[word] { return known }
-        var found: RequestedCommand.Program?
-        if !looksUp {
-            found = RequestText.program(word)
-        } else if case .words(_, let program) = HostLookup.command([word], policy.settings) {
-            found = program
+    /// The command that was refused; nil where it had a program, and which one this host cannot say.
+    private mutating func command(of text: ByteText, _ reason: Reason?) -> RequestedCommand? {
+        switch CommandLine(text.bytes) {
+        case .needsShell(let need): return .needsShell(firstWord: need.firstWord)
+        case .words(let words):
+            guard let first = words.first else { return .needsShell(firstWord: nil) }
+            // Whatever is there today, nothing was then.
+            if reason == .commandNotFound { return .words(words, program: nil) }
+            return program(first, path: nil).map { .words(words, program: $0) }
         }
-        // What ran then may be gone today; it is judged by the path that it had.
-        if found == nil { found = path.map { RequestedCommand.Program(path: $0, resolvedPath: $0) } }
+    }
+
+    /// The program that a word names on this host today; where there is none, or none is looked up, what had this path.
+    private mutating func program(_ word: ByteText, path: ByteText?) -> RequestedCommand.Program? {
+        let then = path.map { RequestedCommand.Program(path: $0, resolvedPath: $0) }
+        guard looksUp else { return then ?? RequestText.program(word) }
+        if let known = programs[word] { return known ?? then }
+        var found: RequestedCommand.Program?
+        if case .words(_, let program) = HostLookup.command([word], policy.settings) { found = program }
         if programs.count >= Self.cacheLimit { programs = [:] }
         programs[word] = .some(found)
-        return found
+        return found ?? then
     }
 
     private mutating func account(_ name: UserName) throws -> Account? {

@@ -10,8 +10,8 @@ struct RecordedRequest {
     enum Outcome {
         /// By this permit, and what came of it.
         case permitted(RuleReference, Record.Command)
-        /// For this reason, by this forbid. The command of a refusal is not recorded.
-        case refused(Reason, RuleReference?)
+        /// For this reason, by this forbid; the command is nil where the record has none.
+        case refused(Reason, RuleReference?, Record.RefusedCommand?)
     }
 
     /// When the decision was recorded, in milliseconds since 1970.
@@ -61,8 +61,9 @@ struct TrailRequests {
     }
 
     private var pending: [SessionID: Pending] = [:]
-    /// The order of `pending`; sessions that are done may still stand in it.
+    /// The order of `pending` from `oldest` on; sessions that are done may still stand in it.
     private var order: [SessionID] = []
+    private var oldest = 0
     /// The sessions whose start was seen without a decision, so that each counts once.
     private var last: SessionID?
 
@@ -98,17 +99,18 @@ struct TrailRequests {
     private mutating func permitted(_ login: Record.Login, _ stamp: Stamp) -> [Found] {
         guard let session = stamp.session, login.rule != nil else { return [.incomplete(.noDecision, count: 1)] }
         var found: [Found] = []
-        if pending.count >= Self.limit {
-            order.removeAll { pending[$0] == nil }
-            if let first = order.first {
-                order.removeFirst()
-                pending[first] = nil
-                found.append(.incomplete(.noCommand, count: 1))
-            }
+        while pending.count >= Self.limit, oldest < order.count {
+            if pending.removeValue(forKey: order[oldest]) != nil { found.append(.incomplete(.noCommand, count: 1)) }
+            oldest += 1
         }
         pending[session] = Pending(login: login, milliseconds: stamp.milliseconds)
         order.append(session)
-        if order.count > 2 * Self.limit { order.removeAll { pending[$0] == nil } }
+        // Rarely, so that a line costs the same however many sessions were before it.
+        if order.count > 4 * Self.limit {
+            order.removeSubrange(..<oldest)
+            oldest = 0
+            order.removeAll { pending[$0] == nil }
+        }
         return found
     }
 
@@ -122,7 +124,8 @@ struct TrailRequests {
         default:
             return .elsewhere(reason, count: count)
         }
-        guard let request = request(login, stamp.milliseconds, stamp.session, .refused(reason, login.rule)) else {
+        let outcome = RecordedRequest.Outcome.refused(reason, login.rule, login.command)
+        guard let request = request(login, stamp.milliseconds, stamp.session, outcome) else {
             return .incomplete(count > 1 ? .severalInOne : .noName, count: count)
         }
         return .request(request)
@@ -131,30 +134,28 @@ struct TrailRequests {
     private mutating func started(
         _ command: Record.Command, _ part: CommandPart?, _ session: SessionID, _ stamp: Stamp
     ) -> Found? {
-        guard var known = pending[session] else {
+        guard var known = pending.removeValue(forKey: session) else {
             guard (part?.number ?? 1) == (part?.count ?? 1), last != session else { return nil }
             last = session
             return .incomplete(.noDecision, count: 1)
         }
         let number = part?.number ?? 1
-        guard number == known.nextPart else {
-            pending[session] = nil
+        if known.command == nil {
+            known.command = command
+        } else {
+            known.command?.commandLine.bytes += command.commandLine.bytes
+            known.command?.program.bytes += command.program.bytes
+        }
+        let length = max(known.command?.commandLine.count ?? 0, known.command?.program.count ?? 0)
+        guard number == known.nextPart, length <= ServiceSettings.commandLengthLimit else {
             last = session
             return .incomplete(.partOfCommand, count: 1)
-        }
-        if var whole = known.command {
-            whole.commandLine.bytes += command.commandLine.bytes
-            whole.program.bytes += command.program.bytes
-            known.command = whole
-        } else {
-            known.command = command
         }
         known.nextPart += 1
         guard number == part?.count ?? 1, let whole = known.command else {
             pending[session] = known
             return nil
         }
-        pending[session] = nil
         guard let rule = known.login.rule,
             let request = request(known.login, known.milliseconds, session, .permitted(rule, whole))
         else { return .incomplete(.noName, count: 1) }

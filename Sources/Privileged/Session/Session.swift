@@ -166,7 +166,7 @@ final class RequestSession {
             Record.Login(
                 origin: origin, account: claims.map { ByteText($0.target.bytes) }, remoteUser: remoteUser,
                 refusal: reason, rule: rule, revision: isDecided || rule != nil ? input.revision : nil,
-                detail: detail.map { ByteText($0) }))
+                detail: detail.map { ByteText($0) }, command: claims.map { Record.RefusedCommand($0.command) }))
         trail.send(record)
         _ = kernelTrail.send(record, session: input.session)
         // Refused it is anyway; but the record goes first wherever there is a trail to write. Where there is none the

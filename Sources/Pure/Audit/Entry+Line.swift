@@ -20,13 +20,16 @@ public struct CommandPart: Sendable, Hashable {
     /// Of how many.
     public var count: Int
 
+    /// The most parts of a command: each holds a byte of it.
+    public static let limit = 99_999
+
     /// The part that a line is; nil where the command is whole in one line.
     public init?(line: TrailLine) {
         guard let text = line["part"]?.bytes else { return nil }
         let halves = text.split(separator: UInt8(ascii: "/"), maxSplits: 1, omittingEmptySubsequences: false)
         guard halves.count == 2, let first = halves.first, let last = halves.last,
             let number: Int = FieldText.number(first), let count: Int = FieldText.number(last),
-            number >= 1, number <= count
+            number >= 1, number <= count, count <= Self.limit
         else { return nil }
         self.number = number
         self.count = count
@@ -99,6 +102,8 @@ private struct LineReader {
             guard let refusal else { return nil }
             return .lostRequest(refusal)
         }
+        guard let count = line["count"] == nil ? 1 : number("count"), (1...Record.Login.countLimit).contains(count)
+        else { return nil }
         var rule: RuleReference?
         if let name = text("rule") {
             guard let place = line["at"]?.bytes, let colon = place.lastIndex(of: UInt8(ascii: ":")),
@@ -107,12 +112,19 @@ private struct LineReader {
             let file = String(decoding: place[..<colon], as: UTF8.self)
             rule = RuleReference(name: name, place: FilePlace(file: file, line: number))
         }
+        var command: Record.RefusedCommand?
+        if let text = line["cmd"] {
+            guard let length = line["cmdlen"] == nil ? text.bytes.count : number("cmdlen"),
+                let read = Record.RefusedCommand(beginning: text, of: length)
+            else { return nil }
+            command = read
+        }
         return .record(
             .login(
                 Record.Login(
                     origin: origin, account: line.accountIsUnknown ? nil : account, remoteUser: line["ruser"],
-                    refusal: refusal,
-                    rule: rule, revision: revision, detail: detail, count: number("count") ?? 1)))
+                    refusal: refusal, rule: rule, revision: revision, detail: detail, command: command,
+                    count: count)))
     }
 
     private func end() -> Entry? {

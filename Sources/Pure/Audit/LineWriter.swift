@@ -22,7 +22,11 @@ public enum TrailFormat {
     /// The most characters of `program` in one line.
     static let programLimit = 2_050
     /// What a list of cut fields takes at most.
-    static let cutLimit = " cut=acct,ruser,exe,file,errors".utf8.count
+    static let cutLimit = " cut=acct,ruser,exe,file,errors,cmd".utf8.count
+    /// What the length of a command that was cut takes at most.
+    static let commandLengthLimit = " cmdlen=".utf8.count + 20
+    /// The characters that a refusal's detail leaves for its command.
+    static let refusedCommandRoom = 1_024
     /// What the number of a part takes at most.
     static let partLimit = " part=99999/99999".utf8.count
 }
@@ -214,9 +218,14 @@ private struct FieldWriter {
             FieldText.append(rule.place.line, to: &bytes)
         }
         if let revision = record.revision { word("revision", revision.description) }
-        if record.count != 1 { number("count", record.count) }
+        if record.count != 1 { number("count", min(record.count, Record.Login.countLimit)) }
         if let user = record.remoteUser { untrusted("ruser", user.bytes, limit: TrailFormat.nameLimit) }
-        detail(record.detail, isSuccess: record.refusal == nil)
+        detail(
+            record.detail, isSuccess: record.refusal == nil,
+            leaving: record.command == nil ? 0 : TrailFormat.refusedCommandRoom)
+        guard let command = record.command else { return }
+        let kept = untrusted("cmd", command.text.bytes, leaving: TrailFormat.commandLengthLimit)
+        if kept < command.length { number("cmdlen", command.length) }
     }
 
     private mutating func end(_ record: Record.End, _ stamp: Stamp) {
@@ -273,9 +282,9 @@ private struct FieldWriter {
     }
 
     /// What was found: the file that vouched, or what went wrong.
-    private mutating func detail(_ detail: ByteText?, isSuccess: Bool) {
+    private mutating func detail(_ detail: ByteText?, isSuccess: Bool, leaving room: Int = 0) {
         guard let detail else { return }
-        untrusted(isSuccess ? "file" : "errors", detail.bytes)
+        untrusted(isSuccess ? "file" : "errors", detail.bytes, leaving: room)
     }
 
     private mutating func literal(_ text: String) {
@@ -298,18 +307,20 @@ private struct FieldWriter {
         FieldText.appendWord(value.utf8.prefix(TrailFormat.wordLimit), to: &bytes)
     }
 
-    /// Writes untrusted text, cut to what is left of the line, and to a limit of its own.
+    /// Writes untrusted text, cut to what is left of the line, and to a limit of its own; returns how many bytes of it.
+    @discardableResult
     private mutating func untrusted(
-        _ name: String, _ value: [UInt8], limit: Int = .max, alwaysHexadecimal: Bool = false
-    ) {
+        _ name: String, _ value: [UInt8], limit: Int = .max, leaving: Int = 0, alwaysHexadecimal: Bool = false
+    ) -> Int {
         key(name)
         let isHexadecimal = alwaysHexadecimal || FieldText.needsHexadecimal(value)
-        let characters = max(2, min(limit, room - bytes.count))
+        let characters = max(2, min(limit, room - bytes.count - leaving))
         let most = isHexadecimal ? characters / 2 : characters - 2
         if value.count > most { cut.append(name) }
         let kept = value.prefix(most)
         // Nothing at all has no hexadecimal form.
         FieldText.append(kept, hexadecimal: isHexadecimal && !kept.isEmpty, to: &bytes)
+        return kept.count
     }
 
     /// The fields, and which of them were cut.

@@ -86,13 +86,20 @@ public enum Record: Sendable, Hashable {
         public var revision: Revision?
         /// What was found, for people.
         public var detail: ByteText?
+        /// What a refused request asked for; nil where the handshake did not get that far, or several asked for
+        /// different things, and in a permit, which a record of the command follows.
+        public var command: RefusedCommand?
         /// How many refusals of the same source and reason this record stands for; 1 unless they were too many.
         public var count: Int
+
+        /// The most refusals of one record: more than come in its second, and few enough that no trail's add up to more
+        /// than a number holds.
+        public static let countLimit = 1_000_000_000
 
         /// A decision.
         public init(
             origin: Origin, account: ByteText?, remoteUser: ByteText?, refusal: Reason?, rule: RuleReference?,
-            revision: Revision?, detail: ByteText? = nil, count: Int = 1
+            revision: Revision?, detail: ByteText? = nil, command: RefusedCommand? = nil, count: Int = 1
         ) {
             self.origin = origin
             self.account = account
@@ -101,7 +108,46 @@ public enum Record: Sendable, Hashable {
             self.rule = rule
             self.revision = revision
             self.detail = detail
+            self.command = command
             self.count = count
+        }
+    }
+
+    /// The command of a refused request, or as much of its beginning as a record has room for.
+    ///
+    /// Refusals can be many and cost their sender little, so each is one record of one line, however long its command.
+    public struct RefusedCommand: Sendable, Hashable {
+        /// The most bytes that are kept: no line has room for more.
+        public static let limit = TrailFormat.lineLimit
+
+        /// The bytes as they were sent; the first of them where the command is longer.
+        public let text: ByteText
+        /// How many bytes the whole command has.
+        public let length: Int
+
+        /// Keeps a command, or the first bytes of it.
+        public init(_ command: ByteText) {
+            length = command.bytes.count
+            text = Self.beginning(of: command, limit: Self.limit)
+        }
+
+        /// Takes what was kept of a command; nil where the whole would be shorter than its beginning.
+        public init?(beginning text: ByteText, of length: Int) {
+            guard text.bytes.count <= length else { return nil }
+            self.text = text
+            self.length = length
+        }
+
+        /// Whether nothing is missing.
+        public var isWhole: Bool { text.bytes.count == length }
+
+        /// The same command with less of it.
+        public func cut(to limit: Int) -> RefusedCommand {
+            RefusedCommand(beginning: Self.beginning(of: text, limit: limit), of: length) ?? self
+        }
+
+        private static func beginning(of text: ByteText, limit: Int) -> ByteText {
+            text.bytes.count > limit ? ByteText(Array(text.bytes.prefix(limit))) : text
         }
     }
 

@@ -41,6 +41,19 @@ extension Record.Outcome: FrameField {
     }
 }
 
+extension Record.RefusedCommand: FrameField {
+    init(reading reader: inout FrameReader) throws(FrameError) {
+        let text = try reader.bytes(limit: Self.limit)
+        guard let value = Self(beginning: text, of: try reader.count(0...FieldLimit.command)) else { throw .value }
+        self = value
+    }
+
+    func write(to writer: inout FrameWriter) {
+        writer.bytes(text)
+        writer.integer(Int64(length))
+    }
+}
+
 extension Record: FrameField {
     init(reading reader: inout FrameReader) throws(FrameError) {
         switch try reader.integer(UInt8.self) {
@@ -71,6 +84,7 @@ extension Record: FrameField {
                     refusal: try reader.optionalField(), rule: try reader.optionalField(),
                     revision: try reader.optionalField(),
                     detail: try reader.optionalBytes(limit: FieldLimit.detail),
+                    command: try reader.optionalField(),
                     count: try reader.count(1...Int(Int32.max))))
         case 7:
             self = .command(
@@ -139,6 +153,7 @@ extension Record: FrameField {
             writer.field(record.rule)
             writer.field(record.revision)
             writer.optionalBytes(record.detail)
+            writer.field(record.command)
             writer.integer(Int64(record.count))
         case .command(let record):
             writer.integer(UInt8(7))

@@ -53,7 +53,7 @@ struct SessionPhase: Sendable {
             guard !hasStarted, !isComplete, authentications < Self.authenticationLimit else { return false }
             authentications += 1
         case .login(let login) where login.refusal == nil:
-            guard !isPermitted, !isComplete, login.count == 1 else { return false }
+            guard !isPermitted, !isComplete, login.count == 1, login.command == nil else { return false }
             isPermitted = true
         case .login(let login):
             // A launch can fail after its start was recorded.
@@ -87,11 +87,11 @@ enum RecordRight {
     /// The most refusals that one record of front's stands for.
     static let countLimit = 1_000_000
 
-    /// Front speaks of refusals alone, for the reasons that it finds itself, and of those that no session had; what was
-    /// refused while there was no auditor comes when there is one again. One record stands for several where there
-    /// was no room for each on the way here.
+    /// Front speaks of refusals alone, for the reasons that it finds itself, and of those that no session had, without
+    /// their commands; what was refused while there was no auditor comes when there is one again. One record stands for
+    /// several where there was no room for each on the way here.
     static func frontMaySend(_ record: Record) -> Bool {
-        guard case .login(let login) = record, login.rule == nil, login.revision == nil,
+        guard case .login(let login) = record, login.rule == nil, login.revision == nil, login.command == nil,
             (1...countLimit).contains(login.count)
         else { return false }
         switch login.refusal {

@@ -67,6 +67,7 @@ struct RefusalFlood {
         if sum.login.rule != login.rule { sum.login.rule = nil }
         if sum.login.revision != login.revision { sum.login.revision = nil }
         if sum.login.detail != login.detail { sum.login.detail = nil }
+        if sum.login.command != login.command { sum.login.command = nil }
         counted[kind] = sum
         return false
     }

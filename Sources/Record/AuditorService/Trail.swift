@@ -17,6 +17,8 @@ final class Trail {
     static let waitingLimit = 65_536
     /// The most of them that are no ends: the rest is room for the ends of running commands.
     static let waitingLimitOfOthers = 16_384
+    /// The most bytes of a refused command that wait: while nothing can be written, refusals are all that comes.
+    static let waitingCommandLimit = 512
     /// The most waiting entries that are written at once.
     private static let writingLimit = 512
 
@@ -32,6 +34,13 @@ final class Trail {
             case .record(.command): false
             default: true
             }
+        }
+
+        /// The item as it waits: without most of a refused command.
+        var waiting: Item {
+            guard case .record(.login(var login)) = entry else { return self }
+            login.command = login.command?.cut(to: Trail.waitingCommandLimit)
+            return Item(entry: .record(.login(login)), stamp: stamp)
         }
 
         var isEnd: Bool {
@@ -243,7 +252,7 @@ final class Trail {
             lost += 1
             return
         }
-        waiting.append(item)
+        waiting.append(item.waiting)
         if !item.isEnd { waitingOthers += 1 }
     }
 }
