@@ -51,7 +51,7 @@ final class HostileModule {
             }
             if (!strcmp(what, "mess")) {
                 static char path[] = "PATH=/evil";
-                struct rlimit few = {20, 30};
+                struct rlimit few = {200, 300};
                 sigset_t all;
                 sigfillset(&all);
                 if (open("/dev/null", O_RDONLY) < 0 || chdir("/usr") != 0 || putenv(path) != 0) return PAM_SYSTEM_ERR;

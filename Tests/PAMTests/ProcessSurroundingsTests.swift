@@ -95,10 +95,12 @@ struct ProcessSurroundingsTests {
             let status = (try? File.open("/proc/self/status", [.reading]).readAll(limit: 65_536)) ?? []
             let lines = String(decoding: status, as: UTF8.self).split(separator: "\n")
             let now = try? ResourceLimits.current(.files)
+            // The C library keeps handlers of two real-time signals of its own, which no program can reset.
+            let caught = lines.first { $0.hasPrefix("SigCgt:\t") }.flatMap { UInt64($0.dropFirst(8), radix: 16) }
             return (try? File.linkTarget("/proc/self/cwd"))?.printable == "/"
                 && lines.contains("Umask:\t0077") && lines.contains("SigBlk:\t0000000000000000")
-                && lines.contains("SigCgt:\t0000000000000000") && lines.contains("SigIgn:\t0000000000001000")
-                && Process.environmentVariable("PATH") == path && now?.soft == files.soft && now?.hard == files.hard
+                && caught.map { $0 & 0x7FFF_FFFF } == 0 && lines.contains("SigIgn:\t0000000000001000")
+                && Process.environmentVariable("PATH") == path && now.map { $0.soft == min(files.soft, $0.hard) } == true
                 && (try? File.linkTarget("/proc/self/fd/1"))?.printable == "/dev/null" && Children.ids().isEmpty
         }
         #expect(found == .goesOn)
@@ -115,9 +117,11 @@ struct ProcessSurroundingsTests {
                     service: service.name, user: UserName("nobody") ?? .root, remoteHost: IPAddress(v4: 0x7F00_0001),
                     remoteUser: nil, terminal: .rexec, keeping: try ProcessSurroundings(descriptors: 0..<3))
                 try pam.openSession()
-                guard try ResourceLimits.current(.files) == before else { return 2 }
+                // Without CAP_SYS_RESOURCE the hard limit stays down.
+                let now = try ResourceLimits.current(.files)
+                guard now.soft == min(before.soft, now.hard) else { return 2 }
                 try pam.limits?.apply()
-                return try ResourceLimits.current(.files) == (20, 30) ? 42 : 3
+                return try ResourceLimits.current(.files) == (200, 300) ? 42 : 3
             } catch {
                 return 4
             }

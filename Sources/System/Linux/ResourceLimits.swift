@@ -130,7 +130,7 @@ public enum ResourceLimits {
             self.limits = limits
         }
 
-        /// Sets this process's limits to these; those that can be are set even where another one cannot.
+        /// Sets this process's limits to these, or to what comes nearest.
         ///
         /// - Throws: step `limits`: a hard limit that was lowered rises again only with CAP_SYS_RESOURCE.
         public func apply() throws(ConfinementError) {
@@ -138,9 +138,14 @@ public enum ResourceLimits {
             for (number, pair) in zip(UInt32(0)..., limits) {
                 var wanted = rlimit(rlim_cur: rlim_t(pair[0]), rlim_max: rlim_t(pair[1]))
                 // SAFETY: `wanted` lives for the call and is only read.
-                if unsafe setrlimit(__rlimit_resource_t(number), &wanted) != 0 {
-                    failure = ConfinementError(.limits, errno)
-                }
+                if unsafe setrlimit(__rlimit_resource_t(number), &wanted) == 0 { continue }
+                failure = ConfinementError(.limits, errno)
+                var now = rlimit()
+                // SAFETY: `now` lives for the call.
+                guard unsafe getrlimit(__rlimit_resource_t(number), &now) == 0 else { continue }
+                now.rlim_cur = min(rlim_t(pair[0]), now.rlim_max)
+                // SAFETY: as above.
+                _ = unsafe setrlimit(__rlimit_resource_t(number), &now)
             }
             if let failure { throw failure }
         }

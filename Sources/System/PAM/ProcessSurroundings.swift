@@ -82,13 +82,14 @@ public final class ProcessSurroundings {
     ///
     /// - Throws: what cannot be put back; the rest has been.
     public func restore() throws(Change) {
+        // ORDER: limits first, or nothing could be opened. Best effort: a container may not raise again what a module
+        // lowered, and then it is lower.
+        try? limits.apply()
         endChildren()
         Signals.reset()
         Signals.ignore(Signals.Number.pipe)
         portcullis_timers_stop()
         Process.setUmask(Self.umask)
-        // Best effort: a container may not raise again what a module lowered, and then it is lower.
-        try? limits.apply()
         try putBack(output, at: 1)
         try putBack(errors, at: 2)
         // SAFETY: the list is this object's.
