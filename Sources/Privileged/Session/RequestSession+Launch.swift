@@ -217,7 +217,7 @@ extension RequestSession {
         guard let report = Descriptor.inherited(3), let gate = Descriptor.inherited(4) else { Process.exitNow(125) }
         var ready = ChildReport.ready
         do throws(ConfinementError) {
-            // What PAM's modules set (pam_limits) comes first: the sandbox only lowers it.
+            // What PAM's modules set (pam_limits) comes first: the sandbox lowers hard limits and raises none.
             try moduleLimits?.apply()
             for shortfall in try plan.confinement.limit() {
                 say(report, [ChildReport.shortfall, shortfall.resource.rawValue, 0])
