@@ -29,7 +29,9 @@ struct ProcessSurroundingsTests {
     private static let watched: Int32 = 60
 
     /// Runs the steps up to one in which the module misbehaves; the outcome comes out of the child as its status.
-    private func outcome(_ step: Step, _ behaviour: String, then test: () -> Bool = { true }) throws -> Outcome {
+    ///
+    /// - Parameter test: what has to hold in the child afterwards.
+    private func outcome(_ step: Step, _ behaviour: String, then test: () -> [Bool] = { [] }) throws -> Outcome {
         let module = try HostileModule("surroundings")
         let act = "\(module.path) \(behaviour)"
         let lines = [
@@ -55,7 +57,7 @@ struct ProcessSurroundingsTests {
                 try pam.checkAccount()
                 try pam.establishCredentials()
                 try pam.openSession()
-                return test() ? Outcome.goesOn.rawValue : 1
+                return test().firstIndex(of: false).map { 100 + Int32($0) } ?? Outcome.goesOn.rawValue
             } catch let error as PAMError {
                 switch error.cause {
                 case .userChanged: return Outcome.userChanged.rawValue
@@ -95,13 +97,20 @@ struct ProcessSurroundingsTests {
             let status = (try? File.open("/proc/self/status", [.reading]).readAll(limit: 65_536)) ?? []
             let lines = String(decoding: status, as: UTF8.self).split(separator: "\n")
             let now = try? ResourceLimits.current(.files)
-            // The C library keeps handlers of two real-time signals of its own, which no program can reset.
-            let caught = lines.first { $0.hasPrefix("SigCgt:\t") }.flatMap { UInt64($0.dropFirst(8), radix: 16) }
-            return (try? File.linkTarget("/proc/self/cwd"))?.printable == "/"
-                && lines.contains("Umask:\t0077") && lines.contains("SigBlk:\t0000000000000000")
-                && caught.map { $0 & 0x7FFF_FFFF } == 0 && lines.contains("SigIgn:\t0000000000001000")
-                && Process.environmentVariable("PATH") == path && now.map { $0.soft == min(files.soft, $0.hard) } == true
-                && (try? File.linkTarget("/proc/self/fd/1"))?.printable == "/dev/null" && Children.ids().isEmpty
+            // Of the real-time signals the C library keeps some for itself, which no program can reset.
+            let signals = { (name: String) in
+                lines.first { $0.hasPrefix(name) }.flatMap { UInt64($0.dropFirst(8), radix: 16) }.map {
+                    $0 & 0x7FFF_FFFF
+                }
+            }
+            return [
+                lines.contains("Umask:\t0077"), signals("SigBlk:") == 0, signals("SigIgn:") == 0x1000,
+                signals("SigCgt:") == 0,
+                (try? File.linkTarget("/proc/self/cwd"))?.printable == "/",
+                (try? File.linkTarget("/proc/self/fd/1"))?.printable == "/dev/null",
+                Process.environmentVariable("PATH") == path, Children.ids().isEmpty,
+                now.map { $0.soft == min(files.soft, $0.hard) } == true,
+            ]
         }
         #expect(found == .goesOn)
     }

@@ -32,7 +32,7 @@ struct AccountsModulesTests {
             "account required pam_time.so\n", "security/time.conf", "*;*;alice;!Al0000-2400\n",
             "pam account: Permission denied"
         ),
-        ("account required pam_deny.so\n", "nothing", "", "pam account: Permission denied"),
+        ("account required pam_deny.so\n", "nothing", "", "pam account: Authentication failure"),
         ("session required pam_deny.so\n", "nothing", "", "pam session: Cannot make/remove an entry"),
     ]
 

@@ -65,7 +65,9 @@ extension SessionTable {
         var granted: [UInt64] = []
         while checking.count + granted.count < places {
             // The first of the least: `min` takes the earliest of equals.
-            let next = waiting.indices.min { load[waiting[$0].source, default: 0] < load[waiting[$1].source, default: 0] }
+            let next = waiting.indices.min {
+                load[waiting[$0].source, default: 0] < load[waiting[$1].source, default: 0]
+            }
             guard let next else { break }
             let (number, _, source) = waiting.remove(at: next)
             let before = entries[number].flatMap(used) ?? 0
