@@ -17,14 +17,57 @@ final class HostileModule {
     let path: String
 
     private static let source = """
+        #define _GNU_SOURCE
+        #include <fcntl.h>
+        #include <pthread.h>
         #include <security/pam_modules.h>
+        #include <signal.h>
+        #include <stdio.h>
         #include <stdlib.h>
         #include <string.h>
+        #include <sys/fsuid.h>
+        #include <sys/resource.h>
+        #include <sys/stat.h>
+        #include <sys/syscall.h>
         #include <unistd.h>
+        static void *sleeper(void *x) { for (;;) pause(); return x; }
+        static void caught(int n) { (void)n; }
         static int act(pam_handle_t *h, int argc, const char **argv) {
             const char *what = argc > 0 ? argv[0] : "";
             if (!strcmp(what, "user")) return pam_set_item(h, PAM_USER, "root");
             if (!strcmp(what, "uid")) return seteuid(65534) == 0 ? PAM_SUCCESS : PAM_SYSTEM_ERR;
+            if (!strcmp(what, "fsuid")) { setfsuid(65534); return PAM_SUCCESS; }
+            if (!strcmp(what, "crash")) { raise(SIGSEGV); return PAM_SUCCESS; }
+            if (!strcmp(what, "exit")) _exit(0);
+            if (!strcmp(what, "thread")) {
+                pthread_t t;
+                return pthread_create(&t, NULL, sleeper, NULL) == 0 ? PAM_SUCCESS : PAM_SYSTEM_ERR;
+            }
+            if (!strcmp(what, "root")) return chroot("/usr") == 0 ? PAM_SUCCESS : PAM_SYSTEM_ERR;
+            if (!strcmp(what, "close")) return syscall(SYS_close_range, 0, ~0u, 0) == 0 ? PAM_SUCCESS : PAM_SYSTEM_ERR;
+            if (!strcmp(what, "swap")) {
+                int p[2];
+                return pipe(p) == 0 && dup2(p[0], 60) == 60 ? PAM_SUCCESS : PAM_SYSTEM_ERR;
+            }
+            if (!strcmp(what, "mess")) {
+                static char path[] = "PATH=/evil";
+                struct rlimit few = {200, 300};
+                sigset_t all;
+                sigfillset(&all);
+                if (open("/dev/null", O_RDONLY) < 0 || chdir("/usr") != 0 || putenv(path) != 0) return PAM_SYSTEM_ERR;
+                umask(0);
+                signal(SIGTERM, caught);
+                signal(SIGPIPE, SIG_DFL);
+                sigprocmask(SIG_BLOCK, &all, NULL);
+                alarm(1000);
+                if (setrlimit(RLIMIT_NOFILE, &few) != 0) return PAM_SYSTEM_ERR;
+                puts("noise");
+                fputs("noise", stderr);
+                fflush(stdout);
+                if (dup2(0, 1) != 1) return PAM_SYSTEM_ERR;
+                if (fork() == 0) for (;;) pause();
+                return PAM_SUCCESS;
+            }
             if (!strcmp(what, "expired")) return PAM_NEW_AUTHTOK_REQD;
             if (!strncmp(what, "ask", 3)) {
                 const struct pam_conv *conv = NULL;

@@ -109,6 +109,9 @@ extension Gateway {
         return slash == options.policy.startIndex ? "/" : String(options.policy[..<slash])
     }
 
+    /// How long a session that has finished may take to go, a module that closes its session included.
+    private static let closingPatience: Int64 = 10_000
+
     func serveSession(_ number: UInt64, _ event: Epoll.Event) {
         guard let channel = sessions[number]?.outbox.channel else { return }
         for _ in 0..<8 {
@@ -128,6 +131,8 @@ extension Gateway {
                 if !sessions.take(message.bytes, from: number, refused: &refused) {
                     log.say("a session broke its protocol")
                     sessions[number]?.process.signal(Signals.Number.kill)
+                } else if sessions[number]?.phase == .finished, sessions[number]?.killTime == nil {
+                    sessions[number]?.killTime = Clock.monotonicMilliseconds() + Self.closingPatience
                 }
             }
         }
@@ -142,7 +147,11 @@ extension Gateway {
         epoll.remove(entry.process.descriptor)
         epoll.remove(entry.outbox.channel.descriptor)
         sessions[number] = nil
-        guard entry.phase != .finished else { return adoptStrays() }
+        if entry.phase == .finished {
+            // One that a module ended, or that had to be ended, leaves nothing that anybody asked for.
+            if case .exited = status { adoptStrays() } else { endStrays() }
+            return
+        }
         lost += 1
         let reason = entry.killed ?? .unavailable
         if entry.killed == nil { log.say("session \(entry.session) died (\(status.words))") }

@@ -32,6 +32,8 @@ public final class Gateway {
     var retired: [ProcessHandle] = []
     var listeners = Listeners()
     var sessions = SessionTable()
+    /// How many sessions may check a password at once.
+    let checkPlaces = SessionTable.checkPlaces(processors: Process.processorCount)
     var connectBacks = ConnectBack()
     var control: ControlSocket?
     var isFrontReady = false
@@ -207,6 +209,7 @@ public final class Gateway {
         var next: Int64 = now + 60_000
         for deadline in connectBacks.attempts.values.map(\.deadline) { next = min(next, deadline) }
         if let deadline = sessions.nextDeadline { next = min(next, deadline) }
+        if let look = sessions.nextCheckLook { next = min(next, look) }
         for restart in restarts { next = min(next, restart.time) }
         if isDraining { next = min(next, drainDeadline) }
         return Int32(max(0, min(next - now, 60_000)))
@@ -226,6 +229,7 @@ public final class Gateway {
                 entry.process.signal(Signals.Number.kill)
             }
         }
+        grantPasswordChecks(now)
         let due = restarts.filter { $0.time <= now }
         restarts.removeAll { $0.time <= now }
         for restart in due {
@@ -234,6 +238,13 @@ public final class Gateway {
             case .auditor: startAuditor()
             case .engine: reload()
             }
+        }
+    }
+
+    private func grantPasswordChecks(_ now: Int64) {
+        let granted = sessions.grantChecks(places: checkPlaces, now: now) { $0.process.processorMilliseconds }
+        for number in granted where sessions[number]?.outbox.send(SessionOrder.passwordCheck) != true {
+            sessions[number]?.process.signal(Signals.Number.kill)
         }
     }
 

@@ -35,12 +35,15 @@ struct SessionTable {
         var target = ByteText([])
         var rule = ""
         var command = ByteText([])
-        /// When a drain or `terminate` kills what is left of it.
+        /// When a drain or `terminate` kills what is left of it, or it has taken too long to go.
         var killTime: Int64?
+        /// Whether it checks a password, or waits to.
+        var check = PasswordCheck.none
     }
 
-    private(set) var entries: [UInt64: Entry] = [:]
+    var entries: [UInt64: Entry] = [:]
     private var next: UInt64 = 0
+    private var nextCheck: UInt64 = 0
 
     var count: Int { entries.count }
 
@@ -79,6 +82,13 @@ struct SessionTable {
             refused += 1
         case (.ended, .launched):
             entry.phase = .finished
+        case (.passwordCheck, .deciding):
+            guard entry.check == .none else { return false }
+            nextCheck += 1
+            entry.check = .waiting(place: nextCheck)
+        case (.passwordChecked, .deciding):
+            guard entry.check.isGranted else { return false }
+            entry.check = .none
         default:
             return false
         }

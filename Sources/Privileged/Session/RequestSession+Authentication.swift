@@ -16,10 +16,13 @@ final class EstablishedIdentity {
     private let transaction: PAMTransaction?
     /// `NAME=VALUE` from PAM's modules.
     let environment: [ByteText]
+    /// What PAM's modules left as limits, for the command; nil where none was asked.
+    let limits: ResourceLimits.Snapshot?
 
     init(_ transaction: PAMTransaction? = nil) {
         self.transaction = transaction
         environment = transaction?.environment() ?? []
+        limits = transaction?.limits
     }
 
     /// Closes PAM's session and credentials.
@@ -56,7 +59,7 @@ extension RequestSession {
                 do throws(PAMError) {
                     let transaction = try PAMTransaction(
                         service: name, user: claims.target, remoteHost: peer.address, remoteUser: remoteUser,
-                        terminal: service)
+                        terminal: service, keeping: try surroundings())
                     identity = try open(transaction)
                 } catch {
                     refuse(error.reason, "\(error)")
@@ -98,7 +101,8 @@ extension RequestSession {
         switch settings.rexec.authentication {
         case .file(let name):
             let file = CredentialsFile(path: name.resolved(in: input.stateDirectory))
-            switch file.verify(user: target, password: password) {
+            let answer = inCheckPlace { file.verify(user: target, password: password) }
+            switch answer {
             case .verified:
                 break
             case .refused(let text):
@@ -114,8 +118,9 @@ extension RequestSession {
         case .pam(let name):
             do throws(PAMError) {
                 let transaction = try PAMTransaction(
-                    service: name, user: target, remoteHost: peer.address, remoteUser: nil, terminal: .rexec)
-                try transaction.authenticate(password)
+                    service: name, user: target, remoteHost: peer.address, remoteUser: nil, terminal: .rexec,
+                    keeping: try surroundings())
+                try inCheckPlace { () throws(PAMError) in try transaction.authenticate(password) }
                 recordAuthentication("pam:\(name)", failure: nil, nil)
                 return try open(transaction)
             } catch {
@@ -125,6 +130,39 @@ extension RequestSession {
                 refuse(error.reason, "\(error)")
             }
         }
+    }
+
+    /// Waits for one of the gateway's places for password checks, and holds it for the time of a check.
+    ///
+    /// The wait counts against authentication-timeout: the monitor ends what overstays it.
+    private func inCheckPlace<Answer, Failure: Error>(_ check: () throws(Failure) -> Answer) throws(Failure) -> Answer {
+        tell(.passwordCheck)
+        awaitCheckPlace()
+        defer { tell(.passwordChecked) }
+        return try check()
+    }
+
+    private func awaitCheckPlace() {
+        while true {
+            switch try? monitor.receive(limit: 64, descriptorLimit: 1) {
+            case .message(let message):
+                switch try? SessionOrder(frame: message.bytes) {
+                case .passwordCheck: return
+                case .auditor: if let fresh = message.descriptors.first { trail.resume(fresh) }
+                case .terminate: refuse(.unavailable, "the gateway stops")
+                case nil: refuse(.unavailable, "the monitor broke its protocol")
+                }
+            case .nothing:
+                continue
+            case .closed, nil:
+                Process.exitNow(1)
+            }
+        }
+    }
+
+    /// What PAM's modules may not keep changed of this process: its own descriptors are what they were.
+    private func surroundings() throws(PAMError) -> ProcessSurroundings {
+        try ProcessSurroundings(descriptors: 0..<SessionDescriptors.Number.end)
     }
 
     /// Account, credentials and session of PAM.

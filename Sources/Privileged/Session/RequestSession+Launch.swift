@@ -44,6 +44,7 @@ extension RequestSession {
             Record.Command(
                 origin: origin, account: targetText, commandLine: plan.commandLine, program: plan.program,
                 argumentCount: plan.arguments.count, sandbox: plan.sandbox.sandbox.name))
+        moduleLimits = identity.limits
         prepareSockets()
         // The child is set up while the auditor syncs, and waits only before execve.
         trail.send(record)
@@ -216,6 +217,8 @@ extension RequestSession {
         guard let report = Descriptor.inherited(3), let gate = Descriptor.inherited(4) else { Process.exitNow(125) }
         var ready = ChildReport.ready
         do throws(ConfinementError) {
+            // What PAM's modules set (pam_limits) comes first: the sandbox lowers hard limits and raises none.
+            try moduleLimits?.apply()
             for shortfall in try plan.confinement.limit() {
                 say(report, [ChildReport.shortfall, shortfall.resource.rawValue, 0])
             }

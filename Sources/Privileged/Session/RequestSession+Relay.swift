@@ -128,7 +128,7 @@ extension RequestSession {
                 hangUp(launched, &run)
             case .auditor:
                 if let descriptor = message.descriptors.first { trail.resume(descriptor) }
-            case nil:
+            case .passwordCheck, nil:
                 return
             }
         case .nothing:
@@ -288,10 +288,12 @@ extension RequestSession {
         // Revokes every copy that the command passed on.
         if let secondary = parts.secondary { Socket.shutdownBoth(secondary) }
         Socket.shutdownBoth(parts.primary)
-        identity.close()
         removeTemporaryDirectory()
         settleEnd()
+        // ORDER: modules close their session last: one that hangs or crashes then takes nothing with it, and the
+        // monitor ends what does not go.
         tell(.ended)
+        identity.close()
         Process.exitNow(0)
     }
 
@@ -392,7 +394,7 @@ extension RequestSession {
             case .auditor:
                 if let fresh = message.descriptors.first { trail.resume(fresh) }
                 return false
-            case nil:
+            case .passwordCheck, nil:
                 return false
             }
         case .nothing:

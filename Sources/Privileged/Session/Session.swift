@@ -41,6 +41,8 @@ final class RequestSession {
     var claims: UnverifiedRequest?
     var kernelTrail: KernelTrail
     var hasTemporaryDirectory = false
+    /// The limits that PAM's modules set, for the command.
+    var moduleLimits: ResourceLimits.Snapshot?
     /// The target's group ids, once they were looked up.
     var knownGroups: [UInt32]?
 

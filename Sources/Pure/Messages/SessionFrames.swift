@@ -15,6 +15,10 @@ public enum SessionReport: Frame, Hashable {
     case ended
     /// The request was refused, and the auditor did not take the record.
     case unrecorded(reason: Reason)
+    /// A password is to be checked: asks for one of the gateway's places for it.
+    case passwordCheck
+    /// The check is over, and the place free for another session.
+    case passwordChecked
 
     /// Reads a whole frame.
     public init(frame: [UInt8]) throws(FrameError) {
@@ -35,6 +39,10 @@ public enum SessionReport: Frame, Hashable {
             self = .ended
         case 5:
             self = .unrecorded(reason: try reader.field())
+        case 6:
+            self = .passwordCheck
+        case 7:
+            self = .passwordChecked
         default:
             throw .kind(reader.kind)
         }
@@ -62,6 +70,10 @@ public enum SessionReport: Frame, Hashable {
         case .unrecorded(let reason):
             writer = FrameWriter(kind: 5)
             writer.field(reason)
+        case .passwordCheck:
+            writer = FrameWriter(kind: 6)
+        case .passwordChecked:
+            writer = FrameWriter(kind: 7)
         }
         return writer.bytes
     }
@@ -73,6 +85,8 @@ public enum SessionOrder: Frame, Hashable {
     case terminate
     /// Another auditor has taken over: the session's end of a fresh channel comes with the frame.
     case auditor
+    /// The session has a place: it may check its password now.
+    case passwordCheck
 
     /// Reads a whole frame.
     public init(frame: [UInt8]) throws(FrameError) {
@@ -82,6 +96,8 @@ public enum SessionOrder: Frame, Hashable {
             self = .terminate
         case 2:
             self = .auditor
+        case 3:
+            self = .passwordCheck
         default:
             throw .kind(reader.kind)
         }
@@ -96,6 +112,8 @@ public enum SessionOrder: Frame, Hashable {
             writer = FrameWriter(kind: 1)
         case .auditor:
             writer = FrameWriter(kind: 2)
+        case .passwordCheck:
+            writer = FrameWriter(kind: 3)
         }
         return writer.bytes
     }

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/fsuid.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 struct portcullis_pam {
@@ -150,10 +152,48 @@ const char *portcullis_pam_text(int code) {
     return text != NULL ? text : "unknown PAM code";
 }
 
-int portcullis_pam_ids_read(unsigned ids[6]) {
+int portcullis_pam_ids_read(unsigned ids[8]) {
     if (getresuid(&ids[0], &ids[1], &ids[2]) != 0) return errno;
     if (getresgid(&ids[3], &ids[4], &ids[5]) != 0) return errno;
+    // An id that nobody can have changes nothing, and the answer is the one in force.
+    ids[6] = (unsigned)setfsuid((uid_t)-1);
+    ids[7] = (unsigned)setfsgid((gid_t)-1);
     return 0;
+}
+
+char **portcullis_environment_copy(void) {
+    size_t count = 0;
+    while (environ != NULL && environ[count] != NULL) count++;
+    char **copy = calloc(count + 1, sizeof *copy);
+    for (size_t index = 0; copy != NULL && index < count; index++) {
+        copy[index] = strdup(environ[index]);
+        if (copy[index] == NULL) {
+            portcullis_pam_environment_free(copy);
+            return NULL;
+        }
+    }
+    return copy;
+}
+
+int portcullis_environment_restore(char *const *copy) {
+    size_t index = 0;
+    while (environ != NULL && environ[index] != NULL && copy[index] != NULL && strcmp(environ[index], copy[index]) == 0)
+        index++;
+    if (copy[index] == NULL && (environ == NULL || environ[index] == NULL)) return 0;
+    if (clearenv() != 0) return ENOMEM;
+    for (; *copy != NULL; copy++) {
+        // The environment keeps the string, and a module may write into it: it gets one of its own.
+        char *entry = strdup(*copy);
+        if (entry == NULL || putenv(entry) != 0) return ENOMEM;
+    }
+    return 0;
+}
+
+void portcullis_timers_stop(void) {
+    const struct itimerval none = {{0, 0}, {0, 0}};
+    setitimer(ITIMER_REAL, &none, NULL);
+    setitimer(ITIMER_VIRTUAL, &none, NULL);
+    setitimer(ITIMER_PROF, &none, NULL);
 }
 
 char **portcullis_pam_environment(struct portcullis_pam *pam) {

@@ -99,6 +99,9 @@ public enum Process {
     /// The real group id.
     public static var groupID: UInt32 { getgid() }
 
+    /// The processors that are online, at least one.
+    public static var processorCount: Int { max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))) }
+
     /// Whether this process runs as root.
     public static var isRoot: Bool { geteuid() == 0 }
 
@@ -226,6 +229,17 @@ public struct ProcessHandle: Sendable {
     /// Sends a signal; one to a process that has ended goes nowhere.
     public func signal(_ number: Int32) {
         _ = portcullis_pidfd_signal(descriptor.number, number)
+    }
+
+    /// The processor time that the process itself has used, in milliseconds; nil where it cannot be told.
+    ///
+    /// INVARIANT: the process is a child that was not yet waited for, or its number may be another's.
+    public var processorMilliseconds: Int64? {
+        var clock: clockid_t = 0
+        var time = timespec()
+        // SAFETY: both calls write one local each.
+        guard unsafe clock_getcpuclockid(pid, &clock) == 0, unsafe clock_gettime(clock, &time) == 0 else { return nil }
+        return Int64(time.tv_sec) * 1_000 + Int64(time.tv_nsec) / 1_000_000
     }
 
     /// How the process ended; nil while it runs. After the first answer its number may be another's.

@@ -111,6 +111,46 @@ public enum ResourceLimits {
         return try current(.files).soft
     }
 
+    /// Every limit of a process, by the kernel's numbers.
+    public struct Snapshot: Sendable, Hashable {
+        /// How many there are: RLIM_NLIMITS, on every Linux that we know.
+        private static let count: UInt32 = 16
+
+        private let limits: [[UInt64]]
+
+        /// This process's limits now.
+        public init() throws(SystemError) {
+            var limits: [[UInt64]] = []
+            for number in 0..<Self.count {
+                var limit = rlimit()
+                // SAFETY: `limit` lives for the call.
+                guard unsafe getrlimit(__rlimit_resource_t(number), &limit) == 0 else { throw .last("getrlimit") }
+                limits.append([UInt64(limit.rlim_cur), UInt64(limit.rlim_max)])
+            }
+            self.limits = limits
+        }
+
+        /// Sets this process's limits to these, or to what comes nearest.
+        ///
+        /// - Throws: step `limits`: a hard limit that was lowered rises again only with CAP_SYS_RESOURCE.
+        public func apply() throws(ConfinementError) {
+            var failure: ConfinementError?
+            for (number, pair) in zip(UInt32(0)..., limits) {
+                var wanted = rlimit(rlim_cur: rlim_t(pair[0]), rlim_max: rlim_t(pair[1]))
+                // SAFETY: `wanted` lives for the call and is only read.
+                if unsafe setrlimit(__rlimit_resource_t(number), &wanted) == 0 { continue }
+                failure = ConfinementError(.limits, errno)
+                var now = rlimit()
+                // SAFETY: `now` lives for the call.
+                guard unsafe getrlimit(__rlimit_resource_t(number), &now) == 0 else { continue }
+                now.rlim_cur = min(rlim_t(pair[0]), now.rlim_max)
+                // SAFETY: as above.
+                _ = unsafe setrlimit(__rlimit_resource_t(number), &now)
+            }
+            if let failure { throw failure }
+        }
+    }
+
     private static func read(_ resource: Resource) throws(ConfinementError) -> rlimit {
         var limit = rlimit()
         // SAFETY: `limit` lives for the call.

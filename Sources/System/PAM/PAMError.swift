@@ -28,8 +28,10 @@ public struct PAMError: Error, Sendable, Hashable, CustomStringConvertible {
         case foreignPrompt
         /// A module changed the user.
         case userChanged
-        /// A module changed the process's user or group ids.
+        /// A module changed the process's user or group ids, or they cannot be read.
         case identityChanged
+        /// A module left something of the process changed that cannot be put back.
+        case processChanged
     }
 
     /// The step.
@@ -47,7 +49,7 @@ public struct PAMError: Error, Sendable, Hashable, CustomStringConvertible {
         guard case .code(let code) = cause else {
             switch cause {
             case .foreignPrompt, .userChanged: return step == .authenticate ? .badCredentials : .accountRefused
-            case .noSuchService, .serviceName, .code, .identityChanged: return .unavailable
+            case .noSuchService, .serviceName, .code, .identityChanged, .processChanged: return .unavailable
             }
         }
         switch code {

@@ -30,6 +30,10 @@ public final class PAMTransaction {
     private let handle: OpaquePointer
     private let user: [UInt8]
     private let ids: [UInt32]
+    private let surroundings: ProcessSurroundings?
+    /// The resource limits as `openSession` left them (pam_limits), for the command; this process's own are put back.
+    /// Nil without `keeping`.
+    public private(set) var limits: ResourceLimits.Snapshot?
     private var hasCredentials = false
     private var hasSession = false
 
@@ -40,11 +44,16 @@ public final class PAMTransaction {
     ///   - remoteHost: the peer's address, for PAM_RHOST: never a name.
     ///   - remoteUser: rsh's remote user, for PAM_RUSER.
     ///   - terminal: what stands in libpam's own audit records: the service.
+    ///   - keeping: what is put back and verified after every step; nil in a process that modules may change.
     /// - Throws: `noSuchService` where there is no such file: libpam would silently go on with `other`.
     public init(
-        service: String, user: UserName, remoteHost: IPAddress, remoteUser: UserName?, terminal: Service
+        service: String, user: UserName, remoteHost: IPAddress, remoteUser: UserName?, terminal: Service,
+        keeping surroundings: ProcessSurroundings? = nil
     ) throws(PAMError) {
         try Self.checkService(service)
+        guard let ids = Self.currentIDs() else {
+            throw PAMError(.start, .identityChanged, text: "the process's ids cannot be read")
+        }
         var made: OpaquePointer?
         let code: Int32
         if let remoteUser {
@@ -63,7 +72,8 @@ public final class PAMTransaction {
         // SAFETY: the handle is this object's alone until its end.
         unsafe handle = made
         self.user = user.bytes
-        ids = Self.currentIDs()
+        self.ids = ids
+        self.surroundings = surroundings
         try check(.start, PAM_SUCCESS)
     }
 
@@ -105,6 +115,7 @@ public final class PAMTransaction {
     /// One prompt without echo that asks for a password is answered, once; any other prompt fails.
     public func authenticate(_ password: Secret) throws(PAMError) {
         let before = refusedPrompts
+        surroundings?.enter()
         // SAFETY: the handle is ours, and the shim forgets the password's pointer before it returns.
         let code = unsafe password.withCString { unsafe portcullis_pam_authenticate(handle, $0) }
         try check(.authenticate, code, refusedBefore: before)
@@ -113,6 +124,7 @@ public final class PAMTransaction {
     /// Has the stack say whether the account may be used now; a password that has to be changed first refuses.
     public func checkAccount() throws(PAMError) {
         let before = refusedPrompts
+        surroundings?.enter()
         // SAFETY: the handle is ours.
         let code = unsafe portcullis_pam_account(handle)
         try check(.account, code, refusedBefore: before)
@@ -121,6 +133,7 @@ public final class PAMTransaction {
     /// Has modules set what credentials they know, groups among them, on this process.
     public func establishCredentials() throws(PAMError) {
         let before = refusedPrompts
+        surroundings?.enter()
         hasCredentials = true
         // SAFETY: the handle is ours.
         let code = unsafe portcullis_pam_credentials_establish(handle)
@@ -130,6 +143,7 @@ public final class PAMTransaction {
     /// Opens the session.
     public func openSession() throws(PAMError) {
         let before = refusedPrompts
+        surroundings?.enter()
         // A stack that fails half way has opened some modules' sessions: they are closed too.
         hasSession = true
         // SAFETY: the handle is ours.
@@ -141,6 +155,7 @@ public final class PAMTransaction {
     @discardableResult
     public func close() -> [PAMError] {
         var failures: [PAMError] = []
+        surroundings?.enter()
         if hasSession {
             hasSession = false
             // SAFETY: the handle is ours.
@@ -152,6 +167,11 @@ public final class PAMTransaction {
             // SAFETY: the handle is ours.
             let code = unsafe portcullis_pam_credentials_delete(handle)
             if code != PAM_SUCCESS { failures.append(PAMError(.closing, .code(code), text: Self.text(code))) }
+        }
+        do throws(ProcessSurroundings.Change) {
+            try surroundings?.restore()
+        } catch {
+            failures.append(PAMError(.closing, .processChanged, text: error.description))
         }
         return failures
     }
@@ -193,6 +213,12 @@ public final class PAMTransaction {
 
     /// Judges a step by its code and by what it left behind.
     private func check(_ step: PAMError.Step, _ code: Int32, refusedBefore: Int32 = 0) throws(PAMError) {
+        if step == .session, surroundings != nil { limits = try? ResourceLimits.Snapshot() }
+        do throws(ProcessSurroundings.Change) {
+            try surroundings?.restore()
+        } catch {
+            throw PAMError(step, .processChanged, text: error.description)
+        }
         // A module that changed the ids has broken what every later check stands on, whatever it answered.
         guard Self.currentIDs() == ids else {
             throw PAMError(step, .identityChanged, text: "a module changed the process's ids")
@@ -215,10 +241,11 @@ public final class PAMTransaction {
         return unsafe (0..<strnlen(text, UserName.limit + 1)).map { unsafe UInt8(bitPattern: text[$0]) }
     }
 
-    private static func currentIDs() -> [UInt32] {
-        var ids: [UInt32] = [0, 0, 0, 0, 0, 0]
-        // SAFETY: the shim writes six numbers.
-        return unsafe portcullis_pam_ids_read(&ids) == 0 ? ids : []
+    /// Nil, which equals no ids, where they cannot be read.
+    private static func currentIDs() -> [UInt32]? {
+        var ids = [UInt32](repeating: 0, count: 8)
+        // SAFETY: the shim writes eight numbers.
+        return unsafe portcullis_pam_ids_read(&ids) == 0 ? ids : nil
     }
 
     private static func text(_ code: Int32) -> String {

@@ -34,9 +34,19 @@ int portcullis_pam_refused(const struct portcullis_pam *_Nonnull pam);
 /// The text of a PAM code: a constant.
 const char *_Nonnull portcullis_pam_text(int code);
 
-/// Reads the real, effective and saved user and group ids of the calling thread. Returns 0 or a positive errno. In C
-/// because getresuid needs _GNU_SOURCE, which Swift's importer does not define.
-int portcullis_pam_ids_read(unsigned ids[_Nonnull 6]);
+/// Reads the real, effective, saved and file-system ids, user's and group's, of the calling thread. Returns 0 or a
+/// positive errno. In C because getresuid needs _GNU_SOURCE, which Swift's importer does not define.
+int portcullis_pam_ids_read(unsigned ids[_Nonnull 8]);
+
+/// A copy of this process's environment, for portcullis_pam_environment_free; NULL where there is no memory. In C
+/// because environ is a pointer that other calls move.
+char *_Nullable *_Nullable portcullis_environment_copy(void);
+
+/// Makes this process's environment what the copy says. Returns 0 or ENOMEM.
+int portcullis_environment_restore(char *_Nullable const *_Nonnull copy);
+
+/// Stops the interval timers, alarm(2)'s among them. In C because setitimer takes an anonymous enum in Swift.
+void portcullis_timers_stop(void);
 
 /// The variables that modules have set: a list of `NAME=VALUE` ended by NULL, or NULL where there is no memory.
 char *_Nullable *_Nullable portcullis_pam_environment(struct portcullis_pam *_Nonnull pam);

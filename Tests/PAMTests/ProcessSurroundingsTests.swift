@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+import Core
+import Linux
+import PAM
+import Testing
+
+/// What modules do to the process that runs them, step by step, each in a process of its own as in a session.
+@Suite(
+    .serialized,
+    .enabled(if: Process.isRoot && HostileModule.compiler != nil, "needs root and a C compiler: it builds a PAM module")
+)
+struct ProcessSurroundingsTests {
+    /// A step of PAM.
+    enum Step: String, CaseIterable, Sendable {
+        case authenticate, account, credentials, session
+    }
+
+    /// What a row of the table expects of a step.
+    enum Outcome: Int32, Sendable {
+        case goesOn = 10
+        case userChanged, identityChanged, processChanged, code
+        /// The process ended within the module, as the session does.
+        case dies
+    }
+
+    /// A number at which the tests hold a descriptor that modules must leave alone.
+    private static let watched: Int32 = 60
+
+    /// Runs the steps up to one in which the module misbehaves; the outcome comes out of the child as its status.
+    ///
+    /// - Parameter test: what has to hold in the child afterwards.
+    private func outcome(_ step: Step, _ behaviour: String, then test: () -> [Bool] = { [] }) throws -> Outcome {
+        let module = try HostileModule("surroundings")
+        let act = "\(module.path) \(behaviour)"
+        let lines = [
+            "auth required \(step == .authenticate ? act : "pam_permit.so")",
+            "account required \(step == .account ? act : "pam_permit.so")",
+            "session required \(step == .session ? act : "pam_permit.so")",
+        ]
+        // pam_setcred runs the auth stack again.
+        let credentials = ["auth [success=ok default=ignore] \(act)"] + lines
+        let service = try TestService("surroundings", step == .credentials ? credentials : lines)
+        let password = try secret("x")
+        let status = try inChild {
+            do {
+                // The runner's descriptors are not the child's; those of a session begin at 0.
+                let null = try File.open("/dev/null", [.reading])
+                try null.place(at: Self.watched)
+                for number: Int32 in 0...2 { try null.place(at: number) }
+                let surroundings = try ProcessSurroundings(descriptors: 0..<(Self.watched + 1))
+                let pam = try PAMTransaction(
+                    service: service.name, user: UserName("nobody") ?? .root, remoteHost: IPAddress(v4: 0x7F00_0001),
+                    remoteUser: nil, terminal: .rexec, keeping: surroundings)
+                if step != .credentials { try pam.authenticate(password) }
+                try pam.checkAccount()
+                try pam.establishCredentials()
+                try pam.openSession()
+                return test().firstIndex(of: false).map { 100 + Int32($0) } ?? Outcome.goesOn.rawValue
+            } catch let error as PAMError {
+                switch error.cause {
+                case .userChanged: return Outcome.userChanged.rawValue
+                case .identityChanged: return Outcome.identityChanged.rawValue
+                case .processChanged: return Outcome.processChanged.rawValue
+                case .code: return Outcome.code.rawValue
+                default: return 2
+                }
+            } catch {
+                return 3
+            }
+        }
+        guard let status, status != 0 else { return .dies }
+        return try #require(Outcome(rawValue: status), "the child ended with \(status)")
+    }
+
+    /// What a module may do in any step, and what becomes of the request.
+    private static let table: [(behaviour: String, outcome: Outcome)] = [
+        ("nothing", .goesOn), ("mess", .goesOn), ("user", .userChanged), ("uid", .identityChanged),
+        ("fsuid", .identityChanged), ("thread", .processChanged), ("root", .processChanged),
+        ("close", .processChanged), ("swap", .processChanged), ("crash", .dies), ("exit", .dies),
+    ]
+
+    @Test(arguments: Step.allCases)
+    func everyStepContainsWhatAModuleDoes(step: Step) throws {
+        for row in Self.table {
+            #expect(try outcome(step, row.behaviour) == row.outcome, "\(row.behaviour) in \(step.rawValue)")
+        }
+    }
+
+    /// Directory, umask, environment, limits, signals, descriptors and children are what they were.
+    @Test(arguments: Step.allCases)
+    func whatAModuleMessedUpIsPutBack(step: Step) throws {
+        let path = Process.environmentVariable("PATH")
+        let files = try ResourceLimits.current(.files)
+        let found = try outcome(step, "mess") {
+            let status = (try? File.open("/proc/self/status", [.reading]).readAll(limit: 65_536)) ?? []
+            let lines = String(decoding: status, as: UTF8.self).split(separator: "\n")
+            let now = try? ResourceLimits.current(.files)
+            // Of the real-time signals the C library keeps some for itself, which no program can reset.
+            let signals = { (name: String) in
+                lines.first { $0.hasPrefix(name) }.flatMap { UInt64($0.dropFirst(8), radix: 16) }.map {
+                    $0 & 0x7FFF_FFFF
+                }
+            }
+            return [
+                lines.contains("Umask:\t0077"), signals("SigBlk:") == 0, signals("SigIgn:") == 0x1000,
+                signals("SigCgt:") == 0,
+                (try? File.linkTarget("/proc/self/cwd"))?.printable == "/",
+                (try? File.linkTarget("/proc/self/fd/1"))?.printable == "/dev/null",
+                Process.environmentVariable("PATH") == path, Children.ids().isEmpty,
+                now.map { $0.soft == min(files.soft, $0.hard) } == true,
+            ]
+        }
+        #expect(found == .goesOn)
+    }
+
+    /// pam_limits sets them for the command; this process, which has work to do, keeps its own.
+    @Test func theLimitsOfASessionAreHandedOnAndNotKept() throws {
+        let module = try HostileModule("limits")
+        let service = try TestService("limits", ["session required \(module.path) mess"])
+        let status = try inChild {
+            do {
+                let before = try ResourceLimits.current(.files)
+                let pam = try PAMTransaction(
+                    service: service.name, user: UserName("nobody") ?? .root, remoteHost: IPAddress(v4: 0x7F00_0001),
+                    remoteUser: nil, terminal: .rexec, keeping: try ProcessSurroundings(descriptors: 0..<3))
+                try pam.openSession()
+                // Without CAP_SYS_RESOURCE the hard limit stays down.
+                let now = try ResourceLimits.current(.files)
+                guard now.soft == min(before.soft, now.hard) else { return 2 }
+                try pam.limits?.apply()
+                return try ResourceLimits.current(.files) == (200, 300) ? 42 : 3
+            } catch {
+                return 4
+            }
+        }
+        withExtendedLifetime((module, service)) { #expect(status == 42) }
+    }
+}
