@@ -215,7 +215,9 @@ final class TestHome {
         // A hosts file that cannot be read resolves nothing: a negative name denies then.
         try home.write(home.rhosts, "-elsewhere\n10.0.0.1\n")
         #expect(try home.verdict(names: .hostsFile).detail == "denied by .rhosts:1")
-        #expect(try home.verdict(names: .hostsFile, hosts: "/nonexistent").detail == "denied by .rhosts:1")
+        #expect(
+            try home.verdict(names: .hostsFile, hosts: "/nonexistent").detail
+                == "denied by .rhosts:1; no /nonexistent")
     }
 
     @Test func theCentralFileIsHeldToHostsEquivsChecks() throws {

@@ -109,6 +109,21 @@ struct HostTrustTests {
         }
     }
 
+    /// Whoever can write the hosts file can be any host in it.
+    @Test func namesAreThoseOfAHostsFileThatIsRootsAlone() throws {
+        var names = setup()
+        names.rsh = "trust rhosts\n    names hosts-file\n    account none"
+        try Gateway.with(names, start: false) { gate throws in
+            try gate.writeEtc("hosts", "127.0.0.1 build\n")
+            try gate.start()
+            try gate.writeRhosts(of: "alice", "build\n")
+            #expect(try isTrusted(gate))
+            try gate.writeEtc("hosts", "127.0.0.1 build\n", mode: 0o666)
+            #expect(try !isTrusted(gate))
+            #expect(try gate.lastReason() == "untrusted")
+        }
+    }
+
     @Test func aSandboxThatCanWriteTheHomeNeedsTheWordSelfTrust() throws {
         // A sandbox that can write the home, with trust from the home: what runs there could write its own .rhosts.
         var writing = setup()

@@ -198,18 +198,23 @@ extension RequestSession {
                 recordAuthentication(grantor, failure: .untrusted, "securetcpip keeps trust files from being read")
                 refuse(.untrusted, "securetcpip keeps trust files from being read")
             }
-            verdict = TrustFiles(names: settings.rsh.names).verdict(
+            verdict = trustFiles.verdict(
                 claim, home: entry.home, credentials: credentials(of: entry, named: target))
         case .file(let name):
             grantor = "trust-file"
-            verdict = TrustFiles(names: settings.rsh.names).verdict(
-                claim, central: name.resolved(in: input.policyDirectory))
+            verdict = trustFiles.verdict(claim, central: name.resolved(in: input.policyDirectory))
         }
         guard verdict.isTrusted else {
             recordAuthentication(grantor, failure: .untrusted, verdict.detail)
             refuse(.untrusted, verdict.detail)
         }
         recordAuthentication(grantor, failure: nil, verdict.detail)
+    }
+
+    /// Look-ups end while the session still has half its time, so that the record says what they found and not that
+    /// the session was killed.
+    private var trustFiles: TrustFiles {
+        TrustFiles(names: settings.rsh.names, nameTimeout: Int64(settings.rsh.authenticationTimeout / 2))
     }
 
     // MARK: Without PAM

@@ -58,7 +58,11 @@ final class RequestSession {
     var settings: Settings { input.settings }
 
     func serve() -> Never {
-        guard let claims = receiveRequest() else { Process.exitNow(1) }
+        guard let claims = receiveRequest() else {
+            // Nobody is answered, but the record says whose request it was.
+            _ = try? establishOrigin()
+            refuse(.unavailable, "front handed over no request")
+        }
         self.claims = claims
         let password = receivePassword(claims)
 
@@ -114,7 +118,7 @@ final class RequestSession {
     // MARK: What front hands over
 
     private func receiveRequest() -> UnverifiedRequest? {
-        // Front may have died since; then there is nobody to answer.
+        // Front may have died since.
         guard case .message(let message)? = try? front.receive(limit: FrameFormat.limit),
             case .request(let request)? = try? RequestFrame(frame: message.bytes)
         else { return nil }

@@ -20,8 +20,10 @@ public struct HostsFile: Sendable, Hashable {
             let text = line.prefix { $0 != UInt8(ascii: "#") }
             var fields = text.split { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\t") || $0 == UInt8(ascii: "\r") }[
                 ...]
-            // An address with a scope is no address of a host for us: it would be link-local.
-            guard let first = fields.popFirst(), let address = IPAddress(ascii: Array(first)) else { continue }
+            // A scope is passed over: a link-local address that a name gives can deny, but never trust.
+            guard let first = fields.popFirst(),
+                let address = IPAddress(ascii: Array(first.prefix { $0 != UInt8(ascii: "%") }))
+            else { continue }
             for name in fields {
                 found[ByteText(HostName.lowercased(Array(name))), default: []].append(address)
             }

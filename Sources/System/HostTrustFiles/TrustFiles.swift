@@ -15,15 +15,21 @@ public struct TrustFiles: Sendable {
     public let hostsEquiv: ByteText
     /// Where the names of `names hosts-file` lie.
     public let hostsFile: ByteText
+    /// How many milliseconds all look-ups of one decision may take together.
+    public let nameTimeout: Int64
+
+    /// Look-ups may take this many milliseconds, unless somebody has less time.
+    public static let longestNameTimeout: Int64 = 5_000
 
     /// Files at these places.
     public init(
         names: ServiceSettings.Names, hostsEquiv: ByteText = TrustFileOpening.hostsEquiv,
-        hostsFile: ByteText = "/etc/hosts"
+        hostsFile: ByteText = "/etc/hosts", nameTimeout: Int64 = longestNameTimeout
     ) {
         self.names = names
         self.hostsEquiv = hostsEquiv
         self.hostsFile = hostsFile
+        self.nameTimeout = min(nameTimeout, Self.longestNameTimeout)
     }
 
     /// Decides by hosts.equiv and the target's .rhosts.
@@ -32,14 +38,15 @@ public struct TrustFiles: Sendable {
     ///   - home: the target's home directory.
     ///   - credentials: the target's ids and groups, with which the .rhosts is read.
     public func verdict(_ claim: HostTrust.Claim, home: ByteText, credentials: Credentials) -> TrustVerdict {
-        HostTrust.decide(
-            claim, hostsEquiv: claim.isSuperuser ? .absent : system(hostsEquiv, .hostsEquiv),
-            rhosts: rhosts(home: home, credentials: credentials), lookup: lookup)
+        let equiv = claim.isSuperuser ? .absent : system(hostsEquiv, .hostsEquiv)
+        let own = rhosts(home: home, credentials: credentials)
+        return decided { HostTrust.decide(claim, hostsEquiv: equiv, rhosts: own, lookup: $0) }
     }
 
     /// Decides by the one central file of the policy.
     public func verdict(_ claim: HostTrust.Claim, central path: ByteText) -> TrustVerdict {
-        HostTrust.decide(claim, central: system(path, .central), lookup: lookup)
+        let file = system(path, .central)
+        return decided { HostTrust.decide(claim, central: file, lookup: $0) }
     }
 
     // MARK: - Files
@@ -70,27 +77,14 @@ public struct TrustFiles: Sendable {
 
     // MARK: - Names
 
-    private var lookup: HostTrust.Lookup {
-        HostTrust.Lookup(
-            addresses: { names == .dns ? Self.resolved($0) : inHostsFile($0) },
-            interfaceIndex: { Resolver.interfaceIndex($0) },
-            localDomain: names == .refuse ? nil : Resolver.ownDomain())
-    }
-
-    /// By name service, forward alone.
-    private static func resolved(_ name: ByteText) -> HostTrust.NameAnswer {
-        switch Resolver.look(up: name) {
-        case .endpoints(let found): .addresses(found.map(\.address))
-        case .unknown: .unknown
-        case .failed: .failed
-        }
-    }
-
-    private func inHostsFile(_ name: ByteText) -> HostTrust.NameAnswer {
-        guard names == .hostsFile else { return .unknown }
-        guard let file = try? File.open(hostsFile.bytes, [.reading]),
-            let bytes = try? file.readAll(limit: HostsFile.sizeLimit), let hosts = HostsFile(bytes)
-        else { return .failed }
-        return hosts.answer(name)
+    /// Decides with look-ups of names, and says in the record what could not be looked up.
+    private func decided(_ decide: (HostTrust.Lookup) -> TrustVerdict) -> TrustVerdict {
+        let lookup = NameLookup(names: names, hostsFile: hostsFile, timeout: nameTimeout)
+        let verdict = decide(
+            HostTrust.Lookup(
+                addresses: { lookup.answer($0) }, interfaceIndex: { Resolver.interfaceIndex($0) },
+                localDomain: names == .refuse ? nil : Resolver.ownDomain()))
+        guard let trouble = lookup.trouble else { return verdict }
+        return TrustVerdict(isTrusted: verdict.isTrusted, detail: "\(verdict.detail); \(trouble)")
     }
 }

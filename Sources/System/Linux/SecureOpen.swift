@@ -45,6 +45,8 @@ public enum SecureOpen {
         case tooManyLinks
         /// It was replaced while it was opened.
         case replaced
+        /// It, or its mode, owner or number of names, was changed while it was read.
+        case changed
     }
 
     /// What was refused, and why.
@@ -74,6 +76,7 @@ public enum SecureOpen {
             case .size(let bytes): "\(path.printable): has \(bytes) bytes, too many"
             case .tooManyLinks: "\(path.printable): too many symbolic links"
             case .replaced: "\(path.printable): was replaced while it was opened"
+            case .changed: "\(path.printable): was changed while it was read"
             }
         }
     }
@@ -100,6 +103,33 @@ public enum SecureOpen {
         public let mode: UInt32
         /// Its size in bytes.
         public let size: UInt64
+        /// What the kernel said of it, for `readUnchanged`.
+        fileprivate let stamp: Stamp
+    }
+
+    /// All of an object that somebody's change of it changes.
+    fileprivate struct Stamp: Hashable {
+        var identity: Identity
+        var kind: UInt32
+        var owner: UInt32
+        var group: UInt32
+        var mode: UInt32
+        var links: UInt64
+        var size: Int64
+        var modified: [Int]
+        var changed: [Int]
+
+        init(_ status: stat) {
+            identity = SecureOpen.identity(status)
+            kind = status.st_mode & S_IFMT
+            owner = status.st_uid
+            group = status.st_gid
+            mode = status.st_mode & 0o7777
+            links = UInt64(status.st_nlink)
+            size = Int64(status.st_size)
+            modified = [status.st_mtim.tv_sec, status.st_mtim.tv_nsec]
+            changed = [status.st_ctim.tv_sec, status.st_ctim.tv_nsec]
+        }
     }
 
     /// The accounts whose files are trusted here: root; for a plain user's gateway that user too.
@@ -178,6 +208,33 @@ public enum SecureOpen {
         -> Opened
     {
         try file(named: name, in: home, trusting: [0, uid], single: true, limit: trustFileLimit)
+    }
+
+    /// Reads what was opened, and looks again: what was read is what was checked.
+    ///
+    /// Without the second look an owner who opens a file to others between check and reading has their bytes trusted.
+    ///
+    /// - Parameters:
+    ///   - directory: the file's, which must not have changed hands or been opened to others either.
+    ///   - limit: the most bytes.
+    /// - Throws: `changed`, `size`, or the errno of the read.
+    public static func readUnchanged(_ file: Opened, in directory: Opened, limit: Int) throws(Refusal) -> [UInt8] {
+        let bytes: [UInt8]?
+        do throws(SystemError) {
+            bytes = try file.descriptor.readAll(limit: limit)
+        } catch {
+            throw Refusal(path: file.path, reason: .failed(error.code))
+        }
+        guard let bytes else { throw Refusal(path: file.path, reason: .size(UInt64(clamping: limit) + 1)) }
+        guard Stamp(try status(of: file.descriptor, shown: file.path)) == file.stamp else {
+            throw Refusal(path: file.path, reason: .changed)
+        }
+        // Entries come and go in a directory; whose it is, and who may change it, does not.
+        let place = Stamp(try status(of: directory.descriptor, shown: directory.path))
+        guard place.owner == directory.owner, place.mode == directory.mode else {
+            throw Refusal(path: directory.path, reason: .changed)
+        }
+        return bytes
     }
 
     // MARK: Programs
@@ -460,7 +517,7 @@ public enum SecureOpen {
     private static func opened(_ descriptor: Descriptor, path: ByteText, status: stat) -> Opened {
         Opened(
             descriptor: descriptor, path: path, identity: identity(status), owner: status.st_uid,
-            mode: status.st_mode & 0o7777, size: UInt64(clamping: status.st_size))
+            mode: status.st_mode & 0o7777, size: UInt64(clamping: status.st_size), stamp: Stamp(status))
     }
 
     private static func terminated(_ bytes: ArraySlice<UInt8>) -> [CChar] {

@@ -22,13 +22,17 @@ public enum TrustFileOpening {
 
     /// The most bytes of a path's last component (NAME_MAX).
     private static let nameLimit = 255
+    /// How often a file that changes while it is read is looked at.
+    private static let attempts = 3
 
     /// Reads a file of the host's: root's (or, as a plain user, that user's), below a directory whose way is theirs.
     ///
     /// hosts.equiv is root's, whoever runs the gateway.
     ///
-    /// - Parameter path: absolute.
-    public static func host(_ path: ByteText) -> Found {
+    /// - Parameters:
+    ///   - path: absolute.
+    ///   - limit: the most bytes.
+    public static func host(_ path: ByteText, limit: Int = SecureOpen.trustFileLimit) -> Found {
         let owners = path == hostsEquiv ? [0] : SecureOpen.trusted()
         guard let slash = path.bytes.lastIndex(of: UInt8(ascii: "/")) else { return .rejected("not an absolute path") }
         let name = ByteText(Array(path.bytes[slash...].dropFirst()))
@@ -36,8 +40,9 @@ public enum TrustFileOpening {
         guard (1...nameLimit).contains(name.count) else { return .rejected("not a usable path") }
         return found {
             let opened = try SecureOpen.directory(directory, trusting: owners)
-            return try SecureOpen.file(
-                named: name, in: opened.descriptor, trusting: owners, single: true, limit: SecureOpen.trustFileLimit)
+            let file = try SecureOpen.file(
+                named: name, in: opened.descriptor, trusting: owners, single: true, limit: limit)
+            return try SecureOpen.readUnchanged(file, in: opened, limit: limit)
         }
     }
 
@@ -53,24 +58,27 @@ public enum TrustFileOpening {
         found {
             try credentials.borrowed {
                 let directory = try SecureOpen.home(home, of: credentials.uid)
-                return try SecureOpen.trustFile(named: name, inHome: directory.descriptor, of: credentials.uid)
+                let file = try SecureOpen.trustFile(named: name, inHome: directory.descriptor, of: credentials.uid)
+                return try SecureOpen.readUnchanged(file, in: directory, limit: SecureOpen.trustFileLimit)
             }
         }
     }
 
-    /// Reads what `open` opened and checked; any failure but absence rejects the file.
-    private static func found(_ open: () throws -> SecureOpen.Opened) -> Found {
-        do {
-            let file = try open().descriptor
-            guard let bytes = try file.readAll(limit: SecureOpen.trustFileLimit) else {
-                return .rejected("more than \(SecureOpen.trustFileLimit) bytes")
+    /// Takes what was read; any failure but absence rejects the file.
+    private static func found(_ read: () throws -> [UInt8]) -> Found {
+        for left in (0..<attempts).reversed() {
+            do {
+                return .bytes(try read())
+            } catch let refusal as SecureOpen.Refusal {
+                if refusal.isAbsence { return .absent }
+                // An editor has just put a new file in the old one's place: its vetoes must not be passed over for that.
+                if refusal.reason == .changed, left > 0 { continue }
+                return .rejected(refusal.description)
+            } catch {
+                return .rejected("\(error)")
             }
-            return .bytes(bytes)
-        } catch let refusal as SecureOpen.Refusal where refusal.isAbsence {
-            return .absent
-        } catch {
-            return .rejected("\(error)")
         }
+        return .rejected("was changed while it was read")
     }
 }
 
