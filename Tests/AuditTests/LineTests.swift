@@ -201,6 +201,19 @@ import Testing
         #expect(messages.allSatisfy { $0.text.bytes.count < TrailFormat.lineLimit })
     }
 
+    /// A command that comes cut is one that was cut, although the line has room for what is left.
+    @Test func aCommandThatWasCutBeforeIsNamedAsCut() throws {
+        let command = Record.RefusedCommand("/usr/bin/uptime").cut(to: 8)
+        #expect(command == Record.RefusedCommand(beginning: "/usr/bin", of: 15))
+        let record = Record.Login(
+            origin: fromMainframe, account: "alice", remoteUser: nil, refusal: .noRule, rule: nil, revision: nil,
+            command: command)
+        let entry = Entry.record(.login(record))
+        #expect(line(entry).hasSuffix(#"reason=no-rule cmd="/usr/bin" cmdlen=15 cut=cmd' seq=1"#))
+        let text = trail([(entry, Stamp(milliseconds: moment, session: session, sender: alice))])
+        #expect(Entry(line: try #require(TrailLine(text.dropLast()))) == entry)
+    }
+
     /// Text that imitates records, quotes, newlines and terminal sequences.
     @Test(
         arguments: [

@@ -225,7 +225,10 @@ private struct FieldWriter {
             leaving: record.command == nil ? 0 : TrailFormat.refusedCommandRoom)
         guard let command = record.command else { return }
         let kept = untrusted("cmd", command.text.bytes, leaving: TrailFormat.commandLengthLimit)
-        if kept < command.length { number("cmdlen", command.length) }
+        guard kept < command.length else { return }
+        number("cmdlen", command.length)
+        // What came cut is cut, too, where the line has room for it.
+        if kept == command.text.bytes.count { cut.append("cmd") }
     }
 
     private mutating func end(_ record: Record.End, _ stamp: Stamp) {
