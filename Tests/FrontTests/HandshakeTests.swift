@@ -66,6 +66,33 @@ import Testing
         #expect(try handover.password().isEmpty)
     }
 
+    @Test(arguments: ["bob/s3cret/@", "bob@s3cret/@"])
+    func aPasswordFieldOfRSHTravelsAsAPasswordDoes(_ field: String) throws {
+        let harness = try FrontHarness { $0.rsh.takesPasswordField = true }
+        let client = try harness.client(.rsh)
+        try client.write("\0alice\0\(field)\0cat -\0stdin")
+        let handover = try harness.handover()
+        let request = try handover.request()
+        #expect(request.target == UserName("bob"))
+        #expect(request.remoteUser == UserName("alice"))
+        #expect(request.command == "cat -")
+        #expect(request.hasPassword)
+        #expect(try handover.password() == Array("s3cret/@".utf8))
+        let other = try harness.client(.rsh)
+        try other.write("\0alice\0bob\0id\0")
+        #expect(try !harness.handover().request().hasPassword)
+    }
+
+    @Test func aLongPasswordFieldIsRefusedAndNotRecorded() throws {
+        let harness = try FrontHarness { $0.rsh.takesPasswordField = true }
+        let client = try harness.client(.rsh)
+        try client.write("\0alice\0bob/" + String(repeating: "p", count: 129) + "\0id\0")
+        #expect(try client.readToEnd() == Array("\u{1}Permission denied.\n".utf8))
+        let record = try harness.record()
+        #expect(record.refusal == .protocolError)
+        #expect(record.account == "bob")
+    }
+
     @Test func theLongestCommandAndPasswordFindRoomInTheChannel() throws {
         let harness = try FrontHarness { $0.rexec.commandLength = 131_071 }
         let client = try harness.client(.rexec)

@@ -21,6 +21,7 @@ import Testing
         settings.rexec.authentication = .file("credentials")
         settings.rsh.trust = .file("rhosts")
         settings.rsh.accountManagement = .none
+        settings.rsh.takesPasswordField = true
         var sandbox = Sandbox(name: "backup")
         sandbox.read = [.absolute("/usr"), .home("")]
         sandbox.systemCalls = ["read", "write"]

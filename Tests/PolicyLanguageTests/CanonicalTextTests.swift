@@ -131,6 +131,7 @@ import Testing
                     names refuse
                     source-port reserved
                     account pam "portcullis-rsh"
+                    password-field off
                 }
 
                 refusal {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the Portcullis authors
 
+import Core
+import Policy
 import PolicyLanguage
 import Testing
 
@@ -34,7 +36,7 @@ import Testing
         ("service rexec { enable disable }", ["1:24 twice"]),
         ("service rexec { enabel }", ["1:17 no item"]),
         ("service rexec { trust rhosts }", ["1:17 no item"]),
-        ("service rsh { authenticate pam \"x\" }", ["1:15 no item"]),
+        ("service rexec { password-field on }", ["1:17 no item"]),
         ("service rexec { listen 127.0.0.1 }", ["1:24 no address and port"]),
         ("service rexec { listen ::1:512 }", ["1:24 no address and port"]),
         ("service rexec { listen 127.0.0.1:0 }", ["1:24 no address and port"]),
@@ -457,6 +459,36 @@ import Testing
         let loaded = load(
             "securetcpip off\nservice rsh {\nenable\nsource-port any\nnames dns\n}\nservice rexec { enable }")
         #expect(loaded.diagnostics.map { "\($0.line) \($0.severity.name)" } == ["4 warning", "5 warning"])
+    }
+
+    /// RSH's default authenticator would be REXEC's: whoever takes passwords by rsh says who checks them.
+    @Test(arguments: [
+        ("password-field on", ["3:1 error"]), ("authenticate file \"c\"", ["3:1 warning"]),
+        ("authenticate file \"c\"\npassword-field off", ["3:1 warning"]), ("password-field off", []),
+        ("password-field on\nauthenticate pam \"p\"", []), ("authenticate file \"c\"\npassword-field on", []),
+        ("password-field yes", ["3:16 error"]),
+        ("password-field on\npassword-field on\nauthenticate pam \"p\"", ["4:1 error"]),
+    ])
+    func aPasswordFieldNeedsItsAuthenticator(_ items: String, _ expected: [String]) {
+        let loaded = load("securetcpip off\nservice rsh { enable\n\(items)\n}")
+        #expect(loaded.diagnostics.map { "\($0.line):\($0.column) \($0.severity.name)" } == expected)
+        let rexec = load("service rexec {\n\(items)\n}")
+        #expect(
+            rexec.diagnostics.contains { $0.message == "'password-field' is no item of service rexec" }
+                == items.contains("password-field"))
+    }
+
+    @Test func aPasswordFieldIsASettingThatDiffTells() throws {
+        let one = try #require(load("securetcpip off\nservice rsh { enable }").policy)
+        let other = load("securetcpip off\nservice rsh { enable, password-field on, authenticate file \"c\" }")
+        let changed = try #require(other.policy).settings
+        #expect(changed.rsh.takesPasswordField)
+        #expect(changed.rsh.authentication == .file("c"))
+        #expect(other.canonicalText.contains("password-field on\n    authenticate file \"c\"\n"))
+        let rows = SettingDifference.differences(old: one.settings, new: changed).map {
+            "\($0.name) \($0.old) \($0.new)"
+        }
+        #expect(rows == ["service rsh: password-field off on", "service rsh: authenticate none file \"c\""])
     }
 
     @Test func aNetworkOfAFamilyThatNoListenerHasIsWarnedOf() {

@@ -166,7 +166,8 @@ import Testing
         "securetcpip on except rsh, rcp", "securetcpip off", "service rexec { enable stderr-channel on }",
         "service rexec { authenticate pam \"a\" }", "service rexec { authenticate file \"a\" }",
         "service rexec { handshake-timeout 5s }", "service rsh { trust rhosts names refuse source-port reserved }",
-        "service rsh { account none }", "service rsh { account pam \"a\" trust file \"a\" }",
+        "service rsh { account none }", "service rsh { password-field on authenticate file \"a\" }",
+        "service rsh { password-field off }", "service rsh { account pam \"a\" trust file \"a\" }",
         "audit { kernel auto durability sync on-failure refuse checkpoint 5s }", "refusal { rexec \"a\" delay 1s }",
         "users a = { alice, %wheel }", "hours a = { mon 08:00-09:00 }", "networks a = { 10.0.0.1 }",
         "sandbox a extends strict { network off on-violation errno require landlock 4 }",
@@ -181,7 +182,7 @@ import Testing
     @Test(arguments: [
         ("", "is no statement", ["version", "statement"], []),
         ("service rexec { ", "is no item of", ["common", "authenticate"], []),
-        ("service rsh { ", "is no item of", ["common", "trust", "names", "source-port", "account"], []),
+        ("service rsh { ", "is no item of", ["common", "rsh-item"], []),
         ("refusal { ", "is no item of", [], ["delay", "rexec", "rsh"]),
         ("audit { ", "is no item of", ["audit-item"], []),
         ("sandbox s { ", "is no item of", ["sandbox-item", "syscalls"], []),

@@ -28,6 +28,7 @@ let wholeLanguage = #"""
         names refuse                    # host names in trust files: refuse | hosts-file | dns
         source-port reserved            # or: any, which check warns about
         account pam "portcullis-rsh"    # or: account none
+        password-field off              # or: on, for the user/password of z/OS and z/VM clients
     }
     refusal { delay 1s  rexec "Login incorrect."  rsh "Permission denied." }
     audit   { kernel auto  durability sync  on-failure refuse  checkpoint 60s }
@@ -113,7 +114,7 @@ struct TextFiles: PolicyFiles {
         #expect(policy.rules.map(\.name) == ["nightly-dump", "uptime", "alice-shell", "contractors", "no-root"])
         #expect(policy.settings.secureTCPIP.exceptions == [.rsh, .netrc])
         #expect(policy.sandboxes.map(\.name) == ["backup", "strict", "standard"])
-        #expect(policy.sandboxPlaces.map { $0?.line } == [32, nil, nil])
+        #expect(policy.sandboxPlaces.map { $0?.line } == [33, nil, nil])
     }
 
     @Test func theExamplesValuesAreTheDefaults() throws {

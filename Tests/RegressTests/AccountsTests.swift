@@ -27,6 +27,35 @@ struct AccountsTests {
         }
     }
 
+    /// z/OS and z/VM clients: the password takes host trust's place, and nothing else's.
+    @Test(arguments: ["pam \"portcullis-rexec\"", "file \"credentials\""])
+    func aPasswordFieldOfRSHTakesThePlaceOfHostTrust(authenticator: String) throws {
+        var setup = Gateway.Setup(
+            "permit all: rsh from 127.0.0.0/8 by any as alice run any\nforbid env: any run \"/usr/bin/env\""
+        )
+        setup.rsh = "trust rhosts\n    account pam \"portcullis-rsh\"\n    password-field on"
+        setup.rsh? += "\n    authenticate \(authenticator)"
+        try Gateway.with(setup) { gate throws in
+            func ask(_ target: String, _ command: String = "/usr/bin/id -un") throws -> String? {
+                let answer = try Conversation.rsh(gate, by: "carol", as: target, command).answer()
+                return answer.isAccepted ? answer.output : try gate.lastReason()
+            }
+            for separator in ["/", "@"] {
+                #expect(try ask("alice" + separator + Gateway.password) == "alice\n")
+                #expect(try ask("alice" + separator + "wrong") == "bad-credentials")
+                #expect(try ask("alice" + separator) == "bad-credentials", "an empty password")
+                #expect(try ask("alice" + separator + Gateway.password, "env") == "forbidden")
+                #expect(try ask("alice" + separator + Gateway.password, "echo $HOME") == "needs-shell")
+                #expect(try ask("backup-operator" + separator + Gateway.password) == "no-rule")
+            }
+            #expect(try gate.record("USER_AUTH") { $0["res"] == "success" }["grantors"]?.hasPrefix("rhosts") == false)
+            #expect(try ask("alice") == "untrusted", "without a password trust decides, as ever")
+            try gate.writeRhosts(of: "alice", "127.0.0.1 carol\n")
+            #expect(try ask("alice") == "alice\n")
+            #expect(try ask("alice/wrong") == "bad-credentials", "trust does not mend a wrong password")
+        }
+    }
+
     @Test(arguments: ["expired", "stale"])
     func anExpiredAccountOrPasswordIsRefused(account: String) throws {
         try Gateway.with(pam(rules)) { gate throws in

@@ -180,6 +180,39 @@ struct TrailTests {
         }
     }
 
+    /// With `password-field on` a right one and a wrong one leave no more behind than REXEC's do.
+    @Test(.needsRoot, arguments: ["/", "@"]) func aPasswordFieldAppearsNowhere(separator: String) throws {
+        var setup = Gateway.Setup("permit all: rsh from 127.0.0.0/8 by any as alice run { any, shell }")
+        setup.rsh = "trust rhosts\n    account none\n    password-field on\n    authenticate file \"credentials\""
+        try Gateway.with(setup) { gate throws in
+            let canary = "canary/@" + String(Int.random(in: 100_000_000...999_999_999))
+            let stdin = gate.directory + "/password"
+            try Files.write(canary + "\n", to: stdin, mode: 0o600)
+            let set = ["credentials", "set", "alice", "--state-directory", gate.state]
+            #expect(try Child.run(Host.own("portcullis"), set, stdin: stdin).outcome == .status(0))
+            let running = try Conversation.rsh(gate, as: "alice" + separator + canary, "cat")
+            _ = try gate.record("USER_CMD")
+            let wrong = try Conversation.rsh(gate, as: "alice" + separator + canary + "x", "id").answer()
+            #expect(wrong.primary == Array("\u{1}Permission denied.\n".utf8))
+            #expect(try gate.lastReason() == "bad-credentials")
+            // Another target shows that what is not asked for is not recorded either.
+            _ = try Conversation.rsh(gate, as: "no-such-user" + separator + canary, "id").answer()
+            _ = try gate.record("USER_LOGIN") { $0["reason"] == "unknown-user" }
+            let end = String(canary.dropFirst(8))
+            for text in [Files.text(gate.trailPath), gate.log, gate.members.map(\.arguments).joined()] {
+                #expect(!text.contains(end))
+                #expect(!text.contains(Hexadecimal.upper(end.utf8)))
+            }
+            let members = gate.members
+            #expect(members.contains { $0.arguments.hasSuffix("cat") }, "or nothing ran while this was looked at")
+            for member in members {
+                #expect(!memory(of: member.pid, holds: Array(end.utf8)), "\(member.arguments) remembers it")
+            }
+            running.primary.shutdownWrites()
+            #expect(running.answer().isAccepted)
+        }
+    }
+
     private func memory(of pid: pid_t, holds needle: [UInt8]) -> Bool {
         guard let file = FileHandle(forReadingAtPath: "/proc/\(pid)/mem") else { return false }
         defer { try? file.close() }

@@ -220,6 +220,58 @@ import Wire
         #expect(read(.rexec, bytes("\0u/hunter2\0c\0")).loggableTarget == bytes("u"))
     }
 
+    @Test(
+        arguments: [
+            ("ibmuser/hunter2", "ibmuser", "hunter2"), ("ibmuser@hunter2", "ibmuser", "hunter2"),
+            ("ibmuser/hunter2@x", "ibmuser", "hunter2@x"), ("ibmuser@hunter2/x", "ibmuser", "hunter2/x"),
+            ("ibmuser//", "ibmuser", "/"), ("ibmuser/", "ibmuser", ""), ("ibmuser@", "ibmuser", ""),
+            ("a/ pass phrase\n", "a", " pass phrase\n"), ("ibmuser", "ibmuser", nil),
+        ] as [(String, String, String?)])
+    func aPasswordFieldEndsTheNameAtItsFirstSeparator(_ field: String, _ target: String, _ password: String?) {
+        let stream = bytes("1022\0a@b\0\(field)\0id\0stdin")
+        let outcome = read(.rsh, stream, passwordField: true)
+        #expect(outcome.state == .complete)
+        #expect(outcome.remoteUser == bytes("a@b"))
+        #expect(outcome.target == bytes(target))
+        #expect(outcome.loggableTarget == bytes(target))
+        #expect(outcome.password == password.map(bytes))
+        #expect(outcome.command == bytes("id"))
+        #expect(stream.count - outcome.consumed == 5)
+        for piece in 1...4 { #expect(read(.rsh, stream, pieces: [piece], passwordField: true) == outcome) }
+    }
+
+    @Test func aPasswordFieldIsOfRSHAlone() {
+        #expect(read(.rexec, bytes("\0u/x\0p\0c\0"), passwordField: true).state == .failed(.badTarget))
+        let outcome = read(.rexec, bytes("\0u@x\0p/q\0c\0"), passwordField: true)
+        #expect(outcome.target == bytes("u@x"))
+        #expect(outcome.password == bytes("p/q"))
+    }
+
+    @Test(
+        arguments: [
+            ("/hunter2", .emptyTarget, nil), ("@hunter2", .emptyTarget, nil), ("", .emptyTarget, nil),
+            ("-x/hunter2", .badTarget, "-x"), ("a b/hunter2", .badTarget, "a b"),
+            (String(repeating: "n", count: 33) + "/hunter2", .longTarget, String(repeating: "n", count: 32)),
+            ("ibmuser/" + String(repeating: "p", count: 129), .longPassword, "ibmuser"),
+        ] as [(String, HandshakeError, String?)])
+    func aPasswordFieldThatIsNoneIsRefusedAndNeverShown(_ field: String, _ error: HandshakeError, _ shown: String?) {
+        let outcome = read(.rsh, bytes("\0a\0\(field)\0c\0"), passwordField: true)
+        #expect(outcome.state == .failed(error))
+        #expect(outcome.loggableTarget == shown.map(bytes))
+        #expect(outcome.target == nil)
+        #expect(outcome.password == nil)
+    }
+
+    @Test func theLongestNameAndPasswordFieldFitInTheHead() {
+        let name = String(repeating: "n", count: 32)
+        let password = [UInt8](repeating: 0xFF, count: 128)
+        let stream = bytes("65535\0\(name)\0\(name)/") + password + bytes("\0c\0")
+        let outcome = read(.rsh, stream, passwordField: true)
+        #expect(outcome.state == .complete)
+        #expect(outcome.password == password)
+        #expect(outcome.consumed == ServerHandshake.headLimit + 2)
+    }
+
     @Test func ofAHandshakeThatIsLateTheRecordShowsWhatWasReadAndNoPassword() {
         let late = read(.rsh, bytes("\0alice\0bob/hun"))
         #expect(late.state == .reading(.second))
@@ -250,14 +302,15 @@ import Wire
             let service = Service.allCases.randomElement(using: &generator) ?? .rsh
             let limit = Int.random(in: 0...60, using: &generator)
             let biased = Bool.random(using: &generator)
+            let field = Bool.random(using: &generator)
             let stream = (0..<Int.random(in: 0...200, using: &generator)).map { _ in
                 biased
                     ? Self.alphabet[Int.random(in: 0..<Self.alphabet.count, using: &generator)]
                     : UInt8.random(in: 0...255, using: &generator)
             }
-            let whole = read(service, stream, commandLimit: limit)
+            let whole = read(service, stream, commandLimit: limit, passwordField: field)
             let pieces = (0..<5).map { _ in Int.random(in: 1...20, using: &generator) }
-            let cut = read(service, stream, pieces: pieces, commandLimit: limit)
+            let cut = read(service, stream, pieces: pieces, commandLimit: limit, passwordField: field)
             #expect(whole == cut, "seed \(seed) round \(round)")
             check(whole, of: stream, service, limit, "seed \(seed) round \(round)")
         }
@@ -308,6 +361,14 @@ import Wire
             let accepted = isPort && UserName(first) != nil && isSecond && command.utf8.count <= 10
             let outcome = read(service, stream, commandLimit: 10)
             #expect((outcome.state == .complete) == accepted, "seed \(seed) round \(round)")
+            guard service == .rsh else { continue }
+            let parts = second.split(maxSplits: 1, omittingEmptySubsequences: false) { "/@".contains($0) }
+            let isTarget = UserName(String(parts.first ?? "")) != nil
+            let other = read(.rsh, stream, commandLimit: 10, passwordField: true)
+            let taken = isPort && UserName(first) != nil && isTarget && command.utf8.count <= 10
+            #expect((other.state == .complete) == taken, "seed \(seed) round \(round)")
+            let password = taken && parts.count > 1 ? bytes(String(parts[1])) : nil
+            #expect(!taken || other.password == password, "seed \(seed) round \(round)")
         }
     }
 }

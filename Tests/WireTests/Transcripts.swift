@@ -45,9 +45,11 @@ func consume(_ part: ArraySlice<UInt8>, _ handshake: inout ServerHandshake) -> I
 
 /// Reads a stream in pieces whose sizes are given, over and over; calls back whenever that is asked for.
 func read(
-    _ service: Service, _ stream: [UInt8], pieces: [Int] = [Int.max], commandLimit: Int = 4_096
+    _ service: Service, _ stream: [UInt8], pieces: [Int] = [Int.max], commandLimit: Int = 4_096,
+    passwordField: Bool = false
 ) -> Outcome {
-    var handshake = ServerHandshake(service: service, commandLimit: commandLimit)
+    var handshake = ServerHandshake(
+        service: service, commandLimit: commandLimit, takesPasswordField: passwordField)
     var offset = 0
     var turn = 0
     var available = 0

@@ -92,7 +92,9 @@ final class Connection {
         self.terms = terms
         self.source = source
         self.accepted = accepted
-        handshake = ServerHandshake(service: terms.service, commandLimit: terms.limits.commandLength)
+        handshake = ServerHandshake(
+            service: terms.service, commandLimit: terms.limits.commandLength,
+            takesPasswordField: terms.limits.takesPasswordField)
     }
 
     /// The service.

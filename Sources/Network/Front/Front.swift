@@ -617,7 +617,7 @@ extension Front {
         return UnverifiedRequest(
             connection: connection.id, remoteUser: remoteUser, target: target,
             command: ByteText(Array(connection.command.prefix(command.count))),
-            handshakeBytes: UInt32(clamping: handshake.consumed), hasPassword: connection.service == .rexec)
+            handshakeBytes: UInt32(clamping: handshake.consumed), hasPassword: handshake.password != nil)
     }
 
     private func handleSession(_ connection: Connection) {

@@ -35,8 +35,8 @@ final class EstablishedIdentity {
 extension RequestSession {
     /// Establishes who asks, or refuses.
     ///
-    /// TRUST: on return the remote user (RSH) or the password (REXEC) was believed by what the policy names, and the
-    /// account may be used now.
+    /// TRUST: on return the remote user (RSH) or the password (REXEC, or RSH with a password field) was believed by what
+    /// the policy names, and the account may be used now.
     func authenticate(
         _ service: Service, entry: AccountEntry, peer: Endpoint, remoteUser: UserName?, terms: Terms,
         password: Secret?
@@ -46,11 +46,25 @@ extension RequestSession {
         switch service {
         case .rexec:
             guard let password else { refuse(.badCredentials, "no password came") }
-            identity = verifyPassword(password, entry: entry, peer: peer, target: claims.target)
+            identity = verifyPassword(
+                password, of: .rexec, entry: entry, peer: peer, remoteUser: nil, target: claims.target)
             password.erase()
         case .rsh:
             guard let remoteUser else { refuse(.protocolError) }
-            establishTrust(entry: entry, peer: peer, remoteUser: remoteUser, target: claims.target, terms: terms)
+            if claims.hasPassword {
+                // The password is the proof: host trust is not asked, whatever it would say.
+                guard let password else { refuse(.badCredentials, "no password came") }
+                let verified = verifyPassword(
+                    password, of: .rsh, entry: entry, peer: peer, remoteUser: remoteUser, target: claims.target)
+                password.erase()
+                if case .pam = settings.rsh.authentication {
+                    // The PAM service that checked the password has managed the account, too.
+                    identity = verified
+                    break
+                }
+            } else {
+                establishTrust(entry: entry, peer: peer, remoteUser: remoteUser, target: claims.target, terms: terms)
+            }
             switch settings.rsh.accountManagement {
             case .none:
                 checkAccount(claims.target)
@@ -93,12 +107,13 @@ extension RequestSession {
         if !grantors.hasPrefix("pam:") { _ = kernelTrail.send(record, session: input.session) }
     }
 
-    // MARK: REXEC
+    // MARK: Passwords
 
     private func verifyPassword(
-        _ password: Secret, entry: AccountEntry, peer: Endpoint, target: UserName
+        _ password: Secret, of service: Service, entry: AccountEntry, peer: Endpoint, remoteUser: UserName?,
+        target: UserName
     ) -> EstablishedIdentity {
-        switch settings.rexec.authentication {
+        switch settings[service].authentication {
         case .file(let name):
             let file = CredentialsFile(path: name.resolved(in: input.stateDirectory))
             let answer = inCheckPlace { file.verify(user: target, password: password) }
@@ -118,7 +133,7 @@ extension RequestSession {
         case .pam(let name):
             do throws(PAMError) {
                 let transaction = try PAMTransaction(
-                    service: name, user: target, remoteHost: peer.address, remoteUser: nil, terminal: .rexec,
+                    service: name, user: target, remoteHost: peer.address, remoteUser: remoteUser, terminal: service,
                     keeping: try surroundings())
                 try inCheckPlace { () throws(PAMError) in try transaction.authenticate(password) }
                 recordAuthentication("pam:\(name)", failure: nil, nil)
@@ -178,7 +193,7 @@ extension RequestSession {
         return EstablishedIdentity(transaction)
     }
 
-    // MARK: RSH
+    // MARK: Host trust
 
     private func establishTrust(
         entry: AccountEntry, peer: Endpoint, remoteUser: UserName, target: UserName, terms: Terms

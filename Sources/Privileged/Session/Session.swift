@@ -73,8 +73,11 @@ final class RequestSession {
         } catch {
             refuse(.unavailable, "\(error)")
         }
-        guard (service == .rsh) == (claims.remoteUser != nil), (service == .rexec) == claims.hasPassword else {
-            refuse(.protocolError, "the handshake is of the other service")
+        let takesPassword = service == .rexec || settings.rsh.takesPasswordField
+        guard (service == .rsh) == (claims.remoteUser != nil),
+            claims.hasPassword ? takesPassword : service == .rsh
+        else {
+            refuse(.protocolError, "the handshake is not of the service's form")
         }
         tell(.asked(service: service, source: peer.address, target: ByteText(claims.target.bytes)))
         Process.setTitle("portcullisd: session \(claims.target) \(service.name) \(peer.address) [priv]")

@@ -89,7 +89,7 @@ public struct SecureTCPIP: Sendable, Hashable {
 
 /// The settings of one service. Durations are milliseconds.
 public struct ServiceSettings: Sendable, Hashable {
-    /// How REXEC verifies a password.
+    /// How a password is verified: REXEC's, or that of an RSH password field.
     public enum Authentication: Sendable, Hashable {
         /// Through PAM, by service name.
         case pam(String)
@@ -128,7 +128,7 @@ public struct ServiceSettings: Sendable, Hashable {
     public var isEnabled = false
     /// Where to listen.
     public var listeners: [Endpoint]
-    /// REXEC's verification of passwords.
+    /// The verification of passwords; RSH's block names its own where it takes any.
     public var authentication = Authentication.pam("portcullis-rexec")
     /// RSH's trust.
     public var trust = Trust.rhosts
@@ -138,6 +138,8 @@ public struct ServiceSettings: Sendable, Hashable {
     public var accountManagement = AccountManagement.pam("portcullis-rsh")
     /// Whether an RSH client must come from a reserved port, 512 to 1023.
     public var requiresReservedSourcePort = true
+    /// Whether an RSH target may carry a password, `user/password` or `user@password`, which then takes trust's place.
+    public var takesPasswordField = false
     /// Whether a client may ask for a separate stderr connection.
     public var offersStderrChannel = true
     /// From accept to the end of the handshake.

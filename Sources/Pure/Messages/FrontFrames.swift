@@ -121,8 +121,8 @@ public enum FrontOrder: Frame, Hashable {
 
 /// What front sends to a session on the request's own channel.
 public enum RequestFrame: Frame, Hashable {
-    /// The request, complete and unverified; in REXEC the password follows in a message of its own, with the NUL that
-    /// ends it on the wire, so that an empty password is no empty message.
+    /// The request, complete and unverified; where it has a password, that follows in a message of its own, with the NUL
+    /// that ends it on the wire, so that an empty password is no empty message.
     case request(request: UnverifiedRequest)
     /// Front has closed its copies of the client's sockets.
     case released

@@ -23,6 +23,8 @@ public struct FrontSettings: Sendable, Hashable {
     public struct Limits: Sendable, Hashable {
         /// Whether the client must come from a reserved port.
         public var requiresReservedSourcePort: Bool
+        /// Whether an RSH target may carry a password.
+        public var takesPasswordField: Bool
         /// Whether a client may ask for a separate stderr connection.
         public var offersStderrChannel: Bool
         /// From accept to the end of the handshake.
@@ -39,6 +41,7 @@ public struct FrontSettings: Sendable, Hashable {
         /// The limits of a service of a policy.
         public init(_ settings: Settings, _ service: Service) {
             requiresReservedSourcePort = service == .rsh && settings[service].requiresReservedSourcePort
+            takesPasswordField = service == .rsh && settings[service].takesPasswordField
             offersStderrChannel = settings[service].offersStderrChannel
             handshakeTimeout = settings[service].handshakeTimeout
             commandLength = settings[service].commandLength
@@ -88,6 +91,7 @@ extension FrontSettings.Listener: FrameField {
 extension FrontSettings.Limits: FrameField {
     init(reading reader: inout FrameReader) throws(FrameError) {
         requiresReservedSourcePort = try reader.flag()
+        takesPasswordField = try reader.flag()
         offersStderrChannel = try reader.flag()
         handshakeTimeout = try reader.count(1...ServiceSettings.longest)
         commandLength = try reader.count(1...ServiceSettings.commandLengthLimit)
@@ -98,6 +102,7 @@ extension FrontSettings.Limits: FrameField {
 
     func write(to writer: inout FrameWriter) {
         writer.flag(requiresReservedSourcePort)
+        writer.flag(takesPasswordField)
         writer.flag(offersStderrChannel)
         writer.integer(Int64(handshakeTimeout))
         writer.integer(Int64(commandLength))

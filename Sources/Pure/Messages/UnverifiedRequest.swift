@@ -17,7 +17,7 @@ public struct UnverifiedRequest: Sendable, Hashable {
     public var command: ByteText
     /// The bytes that the handshake took from the primary.
     public var handshakeBytes: UInt32
-    /// Whether a password message follows: REXEC.
+    /// Whether a password message follows: in REXEC always, in RSH where the target carried one.
     public var hasPassword: Bool
 
     /// A request.

@@ -253,7 +253,8 @@ extension Parser {
         "command-length", "sessions",
     ]
     private static let rexecItems = commonItems + ["authenticate"]
-    private static let rshItems = commonItems + ["trust", "names", "source-port", "account"]
+    private static let rshItems =
+        commonItems + ["trust", "names", "source-port", "account", "authenticate", "password-field"]
 
     /// The most listeners of a service, as frames carry them.
     private static let listenerLimit = 64
@@ -329,6 +330,10 @@ extension Parser {
             guard let name = takePAMService() else { return nil }
             settings.accountManagement = .pam(name)
             return "pam \(Self.quoted(name))"
+        case "password-field":
+            guard let choice = takeChoice(["on", "off"]) else { return nil }
+            settings.takesPasswordField = choice == 0
+            return choice == 0 ? "on" : "off"
         case "stderr-channel":
             guard let choice = takeChoice(["on", "off"]) else { return nil }
             settings.offersStderrChannel = choice == 0

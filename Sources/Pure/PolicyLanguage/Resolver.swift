@@ -161,6 +161,7 @@ struct Resolver {
             if rsh.settings.names == .dns, let span = rsh.itemSpans["names"] {
                 sink.warning(span, "'names dns' lets who answers for the DNS say whom trust files name")
             }
+            checkPasswordField(rsh)
             if rsh.settings.isEnabled, !settings.secureTCPIP.allows(.rsh) {
                 sink.warning(rsh.nameSpan, "service rsh stays off: securetcpip is on without 'except rsh'")
             }
@@ -168,6 +169,20 @@ struct Resolver {
         for syntax in services.values where syntax.settings.sessionsPerSource > syntax.settings.sessions {
             guard let span = syntax.itemSpans["sessions"] else { continue }
             sink.warning(span, "'per-source' above the number of sessions is of no use")
+        }
+    }
+
+    /// RSH has no authenticator of its own: who takes passwords says who checks them.
+    private func checkPasswordField(_ rsh: ServiceSyntax) {
+        let authenticator = rsh.itemSpans["authenticate"]
+        if rsh.settings.takesPasswordField {
+            guard authenticator == nil else { return }
+            sink.error(
+                rsh.itemSpans["password-field"] ?? rsh.nameSpan,
+                "'password-field on' needs an 'authenticate' beside it",
+                hint: "authenticate pam \"portcullis-rexec\", or file \"credentials\"")
+        } else if let authenticator {
+            sink.warning(authenticator, "'authenticate' is of no use in service rsh without 'password-field on'")
         }
     }
 }

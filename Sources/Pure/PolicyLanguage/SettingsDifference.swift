@@ -82,6 +82,8 @@ extension ServiceSettings {
             return common + [
                 ("trust", trustText), ("names", namesText),
                 ("source-port", requiresReservedSourcePort ? "reserved" : "any"), ("account", accountText),
+                ("password-field", takesPasswordField ? "on" : "off"),
+                ("authenticate", takesPasswordField ? authenticationText : "none"),
             ]
         }
     }

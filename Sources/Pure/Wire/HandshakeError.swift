@@ -17,7 +17,8 @@ public enum HandshakeError: Error, Sendable, Hashable, CaseIterable, CustomStrin
     case longTarget
     /// The target's name has a byte that names do not have.
     case badTarget
-    /// An RSH target is of the form `user/password` or `user@password`, as z/OS and z/VM clients send.
+    /// An RSH target is of the form `user/password` or `user@password`, as z/OS and z/VM clients send, and the service
+    /// has no password field.
     case passwordInTarget
     /// The password has more than 128 bytes.
     case longPassword

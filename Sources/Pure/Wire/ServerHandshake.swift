@@ -10,6 +10,10 @@ public import Core
 /// RSH    [port]\0  remote-user\0  target\0    command\0   stdin …
 /// ```
 ///
+/// With a password field an RSH target may be `target/password` or `target@password`, as z/OS and z/VM clients send it.
+/// The first `/` or `@` ends the name, and everything after it, another `/` or `@` too, is the password: whichever of
+/// the two a client's system uses, no byte of a password is taken for a name.
+///
 /// It holds none of the bytes: the caller keeps the stream's first `consumed` bytes in a buffer of its own, and gets
 /// the fields as ranges of it, so that a password is in one place and can be wiped there. Whatever the client sends,
 /// it holds a few numbers, and takes at most `lengthLimit` bytes. The outcome does not depend on how the bytes were
@@ -23,7 +27,7 @@ public struct ServerHandshake: Sendable {
         case port
         /// RSH's remote user, REXEC's target.
         case first
-        /// RSH's target, REXEC's password.
+        /// RSH's target, with a password field its password too; REXEC's password.
         case second
         case command
     }
@@ -47,13 +51,16 @@ public struct ServerHandshake: Sendable {
     public static let passwordLimit = 128
 
     /// The most bytes that can come before the command, NULs included: what a buffer for them must hold.
-    public static let headLimit = portLimit + 1 + UserName.limit + 1 + passwordLimit + 1
+    public static let headLimit = portLimit + 1 + 2 * (UserName.limit + 1) + passwordLimit + 1
 
     /// The protocol.
     public let service: Service
 
     /// The most bytes of the command, without its NUL.
     public let commandLimit: Int
+
+    /// Whether an RSH target may carry a password; never in REXEC, which has a field for it.
+    public let takesPasswordField: Bool
 
     /// Where it stands.
     public private(set) var state = State.reading(.port)
@@ -66,18 +73,21 @@ public struct ServerHandshake: Sendable {
 
     private var first: Range<Int> = 0..<0
     private var second: Range<Int> = 0..<0
+    /// What stands behind the separator of an RSH target that carries a password.
+    private var attached: Range<Int>?
     private var commandField: Range<Int> = 0..<0
     /// Where the field under way begins.
     private var start = 0
     private var portValue: UInt32 = 0
     /// What is wrong with the field under way; said at its end, so that the record can show the whole field.
     private var flaw: HandshakeError?
-    /// Where the part of a target begins that may be a password.
+    /// Where the `/` or `@` of a target is, behind which a password may stand.
     private var suspect: Int?
 
     /// A handshake of a service whose command has at most `commandLimit` bytes.
-    public init(service: Service, commandLimit: Int) {
+    public init(service: Service, commandLimit: Int, takesPasswordField: Bool = false) {
         self.service = service
+        self.takesPasswordField = takesPasswordField && service == .rsh
         self.commandLimit = min(max(commandLimit, 0), ServiceSettings.commandLengthLimit)
     }
 
@@ -130,9 +140,11 @@ public struct ServerHandshake: Sendable {
         }
     }
 
-    /// The password: REXEC's second field, once it is complete; it may be empty.
+    /// The password, once its field is complete: REXEC's second field, or what an RSH target carries; it may be empty.
+    /// Its NUL follows it.
     public var password: Range<Int>? {
-        service == .rexec && isPast(.second) ? second : nil
+        guard isPast(.second) else { return nil }
+        return service == .rexec ? second : attached
     }
 
     /// The command, once it is complete; it may be empty.
@@ -207,7 +219,9 @@ public struct ServerHandshake: Sendable {
         case .second:
             switch service {
             case .rexec: return length > Self.passwordLimit ? .longPassword : nil
-            case .rsh: return takeName(byte, length: length, isTarget: true)
+            case .rsh:
+                guard takesPasswordField, let suspect else { return takeName(byte, length: length, isTarget: true) }
+                return consumed - 1 - suspect > Self.passwordLimit ? .longPassword : nil
             }
         case .command:
             return length > commandLimit ? .longCommand : nil
@@ -220,6 +234,7 @@ public struct ServerHandshake: Sendable {
             isTarget && suspect == nil
             && (byte == UInt8(ascii: "/") || (service == .rsh && byte == UInt8(ascii: "@")))
         if carriesPassword { suspect = consumed - 1 }
+        if carriesPassword && takesPasswordField { return nil }
         if carriesPassword && service == .rsh {
             flaw = .passwordInTarget
         } else if flaw == nil && !(length == 1 ? UserName.canStart(with: byte) : UserName.canContinue(with: byte)) {
@@ -248,7 +263,12 @@ public struct ServerHandshake: Sendable {
             commandField = consumed..<consumed
             switch service {
             case .rexec: state = .reading(.command)
-            case .rsh: state = endName(range, isTarget: true, next: .command)
+            case .rsh:
+                if takesPasswordField, let suspect {
+                    second = start..<suspect
+                    attached = (suspect + 1)..<range.upperBound
+                }
+                state = endName(second, isTarget: true, next: .command)
             }
         case .command:
             commandField = range
