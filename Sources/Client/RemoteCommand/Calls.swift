@@ -77,9 +77,8 @@ public func rresvport(_ port: inout UInt16, family: IPAddress.Family = .v4) thro
 /// Whether host trust lets a remote user at an address act as a local user, as iruserok(3), iruserok_af(3) and
 /// iruserok_sa(3) ask, by docs/host-trust.md's stricter reading of the same files.
 ///
-/// `.rhosts` is read with the local user's rights: that takes root, or being that user. The effective ids of the whole
-/// process change meanwhile, as they do in C, so that no other thread may open files or sockets then; where they cannot
-/// be taken back the process stops.
+/// `.rhosts` is read with the local user's rights: that takes root, or being that user. The effective ids of the calling
+/// thread alone change meanwhile (in C those of the whole process do); where they cannot be taken back the process stops.
 ///
 /// - Parameters:
 ///   - address: the peer's, as getpeername(2) has it, never one that a name gave.

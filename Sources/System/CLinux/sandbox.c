@@ -125,6 +125,18 @@ int portcullis_groups_set(gid_t real, gid_t effective, gid_t saved) {
     return setresgid(real, effective, saved) < 0 ? errno : 0;
 }
 
+int portcullis_thread_users_set(uid_t real, uid_t effective, uid_t saved) {
+    return syscall(SYS_setresuid, real, effective, saved) < 0 ? errno : 0;
+}
+
+int portcullis_thread_groups_set(gid_t real, gid_t effective, gid_t saved) {
+    return syscall(SYS_setresgid, real, effective, saved) < 0 ? errno : 0;
+}
+
+int portcullis_thread_supplementary_set(size_t count, const gid_t *groups) {
+    return syscall(SYS_setgroups, count, groups) < 0 ? errno : 0;
+}
+
 int portcullis_users_read(uid_t users[4]) {
     if (getresuid(&users[0], &users[1], &users[2]) < 0)
         return errno;

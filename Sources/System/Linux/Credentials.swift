@@ -127,6 +127,8 @@ public struct Credentials: Sendable, Hashable {
 
     /// Runs `body` with these effective ids and groups, and takes the former ones back.
     ///
+    /// The calling thread alone has them meanwhile: the kernel keeps ids by thread, and the others go on as they were.
+    ///
     /// The real and saved uid stay the caller's: a process whose real or saved uid is the target's can be signalled by
     /// the target (kill(2)), one whose effective uid alone is cannot, nor can it be traced. A process that is not root
     /// can do this for its own ids alone.
@@ -143,9 +145,10 @@ public struct Credentials: Sendable, Hashable {
         }
         do throws(ConfinementError) {
             // ORDER: groups and gid while the effective uid still gives the right to set them.
-            try set(groups)
-            try Self.check(portcullis_groups_set(.max, gid, .max))
-            try Self.check(portcullis_users_set(.max, uid, .max))
+            // SAFETY: the array holds `count` entries and lives for the call.
+            try Self.check(unsafe portcullis_thread_supplementary_set(groups.count, groups))
+            try Self.check(portcullis_thread_groups_set(.max, gid, .max))
+            try Self.check(portcullis_thread_users_set(.max, uid, .max))
             let now = try State.current()
             let uids = [before.uids[0], uid, before.uids[2], uid]
             let gids = [before.gids[0], gid, before.gids[2], gid]
@@ -163,11 +166,11 @@ public struct Credentials: Sendable, Hashable {
     /// Takes effective ids and groups back, or stops the process.
     private static func restore(_ before: State) {
         // ORDER: the uid first: it gives the right to the rest.
-        guard portcullis_users_set(.max, before.uids[1], .max) == 0,
-            portcullis_groups_set(.max, before.gids[1], .max) == 0
+        guard portcullis_thread_users_set(.max, before.uids[1], .max) == 0,
+            portcullis_thread_groups_set(.max, before.gids[1], .max) == 0
         else { fatalError("the former identity could not be taken back") }
         // SAFETY: the array holds `count` entries and lives for the call.
-        guard unsafe setgroups(before.groups.count, before.groups) == 0 else {
+        guard unsafe portcullis_thread_supplementary_set(before.groups.count, before.groups) == 0 else {
             fatalError("the former groups could not be taken back")
         }
         guard let now = try? State.current(), now == before else {

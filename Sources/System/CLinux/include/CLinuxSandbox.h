@@ -44,6 +44,13 @@ int portcullis_capabilities_write(uint64_t effective, uint64_t permitted, uint64
 /// leaves an id; the file-system ids are read by asking for one that is none.
 int portcullis_users_set(uid_t real, uid_t effective, uid_t saved);
 int portcullis_groups_set(gid_t real, gid_t effective, gid_t saved);
+
+/// The same for the calling thread alone, and setgroups: in C for the raw system calls, because the C library's own
+/// change all threads, and what one thread borrows for a file is nothing that the others asked for.
+int portcullis_thread_users_set(uid_t real, uid_t effective, uid_t saved);
+int portcullis_thread_groups_set(gid_t real, gid_t effective, gid_t saved);
+int portcullis_thread_supplementary_set(size_t count, const gid_t *groups);
+
 int portcullis_users_read(uid_t users[4]);
 int portcullis_groups_read(gid_t groups[4]);
 void portcullis_fsuser_try(uid_t user);
