@@ -45,7 +45,8 @@ struct AnalysisUniverse {
         askers =
             accounts.map { Asker(service: .rexec, remoteUser: nil, target: $0) }
             + names.flatMap { name in accounts.map { Asker(service: .rsh, remoteUser: name, target: $0) } }
-        let words = ["-n", "5", "7", "x", "y", "/home", "/home/z", "/home/a", "/home/a/z", "--z"]
+        let words =
+            ["-n", "5", "7", "x", "y", "/home", "/home/z", "/home/a", "/home/a/z", "--z"]
             // What an analysis would say where no rule does, and beside it something else of the same kind.
             + ["1", "word", "--other", "/home/file", "/home/file/z"]
         var lists: [[String]] = [[]]

@@ -79,7 +79,8 @@ struct RandomPolicy {
         "1", "word", "--other", "/home/file", "/home/file/x",
     ]
     private static let directories: [ByteText] = [
-        "/home", "/", "/home/x", "/home/x/y", "/homes", "/home/", "", "home", "/home/..", "//", "/home//x", "/home/file",
+        "/home", "/", "/home/x", "/home/x/y", "/homes", "/home/", "", "home", "/home/..", "//", "/home//x",
+        "/home/file",
     ]
     private static let addresses: [IPAddress] = [
         IPAddress(v4: 0x0A01_0203), IPAddress(v4: 0), IPAddress(v4: .max), IPAddress(v4: 0x7F00_0001),

@@ -72,6 +72,19 @@ struct IntervalSet<Bound: FixedWidthInteger & Sendable>: Sendable, Hashable {
     }
 }
 
+extension IntervalSet<Int> {
+    /// The minutes of the week that some hours hold.
+    init(_ hours: some Sequence<WeeklyRange>) {
+        var parts: [ClosedRange<Int>] = []
+        for range in hours {
+            parts += range.minutesOfWeek.map { $0.lowerBound...($0.upperBound - 1) }
+            // United now and then: a set may be long, and a week has few ranges that do not touch.
+            if parts.count > 2 * 7 * WeeklyRange.minutesOfDay { parts = Self(parts).ranges }
+        }
+        self.init(parts)
+    }
+}
+
 /// Addresses as ranges, by family.
 struct AddressRanges: Sendable, Hashable {
     var v4: IntervalSet<UInt128>

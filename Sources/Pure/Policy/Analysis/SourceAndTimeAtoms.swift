@@ -24,8 +24,7 @@ extension PolicyAnalysis {
         try step(1 + hours.literal.count + hours.sets.count)
         if let known = minuteRanges.find(hours.literal, hours.sets) { return known }
         try step(Self.rangeCost * hours.sets.reduce(hours.literal.count) { $0 + $1.items.count })
-        let made = IntervalSet(hours.ranges.flatMap(\.minutesOfWeek).map { $0.lowerBound...($0.upperBound - 1) })
-        return minuteRanges.add(hours.literal, hours.sets, made)
+        return minuteRanges.add(hours.literal, hours.sets, IntervalSet(hours.ranges))
     }
 
     /// 192.0.2.1, where any address will do (RFC 5737).
