@@ -60,6 +60,21 @@ import Testing
         #expect(lines[removed + 1] == "  decides no request differently")
     }
 
+    @Test("a forbid of commands that changes nothing is told with links left aside")
+    func linksAreLeftAside() throws {
+        let run = try difference(
+            Self.policy.replacing("permit all: rexec from 10.1.0.0/16 as alice run shell sandbox standard\n", with: "")
+                + "forbid reader: any run \"/usr/bin/cat *\"\n")
+        let lines = run.output.split(separator: "\n").map { String($0) }
+        let added = try #require(lines.firstIndex { $0.hasPrefix("added    reader") })
+        #expect(lines[added + 1] == "  decides no request differently, links aside")
+        let alone = try difference(
+            Self.policy + "forbid rest: rsh from 10.66.1.1\nforbid id: rexec from 10.66.0.0/16 run \"/usr/bin/x\"\n")
+        #expect(alone.status == 0)
+        #expect(alone.output.contains("rest") && alone.output.contains("differently\n"))
+        #expect(alone.output.hasSuffix("no request is decided differently, links aside\n"))
+    }
+
     @Test("settings that differ are told in a policy's words, and make a difference alone")
     func settingsThatDifferAreTold() throws {
         let run = try difference(Self.policy.replacing("trust file \"rhosts\"", with: "trust rule"))

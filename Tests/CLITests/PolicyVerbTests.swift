@@ -107,6 +107,30 @@ import Testing
         #expect(try portcullis("check", place.path + "/gone.policy").status == 1)
     }
 
+    @Test func anIncludeThatIsNoFileIsRefused() throws {
+        try write("top.policy", "include \"pipe\"\n")
+        try #require(unsafe mkfifo(place.path + "/pipe", 0o600) == 0)
+        let run = try portcullis("check", place.path + "/top.policy")
+        #expect(run.status == 1)
+        #expect(run.error.contains("not a regular file"))
+    }
+
+    @Test func theNameOfAFileReachesATerminalInAPrintableForm() throws {
+        let name = "\u{1B}]0;x\u{7}.policy"
+        try write("top.policy", "include \"*x*\"\npermit all: rexec from any as alice run any\n")
+        try write(name, "service rexec { enable }\npermit late: rexec from 10.1.1.1 as alice run any\nx\n")
+        let bad = try portcullis("check", place.path + "/top.policy")
+        #expect(bad.status == 1)
+        #expect(bad.error.contains("/\\x1b]0;x\\x07.policy:3:1: error:"))
+        try write(name, "service rexec { enable }\npermit early: rexec from any as alice run any\n")
+        let good = try portcullis("check", place.path + "/top.policy")
+        #expect(good.error.contains("/\\x1b]0;x\\x07.policy:2)"))
+        let other = try portcullis("diff", place.path + "/top.policy", site)
+        for run in [bad, good, other] {
+            #expect((run.output + run.error).utf8.allSatisfy { $0 == 0x0A || $0 >= 0x20 && $0 != 0x7F })
+        }
+    }
+
     // MARK: explain
 
     @Test func aPermitIsShownWithItsRuleItsPlaceAndItsSandbox() throws {

@@ -97,7 +97,7 @@ import Testing
         ),
         (
             ["--as", "no-such-account", "--", "id"],
-            "nobody: this host has no account no-such-account; with --groups it is not looked up\n"
+            "nobody: this host has no account no-such-account; with --groups it would be an ordinary one\n"
         ),
         (
             ["--as", "bob", "--groups", "", "--", "./\u{1B}[2J"],
@@ -161,7 +161,8 @@ import Testing
             ["who-can", "--as", "alice", "--groups", "", "--", "/usr/bin/uptime"],
             ["what-can", "--from", "10.1.2.3"],
             [
-                "explain", "--service", "rsh", "--from", "10.1.2.3", "--as", "alice", "--groups", "", "--",
+                "explain", "--service", "rsh", "--from", "10.1.2.3", "--by", "alice", "--as", "alice", "--groups", "",
+                "--",
                 "/usr/bin/uptime",
             ],
         ] {
@@ -216,6 +217,35 @@ import Testing
         let neither = try explain("--from", "10.66.1.1", "--as", "carol", "--groups", "", "--", "/usr/bin/id")
         #expect(neither.output.contains("\n  without it no permit would match either\n"))
         #expect(neither.output.contains("           but contractors (\(site):13) forbids that\n"))
+    }
+
+    @Test func aSecondForbidThatMatchesIsNamedInPlaceOfAPermit() throws {
+        try write("site.policy", Self.policy + "forbid backups: rexec as backup\n")
+        let both = try explain("--from", "10.66.1.1", "--as", "backup", "--groups", "", "--", "/usr/bin/id")
+        #expect(both.output.contains("\n  without it backups (\(site):14) would forbid this too\n"))
+        #expect(!both.output.contains("would permit"))
+        try write("site.policy", Self.policy.replacing("service rexec { enable }", with: ""))
+        let off = try explain("--from", "10.66.1.1", "--as", "backup", "--groups", "", "--", "/usr/bin/id")
+        #expect(off.output.contains("; then contractors (\(site):13) would forbid this too\n"))
+        #expect(!off.output.contains("would permit"))
+    }
+
+    @Test func anAccountThatIsHereStaysWhatItIsWithOtherGroups() throws {
+        // daemon is a system account on every Debian, which `any` leaves out.
+        try write("site.policy", "service rexec { enable }\npermit wide: rexec from any as any run any\n")
+        for groups in [[], ["--groups", "users"]] {
+            let run = try CommandRun(
+                ["explain", "--policy", site, "--service", "rexec", "--from", "10.1.1.1", "--as", "daemon"] + groups
+                    + ["--", "/usr/bin/id"]
+            ).result()
+            #expect(run.status == 3, "\(groups)")
+        }
+    }
+
+    @Test func anRSHRequestHasARemoteUser() throws {
+        let run = try ask("explain", "--service", "rsh", "--from", "10.1.2.3", "--as", "alice", "--", "/usr/bin/uptime")
+        #expect(run.status == 64)
+        #expect(run.error.contains("--by"))
     }
 
     // MARK: Every verb

@@ -328,6 +328,29 @@ import Testing
         }
     }
 
+    @Test func noControlCharacterOfAFilesNameReachesATerminal() {
+        let name = "\u{1B}]0;x\u{7}.policy"
+        var files = TextFiles(texts: [(name, "permit late: rexec from 10.1.1.1 as alice run any\n")])
+        let root = SourceFile(
+            name: "t",
+            text: "service rexec { enable }\ninclude \"*.policy\"\npermit all: rexec from any as alice run any\nx y\n")
+        var texts = load(root, files: &files).diagnostics.map(\.text)
+        files.texts[0].text = "permit\n"
+        texts += load(root, files: &files).diagnostics.map(\.text)
+        #expect(texts.contains { $0.hasPrefix("\\x1b]0;x\\x07.policy:1") })
+        #expect(texts.joined().utf8.allSatisfy { $0 == 0x0A || $0 >= 0x20 })
+    }
+
+    @Test func onlyTheFirstErrorsHaveAHint() {
+        let names = (0..<30).map { "net\($0)s" }
+        let sets = names.map { "networks \($0) = { 10.0.0.1 }\n" }
+        let rules = names.map { "forbid f-\($0): any from @\($0.dropLast())\n" }
+        let hints = load((sets + rules).joined()).diagnostics.filter { $0.severity == .error }.map(\.hint)
+        #expect(hints.count == 30)
+        #expect(hints.prefix(20).allSatisfy { $0 != nil })
+        #expect(hints.dropFirst(20).allSatisfy { $0 == nil })
+    }
+
     @Test func aWordAsLongAsItsFileMakesNoLongMessage() {
         let word = String(repeating: "a", count: 100_000)
         for text in [

@@ -190,6 +190,10 @@ struct Generator {
             let request = try generator.request()
             let explanation = policy.explain(request)
             #expect(explanation.decision == policy.decide(request))
+            if case .deny(let denial) = explanation.decision, denial.reason == .forbidden {
+                let others = policy.rules.filter { $0.effect == .forbid && $0.matches(request) }.dropFirst()
+                #expect(explanation.nextForbid == others.first?.reference, "seed \(seed)")
+            }
             for miss in explanation.nearMisses {
                 let rule = try #require(policy.rules.first { $0.name == miss.rule.name })
                 #expect(Clause.allCases.filter { !rule.matches(request, $0) } == [miss.clause], "seed \(seed)")

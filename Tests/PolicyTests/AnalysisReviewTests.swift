@@ -119,4 +119,18 @@ import Testing
         }
         #expect(place < 40)
     }
+
+    @Test(
+        "what a search would say of itself may be said by a rule",
+        arguments: [
+            ("<path /home>", "<path /home/file>"), ("<path />", "<path /file>"), ("<path /home>", "/home/file"),
+            ("<word>", "word"), ("<int>", "1"), ("*", "--other"),
+        ])
+    func whatASearchWouldSayMayBeSaid(_ permitted: String, _ forbidden: String) throws {
+        let policy = try AnalysisUniverse.policy([
+            "permit cat: rexec from any as alice run \"/usr/bin/cat \(permitted)\"",
+            "forbid no: any run \"/usr/bin/cat \(forbidden)\"",
+        ])
+        #expect(PolicyReview.findings(policy).isEmpty)
+    }
 }

@@ -45,7 +45,10 @@ struct AnalysisUniverse {
         askers =
             accounts.map { Asker(service: .rexec, remoteUser: nil, target: $0) }
             + names.flatMap { name in accounts.map { Asker(service: .rsh, remoteUser: name, target: $0) } }
-        let words = ["-n", "5", "7", "x", "y", "/home", "/home/z", "/home/a", "/home/a/z", "--z"]
+        let words =
+            ["-n", "5", "7", "x", "y", "/home", "/home/z", "/home/a", "/home/a/z", "--z"]
+            // What an analysis would say where no rule does, and beside it something else of the same kind.
+            + ["1", "word", "--other", "/home/file", "/home/file/z"]
         var lists: [[String]] = [[]]
         for length in 0..<2 {
             lists += lists.filter { $0.count == length }.flatMap { list in words.map { list + [$0] } }
@@ -206,7 +209,8 @@ struct AnalysisUniverse {
         "\"/usr/bin/id\"", "\"/usr/bin/id *\"", "\"/usr/bin/id -n <word>\"", "\"/usr/bin/id <int>\"",
         "\"/usr/bin/id <word>\"", "\"/usr/bin/id <word> *\"", "\"/usr/bin/id <path /home>\"",
         "\"/usr/bin/id <path /home/a>\"", "\"/usr/bin/id <int> x\"", "\"/usr/bin/id 5 <word>\"", "\"/usr/bin/who\"",
-        "\"/usr/bin/rcp *\"", "@tools",
+        "\"/usr/bin/rcp *\"", "@tools", "\"/usr/bin/id <path /home/file>\"", "\"/usr/bin/id /home/file\"",
+        "\"/usr/bin/id 1\"", "\"/usr/bin/id word\"", "\"/usr/bin/id <word> --other\"",
     ]
     private static let hours = ["mon-fri 08:00-18:00", "sat-sun 00:00-24:00", "mon 18:00-24:00", "@mornings"]
 

@@ -43,4 +43,33 @@ import Testing
         }
         #expect(found > 0)
     }
+
+    @Test("the steps of a search are those of its lists, and a list that need not be looked at costs none")
+    func theStepsAreThoseOfTheLists() throws {
+        let count = 10_000
+        let sets = (0..<2).map { number in
+            // Neither two of a set touch, nor are the sets the same.
+            NamedSet(
+                name: "set\(number)",
+                items: (0..<count).compactMap { index in
+                    AddressBlock(containing: IPAddress(v4: UInt32(4 * index)), prefixLength: 32 - number)
+                })
+        }
+        let texts = ["00:01-00:02", "00:02-00:03"].map { "permit r: rexec from any as alice run any during sun \($0)" }
+        var rules = try texts.flatMap { try AnalysisUniverse.policy([$0]).rules }
+        for index in rules.indices { rules[index].sources = Sources(sets: [sets[0]]) }
+
+        var apart = PolicyAnalysis(scope: .everything)
+        #expect(apart.witness(matching: rules, avoiding: []) == .none)
+        #expect(apart.spent < 1_000)
+
+        rules[1].hours = nil
+        rules[1].sources = Sources(sets: [sets[1]])
+        var together = PolicyAnalysis(scope: .everything)
+        #expect(together.witness(matching: rules, avoiding: []) != .none)
+        #expect(together.spent > 3 * count)
+        let made = together.spent
+        #expect(together.witness(matching: rules, avoiding: []) != .none)
+        #expect((2 * count..<made).contains(together.spent - made))
+    }
 }

@@ -240,6 +240,13 @@ import Testing
         }
     }
 
+    @Test func hoursOfEveryDayAreOneRangeWhereTheyTouch() throws {
+        let day = try #require(WeeklyRange(firstDay: 0, lastDay: 6, start: 0, end: WeeklyRange.minutesOfDay))
+        #expect(IntervalSet(Array(repeating: day, count: 5_000)).ranges == [0...(7 * WeeklyRange.minutesOfDay - 1)])
+        let hour = try #require(WeeklyRange(firstDay: 6, lastDay: 0, start: 1_380, end: 60))
+        #expect(IntervalSet([hour, hour]).ranges == [0...59, 1_380...1_499, 10_020...10_079])
+    }
+
     // MARK: Parts
 
     @Test func aTableNumbersKeysInTheOrderInWhichTheyAreSeen() {

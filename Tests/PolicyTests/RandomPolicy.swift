@@ -76,9 +76,11 @@ struct RandomPolicy {
     private static let words: [ByteText] = [
         "", "5", "05", "-5", "٤", "a", "a.b-c_9", "-a", "a b", "<int>", "*", "/", "//", "/home", "/home/", "/homes",
         "/home/x", "/home/x/y", "/home//x", "/home/./x", "/home/..", "/home/..x", "home/x", "/homex/",
+        "1", "word", "--other", "/home/file", "/home/file/x",
     ]
     private static let directories: [ByteText] = [
         "/home", "/", "/home/x", "/home/x/y", "/homes", "/home/", "", "home", "/home/..", "//", "/home//x",
+        "/home/file",
     ]
     private static let addresses: [IPAddress] = [
         IPAddress(v4: 0x0A01_0203), IPAddress(v4: 0), IPAddress(v4: .max), IPAddress(v4: 0x7F00_0001),

@@ -261,7 +261,7 @@ struct TrailEvent {
             guard let failure = check.failure else { return ("verified", nil, check.grantors + detail) }
             return ("not verified", .bad, "\(check.grantors), \(failure.name)\(detail)")
         case .login(let login):
-            let rule = login.rule.map { "\($0.name), \($0.place)" }
+            let rule = login.rule.map { ByteText("\($0.name), \($0.place)").printable }
             let detail = login.detail.map { ": \($0.printable)" } ?? ""
             let by = login.remoteUser.map { "by \($0.printable), " } ?? ""
             guard let refusal = login.refusal else {

@@ -14,7 +14,8 @@ struct DifferenceVerb: ParsableCommand {
         discussion: """
             Settings that differ, then each rule that was added, removed, changed or moved, with a request that is \
             decided differently because of it, as a policy test would write it, and both decisions. The answers are \
-            exact: a rule without such a request changes no decision.
+            exact: a rule without such a request changes no decision. "Links aside" stands where a forbid of commands \
+            differs: it also matches a program that is a link to one of its own, and links are not looked at.
 
             EXAMPLE
               portcullis diff /etc/portcullis/portcullis.policy new.policy
@@ -77,6 +78,18 @@ private struct DifferenceReport {
         (row.old.map { old.rules[$0].place }, row.new.map { new.rules[$0].place })
     }
 
+    private static let linksAside = ", links aside"
+
+    /// Whether a row calls the same what may differ for a program that is a link: a forbid of commands also matches
+    /// what a program is a link to, and the search knows no links.
+    private func leavesLinksAside(_ row: PolicyDifference.RuleDifference) -> Bool {
+        guard row.outcome == .same else { return false }
+        return [row.old.map { old.rules[$0] }, row.new.map { new.rules[$0] }].contains { rule in
+            guard let rule, rule.effect == .forbid, let commands = rule.commands else { return false }
+            return !commands.isAny && !commands.isWithoutPatterns
+        }
+    }
+
     private static func word(_ kind: PolicyDifference.Kind) -> String {
         switch kind {
         case .added: "added"
@@ -103,17 +116,19 @@ private struct DifferenceReport {
                 case .removed: .bad
                 case .changed, .moved: .doubtful
                 }
-            let places = [places(row).old, places(row).new].compactMap { $0?.description }.joined(separator: " → ")
+            let places = [places(row).old, places(row).new].compactMap { $0.map(Shown.place) }.joined(separator: " → ")
             let padding = String(repeating: " ", count: max(9 - word.utf8.count, 1))
             let space = String(repeating: " ", count: max(Self.placeColumn - 9 - rule.name.utf8.count, 2))
             lines.append(output.coloured(word, tone) + padding + rule.name + space + places)
-            lines += self.lines(row.outcome, output)
+            lines += self.lines(row.outcome, output, leavesLinksAside(row))
         }
         lines.append(summary)
         return lines
     }
 
-    private func lines(_ outcome: PolicyDifference.Outcome, _ output: Output) -> [String] {
+    private func lines(
+        _ outcome: PolicyDifference.Outcome, _ output: Output, _ leavesLinksAside: Bool = false
+    ) -> [String] {
         switch outcome {
         case .different(let change):
             return [
@@ -122,7 +137,7 @@ private struct DifferenceReport {
                 "    after   " + text(change.after, new, output) + sandboxNote(change),
             ]
         case .same:
-            return ["  decides no request differently"]
+            return ["  decides no request differently" + (leavesLinksAside ? Self.linksAside : "")]
         case .undecided:
             return ["  not decided within the work limit"]
         }
@@ -153,7 +168,8 @@ private struct DifferenceReport {
             return "\(Shown.count(undecided, "comparison")) not decided within the work limit"
         }
         if different > 0 { return "requests are decided differently" }
-        return settings.isEmpty ? "no request is decided differently" : "only settings differ"
+        let same = settings.isEmpty ? "no request is decided differently" : "only settings differ"
+        return same + (difference.rules.contains(where: leavesLinksAside) ? Self.linksAside : "")
     }
 
     // MARK: For programs
@@ -165,6 +181,7 @@ private struct DifferenceReport {
                 [
                     ("rule", .optional(rule(row)?.name)), ("change", .string(Self.word(row.kind))),
                     ("oldAt", .optional(places.old?.description)), ("newAt", .optional(places.new?.description)),
+                    ("linksAside", .bool(leavesLinksAside(row))),
                 ] + members(row.outcome))
         }
         return .object([

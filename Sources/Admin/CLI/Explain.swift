@@ -13,8 +13,9 @@ struct ExplainVerb: ParsableCommand {
         commandName: "explain",
         abstract: "Say what the policy makes of a request, by which rule, and what would change it.",
         discussion: """
-            The account and the program are looked up on this host, unless --groups or an absolute path says them. \
-            Passwords, trust files and PAM are not asked: this is the policy's word alone.
+            The account and the program are looked up on this host, unless an absolute path says it; \
+            --groups stands for the account's groups, and for an account that is not here. Passwords, trust files and \
+            PAM are not asked: this is the policy's word alone.
 
             EXAMPLE
               portcullis explain --service rsh --from 10.1.2.3 --by alice --as alice -- 'uptime'
@@ -30,7 +31,7 @@ struct ExplainVerb: ParsableCommand {
     @Option(help: "The source: ADDR, ADDR:PORT or [ADDR]:PORT.") var from: String
     @Option(help: "The remote user that an RSH client claims.") var by: String?
     @Option(name: .customLong("as"), help: "The target account.") var target: String
-    @Option(help: "The account's groups, G,G…; it is then not looked up.") var groups: String?
+    @Option(help: "The account's groups, G,G…, whatever this host says of them.") var groups: String?
     @Option(help: "The gateway's local time, as 2026-11-20T23:30; now without it.") var at: String?
     @OptionGroup var policy: PolicyOptions
     @OptionGroup var format: FormatOptions
@@ -38,6 +39,9 @@ struct ExplainVerb: ParsableCommand {
 
     func validate() throws {
         try AskedPart.validate(service: service, from: from, by: by, as: target, at: at)
+        guard service != Service.rsh.name || by != nil else {
+            throw ValidationError("An RSH client always claims a remote user: --by says which.")
+        }
         guard !command.isEmpty else { throw ValidationError("The command comes after '--'.") }
     }
 
@@ -160,7 +164,7 @@ private struct Answer {
             lines.append("  policy \(Shown.short(revision))")
         case nil:
             lines.append("\(output.coloured("deny", .bad))    \(Reason.unknownUser.name)")
-            lines.append("  this host has no account \(question.target); with --groups it is not looked up")
+            lines.append("  this host has no account \(question.target); with --groups it would be an ordinary one")
         }
         return lines
     }
@@ -192,15 +196,20 @@ private struct Answer {
             return question.asked.shellNeed.map { "\($0), and no permit with `run shell` matches" }
         case .serviceDisabled:
             let why = policy.settings.reasonOff(question.service) ?? Settings.remoteCopyOff
-            return why + (explanation?.overruled.map { "; then \(Shown.rule($0)) would permit this" } ?? "")
+            return why + (after.map { "; then " + $0 } ?? "")
         case .commandNotFound:
             return question.asked.programMiss
         case .forbidden:
-            return explanation?.overruled.map { "without it \(Shown.rule($0)) would permit this" }
-                ?? "without it no permit would match either"
+            return "without it " + (after ?? "no permit would match either")
         default:
             return nil
         }
+    }
+
+    /// What would be without what decided, where a rule would decide then.
+    private var after: String? {
+        explanation?.nextForbid.map { "\(Shown.rule($0)) would forbid this too" }
+            ?? explanation?.overruled.map { "\(Shown.rule($0)) would permit this" }
     }
 
     /// The near misses, what differs on a line of its own; none where a forbid is all that stands in the way.

@@ -12,9 +12,15 @@ enum HostLookup {
     private static let gatewayAccounts: Set<String> = ["portc-front", "portc-eng", "portc-aud"]
 
     /// An account as a session would see it, or with the groups that were said instead; nil where there is none.
+    ///
+    /// With groups said, one that this host lacks is an ordinary account; one that it has stays what it is.
     static func account(_ name: UserName, groups: String?) throws -> Account? {
-        guard let groups else { return try account(name) }
-        return RequestText.account(name, groups: groups.split(separator: ",").map { ByteText(String($0)) })
+        let known = try account(name)
+        guard let groups else { return known }
+        let said = groups.split(separator: ",").map { ByteText(String($0)) }
+        guard var account = known else { return RequestText.account(name, groups: said) }
+        account.groups = said
+        return account
     }
 
     /// An account as a session would see it; nil where there is none of exactly this name.

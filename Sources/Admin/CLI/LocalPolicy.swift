@@ -44,6 +44,11 @@ struct LocalPolicyFiles: PolicyFiles {
                 continue
             }
             do {
+                // The gateway takes no other either; a FIFO would be read as empty.
+                guard try File.status(path).kind == .regular else {
+                    found.refusals.append((name: path, text: "not a regular file"))
+                    continue
+                }
                 found.files.append(try LocalFile.read(path, handle: directories.count))
                 directories.append(Self.directory(of: path))
             } catch {

@@ -164,9 +164,9 @@ enum Shown {
         ByteText(place.description).printable
     }
 
-    /// A rule with its place: `nightly-dump (portcullis.policy:48)`.
+    /// A rule with its place, safe for a terminal: `nightly-dump (portcullis.policy:48)`.
     static func rule(_ rule: RuleReference) -> String {
-        "\(rule.name) (\(place(rule.place)))"
+        "\(ByteText(rule.name).printable) (\(place(rule.place)))"
     }
 
     /// `sha256:` with the first four and last two digits.

@@ -28,7 +28,7 @@ struct WhatCanVerb: ParsableCommand {
     @Option(help: "The source: ADDR, ADDR:PORT or [ADDR]:PORT.") var from: String
     @Option(help: "rexec or rsh; both without it.") var service: String?
     @Option(name: .customLong("as"), help: "Only what may be run as this account.") var target: String?
-    @Option(help: "With --as: the account's groups, G,G…; it is then not looked up.") var groups: String?
+    @Option(help: "With --as: the account's groups, G,G…, whatever this host says of them.") var groups: String?
     @Option(help: "The gateway's local time, as 2026-11-20T23:30; any time without it.") var at: String?
     @OptionGroup var policy: PolicyOptions
     @OptionGroup var format: FormatOptions
@@ -87,7 +87,9 @@ struct WhatCanVerb: ParsableCommand {
     private func whyNothing(
         _ question: PartialRequest, _ isUnknown: Bool, _ answer: PossiblePermits, _ settings: Settings
     ) -> String {
-        if isUnknown, let target { return "this host has no account \(target); with --groups it is not looked up" }
+        if isUnknown, let target {
+            return "this host has no account \(target); with --groups it would be an ordinary one"
+        }
         if let off = AskedPart.reasonOff(question, settings) { return off }
         guard answer.forbidden.isEmpty else { return "what permits anything is forbidden" }
         let who = by.map { "\($0) at" } ?? "anybody at"

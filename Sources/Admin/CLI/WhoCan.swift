@@ -26,7 +26,7 @@ struct WhoCanVerb: ParsableCommand {
 
     @Option(help: "rexec or rsh; both without it.") var service: String?
     @Option(name: .customLong("as"), help: "The target account.") var target: String
-    @Option(help: "The account's groups, G,G…; it is then not looked up.") var groups: String?
+    @Option(help: "The account's groups, G,G…, whatever this host says of them.") var groups: String?
     @Option(help: "The gateway's local time, as 2026-11-20T23:30; any time without it.") var at: String?
     @OptionGroup var policy: PolicyOptions
     @OptionGroup var format: FormatOptions
@@ -77,7 +77,7 @@ struct WhoCanVerb: ParsableCommand {
         _ answer: PossiblePermits
     ) -> String {
         guard question.target != nil else {
-            return "this host has no account \(name); with --groups it is not looked up"
+            return "this host has no account \(name); with --groups it would be an ordinary one"
         }
         if let off = AskedPart.reasonOff(question, settings) { return off }
         guard answer.forbidden.isEmpty else { return "what permits this is forbidden" }

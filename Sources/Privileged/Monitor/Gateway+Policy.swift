@@ -182,6 +182,8 @@ extension Gateway {
         guard wantsReload else { return }
         wantsReload = false
         (askers, nextAskers) = (nextAskers, [])
+        // Who asked before the gateway began to stop waits for an answer, too.
+        guard !isDraining else { return tellAskers(.failure(text: "the gateway is stopping")) }
         reload()
     }
 

@@ -12,6 +12,9 @@ public struct Explanation: Sendable, Hashable {
     public var nearMisses: [NearMiss]
     /// The permit that would have decided, where a forbid or a service that is off came first.
     public var overruled: RuleReference?
+    /// The next forbid that matches too, where a forbid or a service that is off came first: nothing is permitted
+    /// without that one alone.
+    public var nextForbid: RuleReference?
     /// Where no permit misses by one clause alone: the one that misses by the fewest, a near miss for each of them.
     public var closest: [NearMiss]
 
@@ -45,6 +48,12 @@ extension Policy {
         let decision = decide(request, by: &comparison)
         var explanation = Explanation(decision: decision, nearMisses: [], overruled: nil, closest: [])
         guard case .deny(let denial) = decision else { return explanation }
+        if denial.reason == .forbidden || denial.reason == .serviceDisabled {
+            let next = rules.first { rule in
+                rule.effect == .forbid && rule.reference != denial.rule && comparison.failing(rule, atMost: 0) != nil
+            }
+            explanation.nextForbid = next?.reference
+        }
         var misses: [(rule: Int, clause: Clause, distance: Int)] = []
         var closest: (rule: Int, clauses: [Clause], distance: Int)?
         for (index, rule) in rules.enumerated() where rule.effect == .permit {

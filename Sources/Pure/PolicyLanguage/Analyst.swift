@@ -140,6 +140,7 @@ struct Analyst {
     private func name(_ index: Int) -> String {
         let rule = policy.rules[index]
         let isInRoot = sink.name(of: spans[index]) == sink.files.first?.source.name
-        return "'\(rule.name)' (\(isInRoot ? "line \(rule.place.line)" : rule.place.description))"
+        let place = isInRoot ? "line \(rule.place.line)" : ByteText(rule.place.description).printable
+        return "'\(rule.name)' (\(place))"
     }
 }

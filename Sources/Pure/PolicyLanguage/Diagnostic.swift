@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the Portcullis authors
 
+import Core
+
 /// What is wrong, or doubtful, in a policy, and where.
 public struct Diagnostic: Sendable, Hashable {
     /// How bad it is.
@@ -27,7 +29,7 @@ public struct Diagnostic: Sendable, Hashable {
     public var line: Int
     /// The column, from 1, in characters.
     public var column: Int
-    /// What is wrong.
+    /// What is wrong, with every control character made harmless.
     public var message: String
     /// What to write instead, if that can be guessed.
     public var hint: String?
@@ -36,10 +38,11 @@ public struct Diagnostic: Sendable, Hashable {
     /// How many characters the caret underlines, at least 1.
     public var width: Int
 
-    /// `FILE:LINE:COLUMN: error: TEXT`, without the line and the caret.
+    /// `FILE:LINE:COLUMN: error: TEXT`, without the line and the caret; safe for a terminal, as a file's name may hold
+    /// anything.
     public var headline: String {
-        line > 0
-            ? "\(file):\(line):\(column): \(severity.name): \(message)" : "\(file): \(severity.name): \(message)"
+        let place = ByteText(file).printable + (line > 0 ? ":\(line):\(column)" : "")
+        return "\(place): \(severity.name): \(message)"
     }
 
     /// The line and the caret below it, with the hint; empty where the whole file is meant.
@@ -69,6 +72,8 @@ final class DiagnosticSink {
     private static let lineLimit = 400
     /// The most characters of a message or a hint: a word that they quote can be as long as its file.
     private static let messageLimit = 400
+    /// How many errors get a hint: people mend the first few, and a hint looks at every name that there is.
+    private static let hintLimit = 20
 
     private(set) var errors: [Diagnostic] = []
     private(set) var warnings: [Diagnostic] = []
@@ -82,18 +87,18 @@ final class DiagnosticSink {
         return files.count - 1
     }
 
-    /// An error; text and hint are made only where it is kept.
+    /// An error; the text is made only where it is kept, and the hint only for the first few.
     func error(_ span: Span, _ message: @autoclosure () -> String, hint: @autoclosure () -> String? = nil) {
         errorCount += 1
         guard errors.count < Self.limit else { return }
-        errors.append(make(.error, span, message(), hint()))
+        errors.append(make(.error, span, message(), errors.count < Self.hintLimit ? hint() : nil))
     }
 
     /// A warning, as `error`.
     func warning(_ span: Span, _ message: @autoclosure () -> String, hint: @autoclosure () -> String? = nil) {
         warningCount += 1
         guard warnings.count < Self.limit else { return }
-        warnings.append(make(.warning, span, message(), hint()))
+        warnings.append(make(.warning, span, message(), warnings.count < Self.hintLimit ? hint() : nil))
     }
 
     /// An error of a whole file, which may never have been opened.
@@ -102,7 +107,8 @@ final class DiagnosticSink {
         guard errors.count < Self.limit else { return }
         errors.append(
             Diagnostic(
-                severity: .error, file: name, line: 0, column: 0, message: message, hint: nil, sourceLine: "", width: 1)
+                severity: .error, file: name, line: 0, column: 0, message: Self.shortened(message), hint: nil,
+                sourceLine: "", width: 1)
         )
     }
 
@@ -134,8 +140,8 @@ final class DiagnosticSink {
         let index = Int(span.file)
         guard files.indices.contains(index) else {
             return Diagnostic(
-                severity: severity, file: "?", line: 0, column: 0, message: message, hint: hint, sourceLine: "",
-                width: 1)
+                severity: severity, file: "?", line: 0, column: 0, message: Self.shortened(message),
+                hint: hint.map(Self.shortened), sourceLine: "", width: 1)
         }
         let file = files[index]
         let line = file.line(at: Int(span.start))
@@ -143,7 +149,7 @@ final class DiagnosticSink {
         let before = bytes.prefix(max(Int(span.start) - start, 0))
         let marked = bytes.dropFirst(before.count).prefix(max(Int(span.end - span.start), 0))
         // Of a line without end only the start is shown; a character has at most four bytes.
-        let shown = Self.harmless(bytes.prefix(4 * Self.lineLimit))
+        let shown = Self.harmless(String(decoding: bytes.prefix(4 * Self.lineLimit), as: UTF8.self).unicodeScalars)
         return Diagnostic(
             severity: severity, file: file.source.name, line: line, column: Self.characters(before) + 1,
             message: Self.shortened(message), hint: hint.map(Self.shortened),
@@ -151,9 +157,10 @@ final class DiagnosticSink {
             width: min(max(Self.characters(marked), 1), Self.lineLimit))
     }
 
+    /// What is not too long of a text, harmless.
     private static func shortened(_ text: String) -> String {
-        let scalars = text.unicodeScalars.prefix(messageLimit + 1)
-        guard scalars.count > messageLimit else { return text }
+        let scalars = harmless(text.unicodeScalars.prefix(messageLimit + 1))
+        guard scalars.count > messageLimit else { return String(String.UnicodeScalarView(scalars)) }
         return String(String.UnicodeScalarView(scalars.dropLast())) + "…"
     }
 
@@ -163,8 +170,8 @@ final class DiagnosticSink {
     }
 
     /// Control characters, which a terminal might obey, become a replacement character; the count stays.
-    private static func harmless(_ bytes: ArraySlice<UInt8>) -> [Unicode.Scalar] {
-        String(decoding: bytes, as: UTF8.self).unicodeScalars.map { scalar in
+    private static func harmless(_ text: some Sequence<Unicode.Scalar>) -> [Unicode.Scalar] {
+        text.map { scalar in
             if (0x20...0x7E).contains(scalar.value) { return scalar }
             return switch scalar.properties.generalCategory {
             case .control where scalar != "\t", .format, .lineSeparator, .paragraphSeparator: "\u{FFFD}"
@@ -188,12 +195,15 @@ enum Suggestion {
         var bestPrefix = 0
         var bestDistance = bytes.count <= 3 ? 2 : 3
         let letters = letters(bytes)
+        var edits = EditDistance(longest: wordLimit)
         for candidate in candidates.prefix(candidateLimit) {
+            let length = candidate.utf8.count
+            guard length <= wordLimit, abs(length - bytes.count) <= bestDistance else { continue }
             let other = Array(candidate.utf8)
-            guard other.count <= wordLimit, abs(other.count - bytes.count) <= bestDistance else { continue }
             // Each change adds at most one letter and takes at most one away.
             guard (letters ^ Self.letters(other)).nonzeroBitCount <= 2 * bestDistance else { continue }
-            let distance = distance(bytes, other)
+            let distance = edits.between(bytes, other, atMost: bestDistance)
+            guard distance <= bestDistance else { continue }
             // Of two that are as near, the one that starts alike: 'of' is meant to be 'off' rather than 'on'.
             let prefix = zip(bytes, other).prefix { $0 == $1 }.count
             guard distance < bestDistance || (best != nil && distance == bestDistance && prefix > bestPrefix) else {
@@ -214,23 +224,45 @@ enum Suggestion {
     private static func letters(_ bytes: [UInt8]) -> UInt64 {
         bytes.reduce(0) { $0 | 1 << UInt64($1 & 63) }
     }
+}
 
-    /// Insertions, deletions, substitutions and swaps of neighbours that turn one into the other.
-    private static func distance(_ left: [UInt8], _ right: [UInt8]) -> Int {
-        var beforeLast: [Int] = []
-        var last = Array(0...right.count)
-        for (row, byte) in left.enumerated() {
-            var current = [row + 1]
-            for (column, other) in right.enumerated() {
-                var cost = min(last[column + 1] + 1, current[column] + 1, last[column] + (byte == other ? 0 : 1))
-                if row > 0, column > 0, byte == right[column - 1], left[row - 1] == other {
-                    cost = min(cost, beforeLast[column - 1] + 1)
+/// Insertions, deletions, substitutions and swaps of neighbours that turn one word into another.
+private struct EditDistance {
+    /// Three rows of the table, used again and again.
+    private var beforeLast: [Int]
+    private var last: [Int]
+    private var current: [Int]
+
+    init(longest: Int) {
+        last = Array(repeating: 0, count: longest + 1)
+        beforeLast = last
+        current = last
+    }
+
+    /// How many there are, and what is above `limit` where there are more: only cells so near to the diagonal are
+    /// looked at.
+    ///
+    /// INVARIANT: no word is longer than `longest`.
+    mutating func between(_ left: [UInt8], _ right: [UInt8], atMost limit: Int) -> Int {
+        let more = limit + 1
+        for column in 0...right.count { last[column] = column }
+        for (row, byte) in zip(1..., left) {
+            let low = max(1, row - limit)
+            let high = min(right.count, row + limit)
+            guard low <= high else { return more }
+            current[low - 1] = low == 1 ? row : more
+            for column in low...high {
+                let other = right[column - 1]
+                // The row above ends a cell earlier.
+                let above = column == row + limit ? more : last[column]
+                var cost = min(above + 1, current[column - 1] + 1, last[column - 1] + (byte == other ? 0 : 1))
+                if row > 1, column > 1, byte == right[column - 2], left[row - 2] == other {
+                    cost = min(cost, beforeLast[column - 2] + 1)
                 }
-                current.append(cost)
+                current[column] = cost
             }
-            beforeLast = last
-            last = current
+            (beforeLast, last, current) = (last, current, beforeLast)
         }
-        return last.last ?? 0
+        return abs(left.count - right.count) <= limit ? last[right.count] : more
     }
 }

@@ -23,7 +23,7 @@ extension PolicyAnalysis {
                 : ByteText.fresh("/usr/bin/program", apartFrom: names.programs)
             candidates.append(.words([program], program: .init(path: program, resolvedPath: program)))
         }
-        for pattern in try meet(binding) { candidates += pattern.leastCommands(apartFrom: names.literals) }
+        for pattern in try meet(binding) { candidates += pattern.leastCommands(apartFrom: names.arguments) }
         candidates +=
             scope.isRemoteCopyOnly
             ? [.needsShell(firstWord: "rcp"), .words(["./rcp"], program: nil)]
@@ -77,20 +77,26 @@ extension PolicyAnalysis {
         return met
     }
 
-    /// The programs and the literal arguments of all patterns.
+    /// The programs of all patterns, and what their arguments say: literals, and the directories of paths, as a path
+    /// matches its directory itself.
     private mutating func namesInPatterns(
         _ rules: [Rule]
-    ) throws(WorkLimitReached) -> (programs: Set<ByteText>, literals: Set<ByteText>) {
+    ) throws(WorkLimitReached) -> (programs: Set<ByteText>, arguments: Set<ByteText>) {
         var programs: Set<ByteText> = []
-        var literals: Set<ByteText> = []
+        var taken: Set<ByteText> = []
         for commands in Set(rules.compactMap(\.commands)) {
             for pattern in commands.patterns {
                 try step(1 + pattern.arguments.count)
                 programs.insert(pattern.program)
-                for case .literal(let literal) in pattern.arguments { literals.insert(literal) }
+                for argument in pattern.arguments {
+                    switch argument {
+                    case .literal(let said), .path(let said): taken.insert(said)
+                    case .integer, .word: break
+                    }
+                }
             }
         }
-        return (programs, literals)
+        return (programs, taken)
     }
 
     /// A request whose clauses are put in one by one.

@@ -22,13 +22,13 @@ extension CommandPattern {
     ///
     /// With `*` one argument more than need be gets round every pattern that says how many there are.
     ///
-    /// - Parameter literals: what patterns say literally.
-    func leastCommands(apartFrom literals: Set<ByteText>) -> [RequestedCommand] {
-        let words = [program] + arguments.map { $0.leastWord(apartFrom: literals) }
+    /// - Parameter taken: what arguments of patterns say: literals, and the directories of paths.
+    func leastCommands(apartFrom taken: Set<ByteText>) -> [RequestedCommand] {
+        let words = [program] + arguments.map { $0.leastWord(apartFrom: taken) }
         let found = RequestedCommand.Program(path: program, resolvedPath: program)
         let shortest = RequestedCommand.words(words, program: found)
         guard takesMore else { return [shortest] }
-        return [shortest, .words(words + [ByteText.fresh("--other", apartFrom: literals)], program: found)]
+        return [shortest, .words(words + [ByteText.fresh("--other", apartFrom: taken)], program: found)]
     }
 }
 
@@ -47,13 +47,14 @@ extension CommandPattern.Argument {
     }
 
     /// An argument that it matches, and that is matched by no token but those that match all of its arguments.
-    func leastWord(apartFrom literals: Set<ByteText>) -> ByteText {
+    func leastWord(apartFrom taken: Set<ByteText>) -> ByteText {
         switch self {
         case .literal(let literal): literal
-        case .integer: .fresh("", apartFrom: literals)
-        case .word: .fresh("word", apartFrom: literals)
+        case .integer: .fresh("", apartFrom: taken)
+        case .word: .fresh("word", apartFrom: taken)
         case .path(let directory):
-            .fresh(ByteText((directory == "/" ? [] : directory.bytes) + Array("/file".utf8)), apartFrom: literals)
+            // One component below: what is no pattern's directory itself is below only those that all of it is below.
+            .fresh(ByteText((directory == "/" ? [] : directory.bytes) + Array("/file".utf8)), apartFrom: taken)
         }
     }
 }

@@ -20,6 +20,11 @@ struct IntervalSet<Bound: FixedWidthInteger & Sendable>: Sendable, Hashable {
         ranges = out
     }
 
+    /// Ranges that are in order already, and of which none touches the next.
+    private init(inOrder ranges: [ClosedRange<Bound>]) {
+        self.ranges = ranges
+    }
+
     func contains(_ value: Bound) -> Bool {
         let index = firstEnding(atOrAfter: value)
         return index < ranges.count && ranges[index].lowerBound <= value
@@ -35,7 +40,7 @@ struct IntervalSet<Bound: FixedWidthInteger & Sendable>: Sendable, Hashable {
                 index += 1
             }
         }
-        return Self(out)
+        return Self(inOrder: out)
     }
 
     /// The place of the first range that ends at a value or behind it.
@@ -53,14 +58,30 @@ struct IntervalSet<Bound: FixedWidthInteger & Sendable>: Sendable, Hashable {
     ///
     /// From any value, go down until a range of this set starts or one of another set has just ended: on the way no
     /// other set was entered.
-    func candidates(among others: [Self]) -> [Bound] {
-        var out = ranges.map(\.lowerBound)
-        for other in others {
-            for range in other.ranges where range.upperBound != .max {
-                if contains(range.upperBound + 1) { out.append(range.upperBound + 1) }
+    ///
+    /// They are made as they are asked for; nil stands for the end of a range behind which this set has nothing.
+    func candidates(among others: [Self]) -> some Sequence<Bound?> {
+        let starts = ranges.lazy.map { Optional($0.lowerBound) }
+        let ends = others.lazy.flatMap { other in
+            other.ranges.lazy.map { range -> Bound? in
+                guard range.upperBound != .max, contains(range.upperBound + 1) else { return nil }
+                return range.upperBound + 1
             }
         }
-        return out
+        return [AnySequence(starts), AnySequence(ends)].lazy.joined()
+    }
+}
+
+extension IntervalSet<Int> {
+    /// The minutes of the week that some hours hold.
+    init(_ hours: some Sequence<WeeklyRange>) {
+        var parts: [ClosedRange<Int>] = []
+        for range in hours {
+            parts += range.minutesOfWeek.map { $0.lowerBound...($0.upperBound - 1) }
+            // United now and then: a set may be long, and a week has few ranges that do not touch.
+            if parts.count > 2 * 7 * WeeklyRange.minutesOfDay { parts = Self(parts).ranges }
+        }
+        self.init(parts)
     }
 }
 
@@ -117,8 +138,11 @@ struct AddressRanges: Sendable, Hashable {
     }
 
     /// As `IntervalSet.candidates`, IPv4 first.
-    func candidates(among others: [Self]) -> [IPAddress] {
-        v4.candidates(among: others.map(\.v4)).map { IPAddress(v4: UInt32(truncatingIfNeeded: $0)) }
-            + v6.candidates(among: others.map(\.v6)).map { IPAddress(v6: $0) }
+    func candidates(among others: [Self]) -> some Sequence<IPAddress?> {
+        let v4 = v4.candidates(among: others.map(\.v4)).lazy.map { value in
+            value.map { IPAddress(v4: UInt32(truncatingIfNeeded: $0)) }
+        }
+        let v6 = v6.candidates(among: others.map(\.v6)).lazy.map { value in value.map { IPAddress(v6: $0) } }
+        return [AnySequence(v4), AnySequence(v6)].lazy.joined()
     }
 }

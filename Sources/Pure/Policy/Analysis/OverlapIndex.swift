@@ -9,6 +9,9 @@ import Core
 /// it leaves is compared clause by clause. What is found may share no request after all (`PolicyAnalysis` decides that);
 /// what is not found shares none.
 struct OverlapIndex: Sendable {
+    /// How often on average a rule may be found by its blocks before a look at all the rules is less work.
+    private static let repetitionLimit = 64
+
     private let bounds: [RuleBounds]
     private var isBrief = true
     private var sources = SourceIndex()
@@ -34,10 +37,10 @@ struct OverlapIndex: Sendable {
 
     /// The places, in order, of rules that may share a request with a rule.
     ///
-    /// - Parameter steps: counts the rules that were looked at.
+    /// - Parameter steps: counts the rules that were looked at, and the blocks, of which many make a step.
     func overlapping(_ rule: Rule, steps: inout Int) -> [Int] {
         let bound = RuleBounds(rule)
-        var found = isBrief ? Array(bounds.indices) : candidates(bound)
+        var found = isBrief ? Array(bounds.indices) : candidates(bound, &steps)
         steps += found.count + 1
         found = found.filter { bound.mayOverlap(bounds[$0]) }
         found.sort()
@@ -48,9 +51,10 @@ struct OverlapIndex: Sendable {
         return out
     }
 
-    private func candidates(_ bound: RuleBounds) -> [Int] {
+    private func candidates(_ bound: RuleBounds, _ steps: inout Int) -> [Int] {
+        let limit = Self.repetitionLimit * bounds.count
         let ways: [(count: Int?, places: () -> [Int])] = [
-            (sources.count(bound.sources), { sources.places(bound.sources) }),
+            (sources.count(bound.sources, atMost: limit, &steps), { sources.places(bound.sources) }),
             (targets.count(bound.targets), { targets.places(bound.targets) }),
             (remoteUsers.count(bound.remoteUsers), { remoteUsers.places(bound.remoteUsers) }),
             (commands.count(bound.patterns), { commands.places(bound.patterns) }),
@@ -233,11 +237,18 @@ private struct SourceIndex: Sendable {
         clauses.reduce(0) { $0 + placesOfClause[$1].count }
     }
 
-    /// How many rules there are to look at, those of several blocks once for each.
-    func count(_ sources: Sources?) -> Int? {
+    /// How many blocks are looked at for a step.
+    private static let blocksOfStep = 16
+
+    /// How many rules there are to look at, those of several blocks once for each; nil for too many.
+    func count(_ sources: Sources?, atMost limit: Int, _ steps: inout Int) -> Int? {
         guard let sources else { return nil }
         var count = others.count
+        var blocks = 0
+        defer { steps += blocks / Self.blocksOfStep }
         for block in sources.blocks {
+            guard count <= limit else { return nil }
+            blocks += 1
             let range = beneath(block)
             count += before[range.upperBound] - before[range.lowerBound]
             for clauses in holders(block) { count += rules(naming: clauses) }

@@ -85,8 +85,8 @@ public struct PolicyAnalysis: Sendable {
     /// The steps that all questions took.
     public private(set) var spent = 0
     /// What `from` and `during` clauses come to, so that the rules that share one share the work.
-    var addressRanges: [Sources: AddressRanges] = [:]
-    var minuteRanges: [Hours: IntervalSet<Int>] = [:]
+    var addressRanges = ClauseCache<AddressBlock, AddressRanges>()
+    var minuteRanges = ClauseCache<WeeklyRange, IntervalSet<Int>>()
 
     /// An analysis of requests.
     ///

@@ -26,10 +26,14 @@ extension PolicyAnalysis {
         // Rules that a clause leaves behind need not be looked at in the next.
         var alive = AvoidedRules(allOf: avoiding.count)
         let commands = try commandAtoms(matching, avoiding, alive)
+        guard !commands.isEmpty else { return nil }
         alive = Self.union(commands, avoiding.count)
+        // ORDER: a week has few ranges, and a source's list may be as long as a policy.
+        let times = try timeAtoms(matching, avoiding, alive)
+        guard !times.isEmpty else { return nil }
+        alive = Self.union(times, avoiding.count)
         let sources = try sourceAtoms(matching, avoiding, alive)
         alive = Self.union(sources, avoiding.count)
-        let times = try timeAtoms(matching, avoiding, alive)
         let places = try product(sources, commands) { ($0, $1) }
         let circumstances = try product(places, times) { place, time in
             Circumstances(source: place.0, command: place.1, time: time)

@@ -32,11 +32,11 @@ struct HourIndex: Sendable {
             } else if !hours.literal.isEmpty {
                 let set = postings.insertSet(rule: rule)
                 written[hours.literal] = set
-                for range in hours.literal { ranges += range.minutesOfWeek.map { (set, $0) } }
+                ranges += Self.minutes(hours.literal).map { (set, $0) }
             }
             for named in hours.sets {
                 guard let set = postings.insert(named, rule: rule) else { continue }
-                for range in named.items { ranges += range.minutesOfWeek.map { (set, $0) } }
+                ranges += Self.minutes(named.items).map { (set, $0) }
             }
         }
         self.always = sets.insert(always)
@@ -77,6 +77,11 @@ struct HourIndex: Sendable {
         lists = postings.lists(2 * width, of: 0..<rules.count, &sets)
         // INVARIANT: at most 10,081 segments, so the leaves are below 32,768.
         leaves = segments.dropLast().map { UInt16($0 + width) }
+    }
+
+    /// The minutes that some hours hold, united: `sun-sat` is not a range of each day.
+    private static func minutes(_ hours: [WeeklyRange]) -> [Range<Int>] {
+        IntervalSet(hours).ranges.map { Range($0) }
     }
 
     /// Tells a search the sets of a moment.
