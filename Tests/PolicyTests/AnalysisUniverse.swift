@@ -212,6 +212,10 @@ struct AnalysisUniverse {
         "\"/usr/bin/rcp *\"", "@tools", "\"/usr/bin/id <path /home/file>\"", "\"/usr/bin/id /home/file\"",
         "\"/usr/bin/id 1\"", "\"/usr/bin/id word\"", "\"/usr/bin/id <word> --other\"",
     ]
+    /// Patterns of one program that an analysis tells apart by words of its own.
+    private static let close = [
+        "\"/usr/bin/id <path /home>\"", "\"/usr/bin/id <path /home/file>\"", "\"/usr/bin/id /home/file\"",
+    ]
     private static let hours = ["mon-fri 08:00-18:00", "sat-sun 00:00-24:00", "mon 18:00-24:00", "@mornings"]
 
     /// A rule without its name: what comes after the colon.
@@ -232,7 +236,10 @@ struct AnalysisUniverse {
         }
         if !mayLeaveOut || random.chance(60) {
             clauses.append(
-                "run " + (random.chance(25) ? random.pick(["any", "shell", "{ any, shell }"]) : random.list(patterns)))
+                "run "
+                    + (random.chance(25)
+                        ? random.pick(["any", "shell", "{ any, shell }"])
+                        : random.list(random.chance(20) ? close : patterns)))
         }
         if random.chance(25) { clauses.append("during " + random.list(hours)) }
         if effect == .permit, random.chance(50) {
