@@ -296,7 +296,8 @@ import Testing
     /// Sums of such numbers must not trap, nor parts without end be gathered.
     @Test func numbersThatNoGatewayWritesAreNoRecord() throws {
         let line = place.read("trail.log").split(separator: "\n").first { $0.contains("reason=no-rule") }
-        let huge = try #require(line).replacing("reason=no-rule", with: "reason=no-rule count=9223372036854775807") + "\n"
+        let huge =
+            try #require(line).replacing("reason=no-rule", with: "reason=no-rule count=9223372036854775807") + "\n"
         try place.write(Array((huge + huge).utf8), to: "huge.log")
         let run = try replay(["huge.log"])
         #expect(run.status == 0)

@@ -65,7 +65,7 @@ final class HostileModule {
                 fputs("noise", stderr);
                 fflush(stdout);
                 if (dup2(0, 1) != 1) return PAM_SYSTEM_ERR;
-                if (fork() == 0) for (;;) pause();
+                if (fork() == 0) { alarm(60); for (;;) pause(); }
                 return PAM_SUCCESS;
             }
             if (!strcmp(what, "expired")) return PAM_NEW_AUTHTOK_REQD;

@@ -45,10 +45,14 @@ struct ProcessSurroundingsTests {
         let password = try secret("x")
         let status = try inChild {
             do {
-                // The runner's descriptors are not the child's; those of a session begin at 0.
-                let null = try File.open("/dev/null", [.reading])
-                try null.place(at: Self.watched)
-                for number: Int32 in 0...2 { try null.place(at: number) }
+                // The runner's descriptors are not the child's: those of a session begin at 0, and are few enough for the
+                // limit that a module sets.
+                do {
+                    let null = try File.open("/dev/null", [.reading])
+                    try null.place(at: Self.watched)
+                    for number: Int32 in 0...2 { try null.place(at: number) }
+                }
+                Descriptor.closeAll(from: Self.watched + 1)
                 let surroundings = try ProcessSurroundings(descriptors: 0..<(Self.watched + 1))
                 let pam = try PAMTransaction(
                     service: service.name, user: UserName("nobody") ?? .root, remoteHost: IPAddress(v4: 0x7F00_0001),
