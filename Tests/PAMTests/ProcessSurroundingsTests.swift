@@ -80,7 +80,7 @@ struct ProcessSurroundingsTests {
 
     /// What a module may do in any step, and what becomes of the request.
     private static let table: [(behaviour: String, outcome: Outcome)] = [
-        ("nothing", .goesOn), ("mess", .goesOn), ("user", .userChanged), ("uid", .identityChanged),
+        ("nothing", .goesOn), ("user", .userChanged), ("uid", .identityChanged),
         ("fsuid", .identityChanged), ("thread", .processChanged), ("root", .processChanged),
         ("close", .processChanged), ("swap", .processChanged), ("crash", .dies), ("exit", .dies),
     ]
