@@ -3,10 +3,9 @@
 
 /// Numbers byte strings from 0 on, in the order in which they are first seen.
 ///
-/// The keys lie one after the other in one array, and are compared in full. The hash is Swift's own (SipHash, seeded
-/// for each process), so that nobody outside can aim at a slot. `SWIFT_DETERMINISTIC_HASHING` would take the seed away:
-/// the engine refuses to start with it.
+/// The keys lie one after the other in one array, and are compared in full.
 struct ByteTable: Sendable {
+    private let keys = KeyHash()
     /// The keys one after the other, each as its number, its length and its bytes: what a look-up needs lies together.
     private var entries: [UInt8] = []
     /// The low half where a key's entry starts and one, the high half part of the key's hash; 0 where nothing is. Always
@@ -24,7 +23,7 @@ struct ByteTable: Sendable {
     func number(_ key: Span<UInt8>) -> Int? {
         // A stranger's word that is longer than any key is not hashed.
         guard count > 0, key.count <= longest else { return nil }
-        return entry(in: slots[slot(key, Self.hash(key))]).map { value(at: $0) }
+        return entry(in: slots[slot(key, keys.hash(key))]).map { value(at: $0) }
     }
 
     private func entry(in slot: UInt64) -> Int? {
@@ -34,7 +33,7 @@ struct ByteTable: Sendable {
     /// The number of a key, which is a new one if it was not seen.
     mutating func insert(_ key: Span<UInt8>) -> Int {
         if (count + 1) * 4 > slots.count * 3 { grow() }
-        let hash = Self.hash(key)
+        let hash = keys.hash(key)
         let place = slot(key, hash)
         if let entry = entry(in: slots[place]) { return value(at: entry) }
         // INVARIANT: a policy's text is at most 128 MiB, so that what is named in it fits.
@@ -66,7 +65,8 @@ struct ByteTable: Sendable {
     }
 
     private func value(at place: Int) -> Int {
-        (0..<4).reduce(0) { $0 | Int(entries[place + $1]) << ($1 * 8) }
+        Int(entries[place]) | Int(entries[place + 1]) << 8 | Int(entries[place + 2]) << 16
+            | Int(entries[place + 3]) << 24
     }
 
     private mutating func append(_ value: UInt32) {
@@ -82,20 +82,5 @@ struct ByteTable: Sendable {
             while slots[place] != 0 { place = (place + 1) & mask }
             slots[place] = slot
         }
-    }
-
-    private static func hash(_ key: Span<UInt8>) -> UInt64 {
-        var hasher = Hasher()
-        var word: UInt64 = 0
-        for index in key.indices {
-            word = word << 8 | UInt64(key[index])
-            if index & 7 == 7 {
-                hasher.combine(word)
-                word = 0
-            }
-        }
-        // At most seven bytes are left; the eighth says how many.
-        hasher.combine(word | UInt64(key.count & 7) << 56)
-        return UInt64(truncatingIfNeeded: hasher.finalize())
     }
 }

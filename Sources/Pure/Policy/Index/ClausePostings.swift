@@ -1,30 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the Portcullis authors
 
-/// For each value that a clause speaks of, the sets of rules that it satisfies.
-struct RuleSetLists: Sendable {
-    private var starts: [UInt32] = [0]
-    private var sets: [RuleSet] = []
-
-    /// The number of values.
-    var count: Int { starts.count - 1 }
-
-    /// The sets of a value.
-    subscript(_ value: Int) -> ArraySlice<RuleSet> { sets[Int(starts[value])..<Int(starts[value + 1])] }
-
-    /// Adds the next value.
-    mutating func append(_ value: some Sequence<RuleSet>) {
-        sets.append(contentsOf: value)
-        starts.append(UInt32(sets.count))
-    }
-
-    /// Room for so many values.
-    mutating func reserve(_ count: Int) {
-        starts.reserveCapacity(count + 1)
-        sets.reserveCapacity(count)
-    }
-}
-
 /// Which values the rules' clauses speak of, while an index is made: in the rule itself or through a set.
 struct ClausePostings {
     private var literals: [(value: UInt32, rule: UInt32)] = []
@@ -74,15 +50,15 @@ struct ClausePostings {
     private static let listLimit = 12
 
     /// The lists of all values, of the rules of a range.
-    func lists(_ count: Int, of rules: Range<Int>, _ sets: inout RuleSets) -> RuleSetLists {
+    func lists(_ count: Int, of rules: Range<Int>, _ sets: inout RuleSets) -> [RuleSetList] {
         let rulesOfSets = rulesOfSets.map { $0.filter { rules.contains(Int($0)) } }
         let ruleSets = rulesOfSets.map { sets.insert($0) }
         var literal = Grouping(literals.lazy.map { ($0.value, $0.rule) }, count)
         let item = Grouping(items.lazy.map { ($0.value, $0.set) }, count)
         literal.keep { rules.contains(Int($0)) }
         var united: [[RuleSet]: RuleSet] = [:]
-        var lists = RuleSetLists()
-        lists.reserve(count)
+        var lists: [RuleSetList] = []
+        lists.reserveCapacity(count)
         var own: [UInt32] = []
         var named: [RuleSet] = []
         for value in 0..<count {
@@ -99,7 +75,7 @@ struct ClausePostings {
                 }
             }
             if named.contains(.all) {
-                lists.append(CollectionOfOne(.all))
+                lists.append(sets.list(CollectionOfOne(.all)))
                 continue
             }
             if named.count > Self.listLimit {
@@ -110,7 +86,7 @@ struct ClausePostings {
             }
             own.sort()
             if let set = sets.insert(own) { named.append(set) }
-            lists.append(named)
+            lists.append(sets.list(named))
         }
         return lists
     }
