@@ -38,6 +38,11 @@ struct KeyHash: Sendable {
         return fold(fold(state ^ word) ^ seed)
     }
 
+    /// The hash of three words.
+    func hash(_ first: UInt64, _ second: UInt64, _ third: UInt64) -> UInt64 {
+        fold(fold(fold(first ^ seed) ^ second) ^ third)
+    }
+
     /// The hash of a number.
     func hash(_ key: UInt64) -> UInt64 {
         fold(key ^ seed)
