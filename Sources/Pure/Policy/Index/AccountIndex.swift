@@ -84,14 +84,14 @@ struct AccountIndex: Sendable {
             }
         }
         anyRemoteUser = sets.insert(byAny)
-        let remoteUsers = by.lists(names.count, of: 0..<rules.count, &sets)
-        let targetNames = rules.halves.map { asNames.lists(names.count, of: $0, &sets) }
+        let remoteUsers = by.lists(names.count, of: [0..<rules.count], &sets)[0]
+        let targetNames = asNames.lists(names.count, of: rules.halves, &sets)
         namesRules = remoteUsers.indices.map { name in
             NameRules(
                 remoteUser: remoteUsers[name],
                 target: TargetRules(forbids: targetNames[0][name], permits: targetNames[1][name]))
         }
-        let targetGroups = rules.halves.map { asGroups.lists(groups.count, of: $0, &sets) }
+        let targetGroups = asGroups.lists(groups.count, of: rules.halves, &sets)
         groupsRules = zip(targetGroups[0], targetGroups[1]).map { TargetRules(forbids: $0, permits: $1) }
         let parts = rules.halves.map { range in
             let chosen = { (all: [UInt32]) in all.filter { range.contains(Int($0)) } }

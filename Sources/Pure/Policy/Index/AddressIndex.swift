@@ -51,7 +51,7 @@ struct AddressIndex: Sendable {
         }
         numbers = [:]
         self.any = sets.insert(any)
-        let own = postings.lists(blocks.count, of: 0..<rules.count, &sets)
+        let own = postings.lists(blocks.count, of: [0..<rules.count], &sets)[0]
 
         // By their first addresses, the larger before the smaller: each comes after those that hold it.
         let order = blocks.indices.sorted { left, right in

@@ -49,13 +49,18 @@ struct ClausePostings {
     /// More sets of a value than these are united where memory allows.
     private static let listLimit = 12
 
-    /// The lists of all values, of the rules of a range.
-    func lists(_ count: Int, of rules: Range<Int>, _ sets: inout RuleSets) -> [RuleSetList] {
+    /// The lists of all values, for each range of rules.
+    func lists(_ count: Int, of ranges: [Range<Int>], _ sets: inout RuleSets) -> [[RuleSetList]] {
+        let literal = Grouping(literals.lazy.map { ($0.value, $0.rule) }, count)
+        let item = Grouping(items.lazy.map { ($0.value, $0.set) }, count)
+        return ranges.map { lists(literal, item, count, of: $0, &sets) }
+    }
+
+    private func lists(
+        _ literal: Grouping, _ item: Grouping, _ count: Int, of rules: Range<Int>, _ sets: inout RuleSets
+    ) -> [RuleSetList] {
         let rulesOfSets = rulesOfSets.map { $0.filter { rules.contains(Int($0)) } }
         let ruleSets = rulesOfSets.map { sets.insert($0) }
-        var literal = Grouping(literals.lazy.map { ($0.value, $0.rule) }, count)
-        let item = Grouping(items.lazy.map { ($0.value, $0.set) }, count)
-        literal.keep { rules.contains(Int($0)) }
         var united: [[RuleSet]: RuleSet] = [:]
         var lists: [RuleSetList] = []
         lists.reserveCapacity(count)
@@ -64,15 +69,18 @@ struct ClausePostings {
         for value in 0..<count {
             named.removeAll(keepingCapacity: true)
             own.removeAll(keepingCapacity: true)
-            own.append(contentsOf: literal[value])
-            for set in item[value] {
+            literal.forEach(value) { if rules.contains(Int($0)) { own.append($0) } }
+            item.forEach(value) { set in
                 // What one rule alone names is as if it stood in the rule.
-                let naming = rulesOfSets[Int(set)]
-                if naming.count == 1 {
-                    own.append(naming[0])
+                if rulesOfSets[Int(set)].count == 1 {
+                    own.append(rulesOfSets[Int(set)][0])
                 } else if let ruleSet = ruleSets[Int(set)], named.last != ruleSet {
                     named.append(ruleSet)
                 }
+            }
+            if own.isEmpty, named.isEmpty {
+                lists.append(.none)
+                continue
             }
             if named.contains(.all) {
                 lists.append(sets.list(CollectionOfOne(.all)))
@@ -84,7 +92,7 @@ struct ClausePostings {
                     named = [union]
                 }
             }
-            own.sort()
+            if own.count > 1 { own.sort() }
             if let set = sets.insert(own) { named.append(set) }
             lists.append(sets.list(named))
         }
@@ -115,17 +123,9 @@ private struct Grouping {
         }
     }
 
-    subscript(_ value: Int) -> ArraySlice<UInt32> { numbers[starts[value]..<ends[value]] }
-
-    /// Leaves out numbers.
-    mutating func keep(_ isKept: (UInt32) -> Bool) {
-        for value in starts.indices {
-            var end = starts[value]
-            for place in starts[value]..<ends[value] where isKept(numbers[place]) {
-                numbers[end] = numbers[place]
-                end += 1
-            }
-            ends[value] = end
-        }
+    /// Tells the numbers of a value.
+    @inline(__always)
+    func forEach(_ value: Int, _ body: (UInt32) -> Void) {
+        for place in starts[value]..<ends[value] { body(numbers[place]) }
     }
 }

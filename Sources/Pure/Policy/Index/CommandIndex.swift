@@ -44,7 +44,7 @@ struct CommandIndex: Sendable {
                 for pattern in named.items { postings.insert(patterns.insert(pattern), set: set) }
             }
         }
-        let lists = rules.halves.map { postings.lists(patterns.count, of: $0, &sets) }
+        let lists = postings.lists(patterns.count, of: rules.halves, &sets)
         patternsRules = zip(lists[0], lists[1]).map { PatternRules(forbids: $0, permits: $1) }
         let parts = rules.halves.map { range in
             let chosen = { (all: [UInt32]) in all.filter { range.contains(Int($0)) } }

@@ -74,7 +74,7 @@ struct HourIndex: Sendable {
                 high /= 2
             }
         }
-        lists = postings.lists(2 * width, of: 0..<rules.count, &sets)
+        lists = postings.lists(2 * width, of: [0..<rules.count], &sets)[0]
         // INVARIANT: at most 10,081 segments, so the leaves are below 32,768.
         leaves = segments.dropLast().map { UInt16($0 + width) }
     }
