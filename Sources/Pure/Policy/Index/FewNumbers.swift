@@ -17,6 +17,12 @@ struct FewNumbers {
 
     subscript(_ place: Int) -> UInt32 { place == 0 ? first : others[place - 1] }
 
+    /// Leaves none; the room for them stays.
+    mutating func removeAll() {
+        if count > 1 { others.removeAll(keepingCapacity: true) }
+        count = 0
+    }
+
     mutating func append(_ number: UInt32) {
         if count == 0 { first = number } else { others.append(number) }
         count += 1

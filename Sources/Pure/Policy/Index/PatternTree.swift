@@ -20,7 +20,10 @@ struct PatternTree: Sendable {
         /// Children; 0 for none, as the root of no tree is a child.
         var integer: UInt32 = 0
         var word: UInt32 = 0
-        var hasLiterals = false
+        /// The child of the first literal, and its number: along most ways it is the only one.
+        var literalChild: UInt32 = 0
+        var literal: UInt32 = 0
+        var hasMoreLiterals = false
         var hasPaths = false
 
         /// No pattern has come by.
@@ -38,7 +41,7 @@ struct PatternTree: Sendable {
     private var roots: [UInt32] = []
     /// The literal arguments that are edges.
     private var words = ByteTable()
-    /// Children by a node and the number of a literal, or of a directory.
+    /// Children by a node and the number of a literal that is not its first, or of a directory.
     private var literalEdges = EdgeTable()
     private var pathEdges = EdgeTable()
     private var directories = DirectoryTree()
@@ -103,11 +106,16 @@ struct PatternTree: Sendable {
     private mutating func child(_ node: Int, _ token: CommandPattern.Argument) -> Int {
         switch token {
         case .literal(let literal):
-            nodes[node].hasLiterals = true
             let number = UInt32(words.insert(literal.bytes.span))
-            if let child = literalEdges.child(of: UInt32(node), number) { return Int(child) }
+            if let child = literalChild(of: UInt32(node), nodes[node], number) { return Int(child) }
             let child = newNode()
-            literalEdges.insert(child, of: UInt32(node), number)
+            if nodes[node].literalChild == 0 {
+                nodes[node].literalChild = child
+                nodes[node].literal = number
+            } else {
+                nodes[node].hasMoreLiterals = true
+                literalEdges.insert(child, of: UInt32(node), number)
+            }
             return Int(child)
         case .integer:
             if nodes[node].integer == 0 { nodes[node].integer = newNode() }
@@ -125,6 +133,11 @@ struct PatternTree: Sendable {
         }
     }
 
+    private func literalChild(of number: UInt32, _ node: Node, _ literal: UInt32) -> UInt32? {
+        if node.literalChild != 0, node.literal == literal { return node.literalChild }
+        return node.hasMoreLiterals ? literalEdges.child(of: number, literal) : nil
+    }
+
     // MARK: Matching
 
     /// Adds the patterns that match a program, its path normalised, with arguments: all words but the first.
@@ -133,11 +146,11 @@ struct PatternTree: Sendable {
     func match(_ program: ByteText, _ command: [ByteText], _ found: inout FewNumbers) {
         guard let program = programs.number(program.bytes.span) else { return }
         var level = FewNumbers(roots[program])
+        var next = FewNumbers()
         var words = Words(command)
         var depth = 0
         while !level.isEmpty {
             let isEnd = depth == words.count
-            var next = FewNumbers()
             for place in 0..<level.count {
                 let number = level[place]
                 let node = nodes[Int(number)]
@@ -151,8 +164,8 @@ struct PatternTree: Sendable {
                     if node.exact != Node.none { found.append(node.exact) }
                     continue
                 }
-                if node.hasLiterals, let word = words.literal(depth, self.words),
-                    let child = literalEdges.child(of: number, UInt32(word))
+                if node.literalChild != 0, let word = words.literal(depth, self.words),
+                    let child = literalChild(of: number, node, UInt32(word))
                 {
                     next.append(child)
                 }
@@ -165,7 +178,8 @@ struct PatternTree: Sendable {
                     }
                 }
             }
-            level = next
+            swap(&level, &next)
+            next.removeAll()
             depth += 1
         }
     }
