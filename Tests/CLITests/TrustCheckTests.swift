@@ -116,10 +116,24 @@ import Testing
 
     @Test func namesAreTakenWhereThePolicyResolvesThem() async throws {
         try rhosts("build alice\n")
+        try fake.write("/etc/hosts", "10.1.2.3 build\n")
         let policy = PolicyChoice(except: [.rsh, .rhosts], enabled: [.rsh], names: .hostsFile)
         let report = try await report(policy)
         #expect(report.acceptable)
         #expect(report.files.first?.lines.first?.warnings == ["who answers for that name decides"])
+        #expect(report.files.map(\.path) == ["/home/bob/.rhosts", "/etc/hosts"])
+    }
+
+    @Test func theFileThatResolvesNamesIsJudgedAsTrustFilesAre() async throws {
+        let policy = PolicyChoice(except: [.rsh, .rhosts], enabled: [.rsh], names: .hostsFile)
+        #expect(try await report(policy).files.first?.reason == "not there")
+        try fake.write("/etc/hosts", "10.1.2.3 build\n", mode: 0o666)
+        let report = try await report(policy)
+        #expect(!report.acceptable)
+        #expect(report.files.first?.state == "rejected")
+        #expect(try await text(policy).contains("no name in a trust file is resolved"))
+        // Where no name is resolved it does not matter.
+        #expect(try await self.report().files.isEmpty)
     }
 
     @Test(arguments: [UInt32(0o620), 0o602, 0o666])
