@@ -25,8 +25,11 @@ final class Gateway {
         var rsh: String? = "trust rule\n    account none"
         var refusalDelay = "300ms"
         var audit = "kernel off"
-        /// The address that is listened on, with the services' ports; nil for one of the test's own.
+        /// The address that is listened on, with ports of the test's own; nil for an address of its own instead, as root with
+        /// the services' ports.
         var address: IPAddress?
+        /// The services' ports with that address: for one test at a time.
+        var atServicePorts = false
         /// Accounts without a line in the credentials file.
         var withoutCredentials: Set<String> = []
         /// Shell commands run in the gateway's mount namespace before it starts; `$DIR` is the test's directory.
@@ -101,7 +104,7 @@ final class Gateway {
         let fresh = IPAddress(v4: 0x7F4D_0000 | UInt32(getpid() % 250 + 1) << 8 | UInt32(number % 250 + 1))
         address = setup.address ?? fresh
         let high = UInt16(20_000 + Int(getpid()) % 150 * 250 + number % 250)
-        let usesRealPorts = Host.isRoot && setup.address == nil && !setup.asNobody
+        let usesRealPorts = Host.isRoot && (setup.address == nil || setup.atServicePorts) && !setup.asNobody
         ports = usesRealPorts ? (512, 514) : (high, high + 40)
         // Not below /tmp as root: a sandbox with a /tmp of its own would not see the homes.
         let base = Host.isRoot ? "/run" : FileManager.default.temporaryDirectory.path
