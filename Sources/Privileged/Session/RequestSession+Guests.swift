@@ -32,8 +32,21 @@ extension RequestSession {
         var denial: (denial: Denial, guest: Guest)?
         /// The first pool of which an account would be given, were it free.
         var full: String?
-        /// Accounts that cannot be given, and why.
-        var unfit: [String] = []
+        /// Accounts that cannot be given, and why: the first of them, as many as a record has room for.
+        private var unfit: [String] = []
+        private var unfitCount = 0
+
+        mutating func passOver(_ name: UserName, _ why: String) {
+            unfitCount += 1
+            if unfit.count < 4 { unfit.append("\(name): \(why)") }
+        }
+
+        /// What was passed over, for a record; empty where nothing was.
+        var passedOver: String {
+            guard !unfit.isEmpty else { return "" }
+            let more = unfitCount > unfit.count ? "; and \(unfitCount - unfit.count) more" : ""
+            return " (" + unfit.joined(separator: "; ") + more + ")"
+        }
     }
 
     /// Gives the guest the first account that the policy permits and that is free, or refuses.
@@ -62,16 +75,15 @@ extension RequestSession {
             Socket.shutdownBoth(parts.engine)
             return given
         }
-        let unfit = search.unfit.isEmpty ? "" : " (" + search.unfit.joined(separator: "; ") + ")"
         if let full = search.full {
             guest = Guest(pool: full, name: .guest)
-            refuse(.limit, "no account of pool \(full) is free" + unfit, isDecided: true)
+            refuse(.limit, "no account of pool \(full) is free" + search.passedOver, isDecided: true)
         }
         if let (denial, whom) = search.denial {
             guest = whom
             refuse(denial.reason, rule: denial.rule, isDecided: true)
         }
-        refuse(.accountRefused, "the pools have no account that can be given" + unfit)
+        refuse(.accountRefused, "the pools have no account that can be given" + search.passedOver)
     }
 
     /// Ends what runs as the guest's account: what got out of the session's namespace by way of others goes with it.
@@ -102,7 +114,7 @@ extension RequestSession {
             let candidate = Guest(pool: pool.name, name: name, place: place, uid: entry.uid)
             switch ask(candidate, entry, password, request, &search) {
             case .permitted(let permit):
-                guard isIdle(entry, &search) else {
+                guard isIdle(entry, name, &search) else {
                     search.full = search.full ?? pool.name
                     continue
                 }
@@ -162,11 +174,11 @@ extension RequestSession {
             refuse(.unavailable, "name service: \(error)")
         }
         guard let entry = found, entry.name.bytes == name.bytes else {
-            search.unfit.append("\(name): no such account")
+            search.passOver(name, "no such account")
             return nil
         }
         guard entry.uid >= GuestPool.firstUID, !input.gatewayUIDs.contains(entry.uid) else {
-            search.unfit.append("\(name): uid \(entry.uid) is the system's")
+            search.passOver(name, "uid \(entry.uid) is the system's")
             return nil
         }
         return entry
@@ -181,13 +193,13 @@ extension RequestSession {
     }
 
     /// Whether no process of an account runs: what a session left behind, or somebody of this host, keeps guests out.
-    private func isIdle(_ entry: AccountEntry, _ search: inout Search) -> Bool {
+    private func isIdle(_ entry: AccountEntry, _ name: UserName, _ search: inout Search) -> Bool {
         do {
             // A helper has just answered, so that one of theirs is seen where processes are seen at all.
             guard let first = try AccountProcesses.ids(of: entry.uid, besides: input.gatewayUIDs).first else {
                 return true
             }
-            search.unfit.append("\(entry.name.printable): process \(first) runs as it")
+            search.passOver(name, "process \(first) runs as it")
             return false
         } catch {
             refuse(.unavailable, "whether guest \(entry.name.printable) runs anything: \(error)")
