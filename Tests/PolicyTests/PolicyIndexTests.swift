@@ -251,7 +251,8 @@ import Testing
 
     @Test func aTableNumbersKeysInTheOrderInWhichTheyAreSeen() {
         var table = ByteTable()
-        let keys = (0..<2_000).map { Array(repeating: UInt8($0 % 3), count: $0 % 17) + Array(String($0).utf8) }
+        // On both sides of the 23 bytes that fit into a slot.
+        let keys = (0..<4_000).map { Array(repeating: UInt8($0 % 3), count: $0 % 37) + Array(String($0).utf8) }
         #expect(table.number([UInt8]().span) == nil)
         for (number, key) in keys.enumerated() { #expect(table.insert(key.span) == number) }
         for (number, key) in keys.enumerated() {
@@ -262,6 +263,58 @@ import Testing
         #expect(table.count == keys.count)
         #expect(table.insert([UInt8]().span) == keys.count)
         #expect(table.number([UInt8]().span) == keys.count)
+    }
+
+    @Test func aKeyIsItsBytesAndItsLengthAndNothingElse() {
+        var table = ByteTable()
+        // Alike but for zeros at the end, which a word that is filled up with zeros would take for none.
+        for count in 0...40 { #expect(table.insert(Array(repeating: 0, count: count).span) == count) }
+        for count in 0...40 { #expect(table.number(Array(repeating: 0, count: count).span) == count) }
+        for place in 0..<40 {
+            var key = [UInt8](repeating: 0, count: 40)
+            key[place] = 1
+            #expect(table.number(key.span) == nil, "byte \(place)")
+        }
+    }
+
+    @Test func anEdgeIsFoundByBothOfItsNumbers() {
+        var random = SplitMix(seed: 3)
+        var table = EdgeTable()
+        var model: [UInt64: UInt32] = [:]
+        for child in UInt32(1)...3_000 {
+            let (node, number) = (UInt32(random.below(60)), UInt32(random.below(60)))
+            let key = UInt64(node) << 32 | UInt64(number)
+            #expect(table.child(of: node, number) == model[key])
+            guard model[key] == nil else { continue }
+            table.insert(child, of: node, number)
+            model[key] = child
+        }
+        for node in UInt32(0)..<60 {
+            for number in UInt32(0)..<60 {
+                #expect(table.child(of: node, number) == model[UInt64(node) << 32 | UInt64(number)])
+            }
+        }
+    }
+
+    @Test(arguments: [0, 1, 2, 7, 8, 9, 16, 17, 100, 1_001]) func anIntervalIsFoundByEachOfItsValues(_ count: Int) {
+        var random = SplitMix(seed: UInt64(count))
+        let bounds = Set((0..<count).map { _ in UInt16(truncatingIfNeeded: random.next()) }).sorted()
+        var map = IntervalMap<UInt16>()
+        for (number, bound) in bounds.enumerated() {
+            // The last word on a bound holds.
+            map.start(bound, .max)
+            map.start(bound, UInt32(number))
+        }
+        for value in UInt16.min...UInt16.max {
+            let number = map.number(of: value)
+            // Without the scan of all bounds: the bound below is no more, the one above is.
+            guard let number else {
+                #expect(bounds.first.map { value < $0 } ?? true)
+                continue
+            }
+            #expect(bounds[Int(number)] <= value)
+            #expect(Int(number) + 1 == bounds.count || value < bounds[Int(number) + 1])
+        }
     }
 
     @Test(arguments: [1, 64, 65, 600, 5_000]) func aSetHoldsItsRulesInEveryForm(_ count: Int) {

@@ -74,6 +74,7 @@ struct TrustReport {
         for account in host.accounts {
             files += judge.own(account).filter { names != nil && $0.place != nil || $0.state != .absent }
         }
+        if let hosts = judge.hostsFile() { files.append(hosts) }
         self.files = files
     }
 
@@ -122,6 +123,19 @@ private struct Judge {
         var file = judged(TrustFileOpening.host(path), path.printable, nil, .central)
         if file.state == .absent {
             file.state = .rejected("the policy's 'trust file' is not there, so nobody is trusted")
+        }
+        return file
+    }
+
+    /// The names of `names hosts-file`, where trust files are read: who could write them could say who is trusted.
+    func hostsFile() -> TrustReport.File? {
+        guard names == .hostsFile, policy.settings.readsHostTrust || policy.centralFile != nil else { return nil }
+        let path = "/etc/hosts"
+        var file = TrustReport.File(path: path, state: .accepted)
+        switch TrustFileOpening.host(ByteText(host.path(path)), limit: HostsFile.sizeLimit) {
+        case .absent: file.state = .rejected("not there")
+        case .rejected(let reason): file.state = .rejected(Self.without(path, reason))
+        case .bytes: break
         }
         return file
     }
@@ -202,7 +216,12 @@ extension TrustReport {
             let state = output.coloured(file.state.name, file.state.isAcceptable ? .good : .bad)
             lines.append("\(file.path)\(owner): \(state)" + (file.state.reason.map { ": \($0)" } ?? ""))
             for line in file.lines { lines += Self.lines(line, file, output) }
-            if case .rejected = file.state { lines.append("        it grants nothing and vetoes nothing") }
+            if case .rejected = file.state {
+                let isOfNames = file.path == "/etc/hosts"
+                lines.append(
+                    "        "
+                        + (isOfNames ? "no name in a trust file is resolved" : "it grants nothing and vetoes nothing"))
+            }
         }
         let bad = files.filter { !$0.state.isAcceptable }.count
         lines.append(

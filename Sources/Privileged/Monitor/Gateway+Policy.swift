@@ -116,10 +116,15 @@ extension Gateway {
     }
 
     /// Prints diagnostics as they are, a line at a time: carets stand below what they point at.
+    ///
+    /// TRUST: of a loader that was taken over any byte can come. What is not printable ASCII is escaped; a backslash is
+    /// not, as the loader's own escapes have one.
     private func show(_ diagnostics: String) {
         for line in diagnostics.split(separator: "\n") {
-            let text = ByteText(String(line)).printable + "\n"
-            try? StandardStreams.error.writeAll(Array(text.utf8))
+            let shown = line.utf8.map { byte in
+                byte == UInt8(ascii: "\\") ? "\\" : ByteText([byte]).printable
+            }
+            try? StandardStreams.error.writeAll(Array((shown.joined() + "\n").utf8))
         }
     }
 

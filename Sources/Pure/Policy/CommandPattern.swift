@@ -57,6 +57,9 @@ public struct CommandPattern: Sendable, Hashable, CustomStringConvertible {
 
     /// The one path of a program: /bin is /usr/bin and /sbin is /usr/sbin, on hosts with merged directories or without.
     public static func normalized(_ path: ByteText) -> ByteText {
+        // Most paths are told by their second byte.
+        let second = path.bytes.dropFirst().first
+        guard second == UInt8(ascii: "b") || second == UInt8(ascii: "s") else { return path }
         guard path.bytes.starts(with: binPrefix) || path.bytes.starts(with: sbinPrefix) else { return path }
         return ByteText(usrPrefix + path.bytes)
     }

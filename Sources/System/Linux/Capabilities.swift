@@ -6,8 +6,6 @@ internal import Glibc
 
 /// A capability that a process of ours may keep (capabilities(7)).
 public enum Capability: UInt32, Sendable, Hashable {
-    /// Bind ports below 1024.
-    case bindService = 10
     /// Write records to the kernel's audit subsystem.
     case auditWrite = 29
 

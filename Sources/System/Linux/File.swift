@@ -32,9 +32,6 @@ public struct FileStatus: Sendable, Hashable {
     /// The number on the device.
     public var inode: UInt64
 
-    /// Whether group or others may write.
-    public var isWritableByOthers: Bool { mode & 0o022 != 0 }
-
     init(_ raw: stat) {
         switch raw.st_mode & S_IFMT {
         case S_IFREG: kind = .regular

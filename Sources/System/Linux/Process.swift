@@ -331,8 +331,6 @@ public struct Signals: Sendable {
         public static let cpu = SIGXCPU
         /// A file grew over its limit.
         public static let fileSize = SIGXFSZ
-        /// The first of the user's own.
-        public static let user1 = SIGUSR1
     }
 
     /// Readable when one of the signals has come.

@@ -10,19 +10,32 @@ struct AccountIndex: Sendable {
     private var groups = ByteTable()
     /// The pools of permits' `as`, and the permits of each.
     private var pools = ByteTable()
-    private let poolPermits: RuleSetLists
+    private let poolPermits: [RuleSetList]
 
-    /// `by`: the rules of each name, and those that every name and none satisfies.
-    private let remoteUsers: RuleSetLists
+    /// What each name satisfies, side by side, as a request asks for all of it.
+    private let namesRules: [NameRules]
+    private let groupsRules: [TargetRules]
+
+    /// `by`: the rules that every name and none satisfies.
     private let anyRemoteUser: RuleSet?
 
     private let permits: Targets
     private let forbids: Targets
 
-    /// `as` in the rules of one effect.
+    /// `as`: the rules of both effects that a name or group satisfies.
+    private struct TargetRules: Sendable {
+        let forbids: RuleSetList
+        let permits: RuleSetList
+    }
+
+    private struct NameRules: Sendable {
+        /// In `by`.
+        let remoteUser: RuleSetList
+        let target: TargetRules
+    }
+
+    /// `as` in the rules of one effect, for what is no name and no group.
     private struct Targets: Sendable {
-        var names = RuleSetLists()
-        var groups = RuleSetLists()
         var any: RuleSet?
         var same: RuleSet?
         /// What is satisfied by uid 0: of a permit the literal name, of a forbid the name from wherever it comes.
@@ -76,19 +89,25 @@ struct AccountIndex: Sendable {
                 }
             }
         }
-        remoteUsers = by.lists(names.count, of: 0..<rules.count, &sets)
         anyRemoteUser = sets.insert(byAny)
+        let remoteUsers = by.lists(names.count, of: [0..<rules.count], &sets)[0]
+        let targetNames = asNames.lists(names.count, of: rules.halves, &sets)
+        namesRules = remoteUsers.indices.map { name in
+            NameRules(
+                remoteUser: remoteUsers[name],
+                target: TargetRules(forbids: targetNames[0][name], permits: targetNames[1][name]))
+        }
+        let targetGroups = asGroups.lists(groups.count, of: rules.halves, &sets)
+        groupsRules = zip(targetGroups[0], targetGroups[1]).map { TargetRules(forbids: $0, permits: $1) }
         let parts = rules.halves.map { range in
             let chosen = { (all: [UInt32]) in all.filter { range.contains(Int($0)) } }
             return Targets(
-                names: asNames.lists(names.count, of: range, &sets),
-                groups: asGroups.lists(groups.count, of: range, &sets),
                 any: sets.insert(chosen(any)), same: sets.insert(chosen(same)), root: sets.insert(chosen(root)),
                 absent: sets.insert(chosen(absent)))
         }
         forbids = parts[0]
         permits = parts[1]
-        poolPermits = asPools.lists(pools.count, of: rules.halves[1], &sets)
+        poolPermits = asPools.lists(pools.count, of: [rules.halves[1]], &sets)[0]
         self.names = names
         self.groups = groups
         self.pools = pools
@@ -103,15 +122,16 @@ struct AccountIndex: Sendable {
 
         search.add(anyRemoteUser, of: sets)
         if let claimed, let name = isSame ? target : names.number(claimed.bytes.span) {
-            for set in remoteUsers[name] { search.add(set, of: sets) }
+            search.add(namesRules[name].remoteUser, of: sets)
         }
         search.endClause()
+        guard !search.isHopeless else { return }
 
         // A forbid is read as widely as its words can be.
         search.add(forbids.absent, of: sets)
         search.add(forbids.any, of: sets)
         if isSame { search.add(forbids.same, of: sets) }
-        if let target { for set in forbids.names[target] { search.add(set, of: sets) } }
+        if let target { search.add(namesRules[target].target.forbids, of: sets) }
         if account.uid == 0 { search.add(forbids.root, of: sets) }
 
         // A permit means uid 0 only by the literal name, and a system account or the gateway's own only by its name.
@@ -120,10 +140,10 @@ struct AccountIndex: Sendable {
         let isPlain = account.uid != 0 && !account.isSystem && !account.isGateway && account.pool == nil
         if let pool = account.pool {
             if account.canBeGuest, let number = pools.number(Array(pool.utf8).span) {
-                for set in poolPermits[number] { search.add(set, of: sets) }
+                search.add(poolPermits[number], of: sets)
             }
         } else if account.uid != 0 {
-            if let target { for set in permits.names[target] { search.add(set, of: sets) } }
+            if let target { search.add(namesRules[target].target.permits, of: sets) }
         } else if account.name == .root {
             search.add(permits.root, of: sets)
         }
@@ -134,8 +154,8 @@ struct AccountIndex: Sendable {
         if groups.count > 0 {
             for group in account.groups {
                 guard let number = groups.number(group.bytes.span) else { continue }
-                for set in forbids.groups[number] { search.add(set, of: sets) }
-                if isPlain { for set in permits.groups[number] { search.add(set, of: sets) } }
+                search.add(groupsRules[number].forbids, of: sets)
+                if isPlain { search.add(groupsRules[number].permits, of: sets) }
             }
         }
         search.endClause()

@@ -13,16 +13,18 @@ struct AddressIndex: Sendable {
     /// After so many blocks a union ends the way up, where memory allows.
     private static let wayLimit = 12
 
-    /// The first addresses of the intervals, sorted, and the smallest block that holds each.
-    private var v4Starts: [UInt32] = []
-    private var v4Blocks: [UInt32] = []
-    private var v6Starts: [UInt128] = []
-    private var v6Blocks: [UInt32] = []
-    /// Of each block the smallest larger one whose rules are not in its own sets.
-    private var parents: [UInt32]
-    private var lists = RuleSetLists()
+    /// The smallest block that holds each interval, by the interval's first address.
+    private var v4 = IntervalMap<UInt32>()
+    private var v6 = IntervalMap<UInt128>()
+    private var blocks: [Block] = []
     /// The rules that any address satisfies.
     private let any: RuleSet?
+
+    private struct Block: Sendable {
+        /// The smallest larger one whose rules are not in its own list.
+        var outer: UInt32
+        var rules: RuleSetList
+    }
 
     init(_ rules: NumberedRules, _ sets: inout RuleSets) {
         var numbers: [AddressBlock: Int] = [:]
@@ -49,8 +51,7 @@ struct AddressIndex: Sendable {
         }
         numbers = [:]
         self.any = sets.insert(any)
-        let own = postings.lists(blocks.count, of: 0..<rules.count, &sets)
-        parents = Array(repeating: Self.none, count: blocks.count)
+        let own = postings.lists(blocks.count, of: [0..<rules.count], &sets)[0]
 
         // By their first addresses, the larger before the smaller: each comes after those that hold it.
         let order = blocks.indices.sorted { left, right in
@@ -58,11 +59,12 @@ struct AddressIndex: Sendable {
             if left.base != right.base { return left.base < right.base }
             return left.prefixLength < right.prefixLength
         }
+        self.blocks = order.map { Block(outer: Self.none, rules: own[$0]) }
         link(order.map { blocks[$0] })
-        unite(order.map { own[$0] }, &sets)
+        unite(&sets)
     }
 
-    /// Finds parents and intervals of sorted blocks, which are numbered anew in that order.
+    /// Finds the outer blocks and the intervals of sorted blocks, which are numbered anew in that order.
     private mutating func link(_ blocks: [AddressBlock]) {
         var open: [UInt32] = []
         for (number, block) in zip(UInt32(0)..., blocks) {
@@ -70,7 +72,7 @@ struct AddressIndex: Sendable {
                 open.removeLast()
                 end(blocks[Int(last)], open.last ?? Self.none)
             }
-            parents[Int(number)] = open.last ?? Self.none
+            self.blocks[Int(number)].outer = open.last ?? Self.none
             open.append(number)
             start(block.base.family, block.base.value, number)
         }
@@ -89,49 +91,36 @@ struct AddressIndex: Sendable {
 
     private mutating func start(_ family: IPAddress.Family, _ value: UInt128, _ block: UInt32) {
         switch family {
-        case .v4:
-            let value = UInt32(truncatingIfNeeded: value)
-            if v4Starts.last == value {
-                v4Blocks[v4Blocks.count - 1] = block
-            } else {
-                v4Starts.append(value)
-                v4Blocks.append(block)
-            }
-        case .v6:
-            if v6Starts.last == value {
-                v6Blocks[v6Blocks.count - 1] = block
-            } else {
-                v6Starts.append(value)
-                v6Blocks.append(block)
-            }
+        case .v4: v4.start(UInt32(truncatingIfNeeded: value), block)
+        case .v6: v6.start(value, block)
         }
     }
 
-    /// Takes the blocks' own sets, and ends long ways up with a union.
-    private mutating func unite(_ own: [ArraySlice<RuleSet>], _ sets: inout RuleSets) {
+    /// Ends long ways up with a union.
+    private mutating func unite(_ sets: inout RuleSets) {
         /// Of each block the length of its way up, and the entries on it that no union holds.
         var ways: [(length: Int, entries: Int)] = []
-        ways.reserveCapacity(own.count)
-        lists.reserve(own.count)
-        for (block, its) in own.enumerated() {
-            var way = parents[block] == Self.none ? (length: 0, entries: 0) : ways[Int(parents[block])]
-            way.length += its.count
-            way.entries += its.reduce(0) { $0 + sets.weight($1) }
-            if parents[block] != Self.none, way.length > Self.wayLimit || way.entries * 4 > sets.blockCount {
-                var all = Array(its)
-                var next = parents[block]
+        ways.reserveCapacity(blocks.count)
+        for block in blocks.indices {
+            let outer = blocks[block].outer
+            var way = outer == Self.none ? (length: 0, entries: 0) : ways[Int(outer)]
+            sets.forEach(blocks[block].rules) {
+                way.length += 1
+                way.entries += sets.weight($0)
+            }
+            if outer != Self.none, way.length > Self.wayLimit || way.entries * 4 > sets.blockCount {
+                var all: [RuleSet] = []
+                var next = UInt32(block)
                 while next != Self.none {
-                    all += lists[Int(next)]
-                    next = parents[Int(next)]
+                    sets.forEach(blocks[Int(next)].rules) { all.append($0) }
+                    next = blocks[Int(next)].outer
                 }
                 if let union = sets.affordableUnion(all) {
-                    lists.append(CollectionOfOne(union))
-                    parents[block] = Self.none
+                    blocks[block] = Block(outer: Self.none, rules: sets.list(CollectionOfOne(union)))
                     ways.append((length: 1, entries: 0))
                     continue
                 }
             }
-            lists.append(its)
             ways.append(way)
         }
     }
@@ -139,25 +128,17 @@ struct AddressIndex: Sendable {
     /// Tells a search the sets of an address.
     func tell(_ address: IPAddress, _ search: inout RuleSearch, _ sets: borrowing RuleSets) {
         search.add(any, of: sets)
-        var next: UInt32
-        switch address.family {
-        case .v4: next = Self.block(UInt32(truncatingIfNeeded: address.value), v4Starts, v4Blocks)
-        case .v6: next = Self.block(address.value, v6Starts, v6Blocks)
-        }
+        let smallest =
+            switch address.family {
+            case .v4: v4.number(of: UInt32(truncatingIfNeeded: address.value))
+            case .v6: v6.number(of: address.value)
+            }
+        var next = smallest ?? Self.none
         while next != Self.none {
-            for set in lists[Int(next)] { search.add(set, of: sets) }
-            next = parents[Int(next)]
+            let block = blocks[Int(next)]
+            search.add(block.rules, of: sets)
+            next = block.outer
         }
         search.endClause()
-    }
-
-    private static func block<Value: Comparable>(_ value: Value, _ starts: [Value], _ blocks: [UInt32]) -> UInt32 {
-        var low = 0
-        var high = starts.count
-        while low < high {
-            let middle = (low + high) / 2
-            if starts[middle] <= value { low = middle + 1 } else { high = middle }
-        }
-        return low == 0 ? none : blocks[low - 1]
     }
 }

@@ -3,99 +3,122 @@
 
 /// Numbers byte strings from 0 on, in the order in which they are first seen.
 ///
-/// The keys lie one after the other in one array, and are compared in full. The hash is Swift's own (SipHash, seeded
-/// for each process), so that nobody outside can aim at a slot. `SWIFT_DETERMINISTIC_HASHING` would take the seed away:
-/// the engine refuses to start with it.
+/// Keys are compared in full. One of up to 23 bytes, as nearly every name is, lies in its slot, so that a look-up reads
+/// one place of memory; the longer ones lie one after the other in an array.
 struct ByteTable: Sendable {
-    /// The keys one after the other, each as its number, its length and its bytes: what a look-up needs lies together.
-    private var entries: [UInt8] = []
-    /// The low half where a key's entry starts and one, the high half part of the key's hash; 0 where nothing is. Always
-    /// a power of two, and at most three quarters full.
-    private var slots: [UInt64] = Array(repeating: 0, count: 8)
+    /// A key as words, the last byte of which is its length; or where a long one lies.
+    private struct Key: Sendable, Equatable {
+        var first: UInt64 = 0
+        var second: UInt64 = 0
+        var third: UInt64 = 0
+
+        /// The most bytes that fit.
+        static let limit = 23
+        /// The length byte of a long one.
+        static let long: UInt64 = 0xFF
+
+        init() {}
+
+        /// The bytes, at most 23.
+        init(_ bytes: Span<UInt8>) {
+            for index in bytes.indices {
+                let byte = UInt64(bytes[index]) << UInt64(index & 7 * 8)
+                switch index >> 3 {
+                case 0: first |= byte
+                case 1: second |= byte
+                default: third |= byte
+                }
+            }
+            third |= UInt64(bytes.count) << 56
+        }
+
+        /// A long key, by its hash and its place.
+        init(hash: UInt64, start: Int, count: Int) {
+            first = hash
+            second = UInt64(start)
+            third = UInt64(count) | Self.long << 56
+        }
+
+        var isLong: Bool { third >> 56 == Self.long }
+        var count: Int { Int(truncatingIfNeeded: third & 0xFFFF_FFFF) }
+    }
+
+    private struct Slot: Sendable {
+        /// The key's number and one; 0 where nothing is.
+        var number: UInt32
+        var key: Key
+    }
+
+    private let hash = KeyHash()
+    /// Always a power of two, and at most three quarters full.
+    private var slots = Array(repeating: Slot(number: 0, key: Key()), count: 4)
+    private var longKeys: [UInt8] = []
     private var longest = 0
 
     /// The number of keys.
     private(set) var count = 0
 
-    /// The bytes of a number and a length before a key's own.
-    private static let headSize = 8
-
     /// The number of a key, if it was seen.
-    func number(_ key: Span<UInt8>) -> Int? {
+    func number(_ bytes: Span<UInt8>) -> Int? {
         // A stranger's word that is longer than any key is not hashed.
-        guard count > 0, key.count <= longest else { return nil }
-        return entry(in: slots[slot(key, Self.hash(key))]).map { value(at: $0) }
-    }
-
-    private func entry(in slot: UInt64) -> Int? {
-        slot == 0 ? nil : Int(UInt32(truncatingIfNeeded: slot)) - 1
+        guard count > 0, bytes.count <= longest else { return nil }
+        let number = slots[slot(bytes)].number
+        return number == 0 ? nil : Int(number - 1)
     }
 
     /// The number of a key, which is a new one if it was not seen.
-    mutating func insert(_ key: Span<UInt8>) -> Int {
+    mutating func insert(_ bytes: Span<UInt8>) -> Int {
         if (count + 1) * 4 > slots.count * 3 { grow() }
-        let hash = Self.hash(key)
-        let place = slot(key, hash)
-        if let entry = entry(in: slots[place]) { return value(at: entry) }
-        // INVARIANT: a policy's text is at most 128 MiB, so that what is named in it fits.
-        slots[place] = (hash >> 32) << 32 | UInt64(entries.count + 1)
-        append(UInt32(count))
-        append(UInt32(key.count))
-        for index in key.indices { entries.append(key[index]) }
-        longest = max(longest, key.count)
+        let place = slot(bytes)
+        if slots[place].number != 0 { return Int(slots[place].number - 1) }
+        // INVARIANT: a policy's text is at most 128 MiB, so that what is named in it can be counted.
         count += 1
+        slots[place] = Slot(number: UInt32(count), key: bytes.count <= Key.limit ? Key(bytes) : keep(bytes))
+        longest = max(longest, bytes.count)
         return count - 1
     }
 
+    private mutating func keep(_ bytes: Span<UInt8>) -> Key {
+        let key = Key(hash: hash.hash(bytes), start: longKeys.count, count: bytes.count)
+        for index in bytes.indices { longKeys.append(bytes[index]) }
+        return key
+    }
+
     /// The slot of a key, or the free one where it would go.
-    private func slot(_ key: Span<UInt8>, _ hash: UInt64) -> Int {
+    private func slot(_ bytes: Span<UInt8>) -> Int {
         let mask = slots.count - 1
-        var place = Int(hash >> 32) & mask
-        while let entry = entry(in: slots[place]) {
-            if slots[place] >> 32 == hash >> 32, isKey(entry, key) { break }
-            place = (place + 1) & mask
+        if bytes.count <= Key.limit {
+            let key = Key(bytes)
+            var place = Int(truncatingIfNeeded: hash(of: key)) & mask
+            while slots[place].number != 0, slots[place].key != key { place = (place + 1) & mask }
+            return place
         }
+        let hash = hash.hash(bytes)
+        var place = Int(truncatingIfNeeded: hash) & mask
+        while slots[place].number != 0, !isLong(slots[place].key, bytes, hash) { place = (place + 1) & mask }
         return place
     }
 
-    private func isKey(_ entry: Int, _ key: Span<UInt8>) -> Bool {
-        guard value(at: entry + 4) == key.count else { return false }
-        let start = entry + Self.headSize
-        for index in key.indices where entries[start + index] != key[index] { return false }
+    private func isLong(_ key: Key, _ bytes: Span<UInt8>, _ hash: UInt64) -> Bool {
+        guard key.isLong, key.first == hash, key.count == bytes.count else { return false }
+        let start = Int(key.second)
+        let its = longKeys.span.extracting(start..<(start + key.count))
+        for index in bytes.indices where its[index] != bytes[index] { return false }
         return true
     }
 
-    private func value(at place: Int) -> Int {
-        (0..<4).reduce(0) { $0 | Int(entries[place + $1]) << ($1 * 8) }
-    }
-
-    private mutating func append(_ value: UInt32) {
-        for step in UInt32(0)..<4 { entries.append(UInt8(truncatingIfNeeded: value >> (step * 8))) }
+    private func hash(of key: Key) -> UInt64 {
+        key.isLong ? key.first : hash.hash(key.first, key.second, key.third)
     }
 
     private mutating func grow() {
         let old = slots
-        slots = Array(repeating: 0, count: old.count * 2)
+        slots = Array(repeating: Slot(number: 0, key: Key()), count: old.count * 2)
         let mask = slots.count - 1
-        for slot in old where slot != 0 {
-            var place = Int(slot >> 32) & mask
-            while slots[place] != 0 { place = (place + 1) & mask }
+        for slot in old where slot.number != 0 {
+            var place = Int(truncatingIfNeeded: hash(of: slot.key)) & mask
+            while slots[place].number != 0 { place = (place + 1) & mask }
             slots[place] = slot
         }
-    }
-
-    private static func hash(_ key: Span<UInt8>) -> UInt64 {
-        var hasher = Hasher()
-        var word: UInt64 = 0
-        for index in key.indices {
-            word = word << 8 | UInt64(key[index])
-            if index & 7 == 7 {
-                hasher.combine(word)
-                word = 0
-            }
-        }
-        // At most seven bytes are left; the eighth says how many.
-        hasher.combine(word | UInt64(key.count & 7) << 56)
-        return UInt64(truncatingIfNeeded: hasher.finalize())
     }
 }

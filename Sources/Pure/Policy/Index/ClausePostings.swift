@@ -1,30 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the Portcullis authors
 
-/// For each value that a clause speaks of, the sets of rules that it satisfies.
-struct RuleSetLists: Sendable {
-    private var starts: [UInt32] = [0]
-    private var sets: [RuleSet] = []
-
-    /// The number of values.
-    var count: Int { starts.count - 1 }
-
-    /// The sets of a value.
-    subscript(_ value: Int) -> ArraySlice<RuleSet> { sets[Int(starts[value])..<Int(starts[value + 1])] }
-
-    /// Adds the next value.
-    mutating func append(_ value: some Sequence<RuleSet>) {
-        sets.append(contentsOf: value)
-        starts.append(UInt32(sets.count))
-    }
-
-    /// Room for so many values.
-    mutating func reserve(_ count: Int) {
-        starts.reserveCapacity(count + 1)
-        sets.reserveCapacity(count)
-    }
-}
-
 /// Which values the rules' clauses speak of, while an index is made: in the rule itself or through a set.
 struct ClausePostings {
     private var literals: [(value: UInt32, rule: UInt32)] = []
@@ -73,33 +49,41 @@ struct ClausePostings {
     /// More sets of a value than these are united where memory allows.
     private static let listLimit = 12
 
-    /// The lists of all values, of the rules of a range.
-    func lists(_ count: Int, of rules: Range<Int>, _ sets: inout RuleSets) -> RuleSetLists {
+    /// The lists of all values, for each range of rules.
+    func lists(_ count: Int, of ranges: [Range<Int>], _ sets: inout RuleSets) -> [[RuleSetList]] {
+        let literal = Grouping(literals.lazy.map { ($0.value, $0.rule) }, count)
+        let item = Grouping(items.lazy.map { ($0.value, $0.set) }, count)
+        return ranges.map { lists(literal, item, count, of: $0, &sets) }
+    }
+
+    private func lists(
+        _ literal: Grouping, _ item: Grouping, _ count: Int, of rules: Range<Int>, _ sets: inout RuleSets
+    ) -> [RuleSetList] {
         let rulesOfSets = rulesOfSets.map { $0.filter { rules.contains(Int($0)) } }
         let ruleSets = rulesOfSets.map { sets.insert($0) }
-        var literal = Grouping(literals.lazy.map { ($0.value, $0.rule) }, count)
-        let item = Grouping(items.lazy.map { ($0.value, $0.set) }, count)
-        literal.keep { rules.contains(Int($0)) }
         var united: [[RuleSet]: RuleSet] = [:]
-        var lists = RuleSetLists()
-        lists.reserve(count)
+        var lists: [RuleSetList] = []
+        lists.reserveCapacity(count)
         var own: [UInt32] = []
         var named: [RuleSet] = []
         for value in 0..<count {
             named.removeAll(keepingCapacity: true)
             own.removeAll(keepingCapacity: true)
-            own.append(contentsOf: literal[value])
-            for set in item[value] {
+            literal.forEach(value) { if rules.contains(Int($0)) { own.append($0) } }
+            item.forEach(value) { set in
                 // What one rule alone names is as if it stood in the rule.
-                let naming = rulesOfSets[Int(set)]
-                if naming.count == 1 {
-                    own.append(naming[0])
+                if rulesOfSets[Int(set)].count == 1 {
+                    own.append(rulesOfSets[Int(set)][0])
                 } else if let ruleSet = ruleSets[Int(set)], named.last != ruleSet {
                     named.append(ruleSet)
                 }
             }
+            if own.isEmpty, named.isEmpty {
+                lists.append(.none)
+                continue
+            }
             if named.contains(.all) {
-                lists.append(CollectionOfOne(.all))
+                lists.append(sets.list(CollectionOfOne(.all)))
                 continue
             }
             if named.count > Self.listLimit {
@@ -108,9 +92,9 @@ struct ClausePostings {
                     named = [union]
                 }
             }
-            own.sort()
+            if own.count > 1 { own.sort() }
             if let set = sets.insert(own) { named.append(set) }
-            lists.append(named)
+            lists.append(sets.list(named))
         }
         return lists
     }
@@ -139,17 +123,9 @@ private struct Grouping {
         }
     }
 
-    subscript(_ value: Int) -> ArraySlice<UInt32> { numbers[starts[value]..<ends[value]] }
-
-    /// Leaves out numbers.
-    mutating func keep(_ isKept: (UInt32) -> Bool) {
-        for value in starts.indices {
-            var end = starts[value]
-            for place in starts[value]..<ends[value] where isKept(numbers[place]) {
-                numbers[end] = numbers[place]
-                end += 1
-            }
-            ends[value] = end
-        }
+    /// Tells the numbers of a value.
+    @inline(__always)
+    func forEach(_ value: Int, _ body: (UInt32) -> Void) {
+        for place in starts[value]..<ends[value] { body(numbers[place]) }
     }
 }

@@ -6,12 +6,19 @@ import Core
 /// Finds the sets of rules whose `run` matches a command.
 struct CommandIndex: Sendable {
     private let patterns: PatternTree
+    /// What each pattern satisfies.
+    private let patternsRules: [PatternRules]
     private let permits: Effects
     private let forbids: Effects
 
-    /// `run` in the rules of one effect.
+    /// The rules of both effects that a pattern satisfies.
+    private struct PatternRules: Sendable {
+        let forbids: RuleSetList
+        let permits: RuleSetList
+    }
+
+    /// `run` in the rules of one effect, for what is no pattern.
     private struct Effects: Sendable {
-        var patterns = RuleSetLists()
         var any: RuleSet?
         var shell: RuleSet?
         /// The rules without the clause.
@@ -37,11 +44,12 @@ struct CommandIndex: Sendable {
                 for pattern in named.items { postings.insert(patterns.insert(pattern), set: set) }
             }
         }
+        let lists = postings.lists(patterns.count, of: rules.halves, &sets)
+        patternsRules = zip(lists[0], lists[1]).map { PatternRules(forbids: $0, permits: $1) }
         let parts = rules.halves.map { range in
             let chosen = { (all: [UInt32]) in all.filter { range.contains(Int($0)) } }
             return Effects(
-                patterns: postings.lists(patterns.count, of: range, &sets), any: sets.insert(chosen(any)),
-                shell: sets.insert(chosen(shell)), absent: sets.insert(chosen(absent)))
+                any: sets.insert(chosen(any)), shell: sets.insert(chosen(shell)), absent: sets.insert(chosen(absent)))
         }
         forbids = parts[0]
         permits = parts[1]
@@ -52,7 +60,7 @@ struct CommandIndex: Sendable {
     struct Matches {
         /// Whether there are words and a program to be matched.
         fileprivate(set) var hasProgram = false
-        fileprivate(set) var patterns: [UInt32] = []
+        fileprivate(set) var patterns = FewNumbers()
     }
 
     /// Tells a search the sets of a command.
@@ -64,21 +72,21 @@ struct CommandIndex: Sendable {
         search.add(permits.shell, of: sets)
         switch command {
         case .words(let words, let program?):
-            let arguments = words.dropFirst()
             let path = CommandPattern.normalized(program.path)
             matches.hasProgram = true
-            patterns.match(path, arguments, &matches.patterns)
+            patterns.match(path, words, &matches.patterns)
             search.add(permits.any, of: sets)
-            for pattern in matches.patterns {
-                for set in permits.patterns[Int(pattern)] { search.add(set, of: sets) }
-                for set in forbids.patterns[Int(pattern)] { search.add(set, of: sets) }
+            for place in 0..<matches.patterns.count {
+                let rules = patternsRules[Int(matches.patterns[place])]
+                search.add(rules.permits, of: sets)
+                search.add(rules.forbids, of: sets)
             }
             let resolved = CommandPattern.normalized(program.resolvedPath)
             if resolved != path {
-                var others: [UInt32] = []
-                patterns.match(resolved, arguments, &others)
-                for pattern in others {
-                    for set in forbids.patterns[Int(pattern)] { search.add(set, of: sets) }
+                var others = FewNumbers()
+                patterns.match(resolved, words, &others)
+                for place in 0..<others.count {
+                    search.add(patternsRules[Int(others[place])].forbids, of: sets)
                 }
             }
         case .words(_, nil):
@@ -94,9 +102,8 @@ struct CommandIndex: Sendable {
     func permitsWords(_ rule: Int, _ matches: Matches, _ sets: borrowing RuleSets) -> Bool {
         guard matches.hasProgram else { return false }
         if let any = permits.any, sets.contains(any, rule: rule) { return true }
-        for pattern in matches.patterns {
-            for set in permits.patterns[Int(pattern)] where sets.contains(set, rule: rule) { return true }
+        return (0..<matches.patterns.count).contains { place in
+            sets.contains(patternsRules[Int(matches.patterns[place])].permits, rule: rule)
         }
-        return false
     }
 }

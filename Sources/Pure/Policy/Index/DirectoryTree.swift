@@ -12,7 +12,7 @@ struct DirectoryTree: Sendable {
 
     private var components = ByteTable()
     /// Children by a directory and the number of a component.
-    private var edges: [UInt64: UInt32] = [:]
+    private var edges = EdgeTable()
     /// Of each node whether a token names it; the others are on the way to one.
     private var isNamed = [false]
 
@@ -29,31 +29,31 @@ struct DirectoryTree: Sendable {
         for component in directory.bytes.dropFirst().split(
             separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
         {
-            let edge = Self.edge(node, components.insert(Array(component).span))
-            if let child = edges[edge] {
+            let number = UInt32(components.insert(Array(component).span))
+            if let child = edges.child(of: node, number) {
                 node = child
             } else {
-                node = UInt32(isNamed.count)
-                edges[edge] = node
+                let child = UInt32(isNamed.count)
+                edges.insert(child, of: node, number)
                 isNamed.append(false)
+                node = child
             }
         }
         isNamed[Int(node)] = true
         return Int(node)
     }
 
-    private static func edge(_ node: UInt32, _ component: Int) -> UInt64 { UInt64(node) << 32 | UInt64(component) }
-
     /// The directories of tokens that are at or above a plain path.
-    func directories(of path: Span<UInt8>) -> [UInt32] {
-        var found: [UInt32] = isNamed[Int(Self.root)] ? [Self.root] : []
+    func directories(of path: Span<UInt8>) -> FewNumbers {
+        var found = FewNumbers()
+        if isNamed[Int(Self.root)] { found.append(Self.root) }
         var node = Self.root
         var start = 1
         while start <= path.count {
             var end = start
             while end < path.count, path[end] != UInt8(ascii: "/") { end += 1 }
             guard let component = components.number(path.extracting(start..<end)),
-                let child = edges[Self.edge(node, component)]
+                let child = edges.child(of: node, UInt32(component))
             else { break }
             node = child
             if isNamed[Int(node)] { found.append(node) }

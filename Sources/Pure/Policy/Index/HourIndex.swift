@@ -12,7 +12,7 @@ struct HourIndex: Sendable {
 
     /// The leaf of each minute of the week; empty where no rule has hours.
     private var leaves: [UInt16] = []
-    private var lists = RuleSetLists()
+    private var lists: [RuleSetList] = []
     /// The rules that any moment satisfies.
     private let always: RuleSet?
 
@@ -74,7 +74,7 @@ struct HourIndex: Sendable {
                 high /= 2
             }
         }
-        lists = postings.lists(2 * width, of: 0..<rules.count, &sets)
+        lists = postings.lists(2 * width, of: [0..<rules.count], &sets)[0]
         // INVARIANT: at most 10,081 segments, so the leaves are below 32,768.
         leaves = segments.dropLast().map { UInt16($0 + width) }
     }
@@ -90,7 +90,7 @@ struct HourIndex: Sendable {
         if !leaves.isEmpty {
             var node = leaves[time.weekday * WeeklyRange.minutesOfDay + time.minute]
             while node > 0 {
-                for set in lists[Int(node)] { search.add(set, of: sets) }
+                search.add(lists[Int(node)], of: sets)
                 node /= 2
             }
         }

@@ -27,9 +27,9 @@ public struct PolicyIndex: Sendable {
     /// What of a rule stands in a decision.
     private struct DecidingRule: Sendable {
         let name: String
-        let line: Int
+        let line: UInt32
         let file: UInt32
-        let sandbox: Int
+        let sandbox: UInt32
         let permitsShell: Bool
         let selfTrust: Bool
         let namesRoot: Bool
@@ -68,8 +68,8 @@ public struct PolicyIndex: Sendable {
                 files.append(standing.file)
             }
             return DecidingRule(
-                name: policy.rules[place].name, line: standing.line, file: numbers[standing.file] ?? 0,
-                sandbox: policy.rules[place].sandbox,
+                name: policy.rules[place].name, line: UInt32(standing.line), file: numbers[standing.file] ?? 0,
+                sandbox: UInt32(policy.rules[place].sandbox),
                 permitsShell: policy.rules[place].commands?.isShell ?? false,
                 selfTrust: policy.rules[place].selfTrust,
                 namesRoot: policy.rules[place].targets?.namesRoot ?? false)
@@ -91,19 +91,20 @@ public struct PolicyIndex: Sendable {
         search.add(request.service == .rexec ? rexec : rsh, of: sets)
         search.endClause()
         addresses.tell(request.source, &search, sets)
-        accounts.tell(request, &search, sets)
-        hours.tell(request.time, &search, sets)
-        let matches = commands.tell(request.command, &search, sets)
+        if !search.isHopeless { accounts.tell(request, &search, sets) }
+        if !search.isHopeless { hours.tell(request.time, &search, sets) }
+        let matches =
+            search.isHopeless ? CommandIndex.Matches() : commands.tell(request.command, &search, sets)
         guard let number = search.first(of: sets, method) else {
             return .deny(Denial(reason: Policy.reasonWithoutPermit(request.command)))
         }
         let rule = rules[number]
         let reference = RuleReference(
-            name: rule.name, place: FilePlace(file: files[Int(rule.file)], line: rule.line))
+            name: rule.name, place: FilePlace(file: files[Int(rule.file)], line: Int(rule.line)))
         if number < forbidCount { return .deny(Denial(reason: .forbidden, rule: reference)) }
         return .permit(
             Terms(
-                rule: reference, sandbox: rule.sandbox,
+                rule: reference, sandbox: Int(rule.sandbox),
                 usesShell: rule.permitsShell && !commands.permitsWords(number, matches, sets),
                 selfTrust: rule.selfTrust, namesRoot: rule.namesRoot))
     }

@@ -5,7 +5,7 @@
 ///
 /// Of each clause it is told the sets of rules that the request satisfies; the clause is their union, and the answer is
 /// the first rule in the intersection of the clauses. No clause need tell the rules apart by itself.
-struct RuleSearch {
+struct RuleSearch: ~Copyable {
     /// How the intersection is taken.
     enum Method: Sendable, CaseIterable {
         /// The one that costs less by a count of the words that each may touch.
@@ -16,18 +16,27 @@ struct RuleSearch {
         case inStep
     }
 
-    private enum Form {
-        case one(UInt64)
+    private enum Form: UInt8 {
+        case one
         case list
         case bitmap
     }
 
     private struct Component {
-        let form: Form
+        /// One: its rules of its block.
+        let word: UInt64
         /// One: its block. A list: the next entry. A bitmap: its first line.
-        var start: Int
+        var start: UInt32
         /// A list: the end of its entries.
-        let end: Int
+        let end: UInt32
+        let form: Form
+
+        init(_ form: Form, _ start: UInt32, end: UInt32 = 0, word: UInt64 = 0) {
+            self.form = form
+            self.start = start
+            self.end = end
+            self.word = word
+        }
     }
 
     private var components: [Component] = []
@@ -35,8 +44,21 @@ struct RuleSearch {
     private var ends = InlineArray<6, Int>(repeating: 0)
     private var clauses = 0
     private var isAll = false
+    /// Of the clause that is being told: the words that it has, the cost of looking one of them up in it, and the steps
+    /// that it takes beside the others.
+    private var work = Work()
+    /// Of all clauses but the dropped ones: the sum, and the clause with the fewest words.
+    private var wholeWork = Work()
+    private var driver = 0
+    private var driversWork = Work(words: .max)
     /// Whether a clause was told no set, so that no rule can match.
     private(set) var isHopeless = false
+
+    private struct Work {
+        var words = 0
+        var lookUp = 0
+        var steps = 0
+    }
 
     init() {
         components.reserveCapacity(24)
@@ -48,12 +70,26 @@ struct RuleSearch {
         switch sets.form(set) {
         case .all: isAll = true
         case .one(let block, let word):
-            components.append(Component(form: .one(word), start: Int(block), end: 0))
+            components.append(Component(.one, block, word: word))
+            work.words += 1
+            work.lookUp += 1
+            work.steps += 1
         case .list(let entries):
-            components.append(Component(form: .list, start: Int(entries.lowerBound), end: Int(entries.upperBound)))
+            components.append(Component(.list, entries.lowerBound, end: entries.upperBound))
+            work.words += entries.count
+            work.lookUp += 2 + Int.bitWidth - entries.count.leadingZeroBitCount
+            work.steps += entries.count
         case .bitmap(let line):
-            components.append(Component(form: .bitmap, start: line, end: 0))
+            components.append(Component(.bitmap, line))
+            work.words += sets.blockCount
+            work.lookUp += 1
+            work.steps += sets.lineCount * 2
         }
+    }
+
+    /// Adds the sets of a list.
+    mutating func add(_ list: RuleSetList, of sets: borrowing RuleSets) {
+        sets.forEach(list) { add($0, of: sets) }
     }
 
     /// Ends a clause; one that every rule satisfies is dropped.
@@ -66,8 +102,15 @@ struct RuleSearch {
             isHopeless = true
         } else {
             ends[clauses] = components.count
+            if work.words < driversWork.words {
+                driver = clauses
+                driversWork = work
+            }
+            wholeWork.lookUp += work.lookUp
+            wholeWork.steps += work.steps
             clauses += 1
         }
+        work = Work()
     }
 
     private func start(_ clause: Int) -> Int { clause == 0 ? 0 : ends[clause - 1] }
@@ -76,73 +119,43 @@ struct RuleSearch {
     mutating func first(of sets: borrowing RuleSets, _ method: Method = .cheaper) -> Int? {
         guard !isHopeless, sets.ruleCount > 0 else { return nil }
         guard clauses > 0 else { return 0 }
-        var fewest = Int.max
-        var driver = 0
-        var lookUps = 0
-        var driversLookUps = 0
-        var steps = 0
-        for clause in 0..<clauses {
-            var entries = 0
-            var costs = 0
-            for component in components[start(clause)..<ends[clause]] {
-                switch component.form {
-                case .one:
-                    entries += 1
-                    costs += 1
-                    steps += 1
-                case .list:
-                    let count = component.end - component.start
-                    entries += count
-                    costs += 2 + Int.bitWidth - count.leadingZeroBitCount
-                    steps += count
-                case .bitmap:
-                    entries += sets.blockCount
-                    costs += 1
-                    steps += sets.lineCount * 2
-                }
-            }
-            lookUps += costs
-            if entries < fewest {
-                fewest = entries
-                driver = clause
-                driversLookUps = costs
-            }
-        }
         let isLookingUp =
             switch method {
-            case .cheaper: fewest * (1 + lookUps - driversLookUps) <= steps + 16
+            case .cheaper:
+                driversWork.words * (1 + wholeWork.lookUp - driversWork.lookUp) <= wholeWork.steps + 16
             case .lookingUp: true
             case .inStep: false
             }
-        return isLookingUp ? firstLookingUp(driver, sets) : firstInStep(sets)
+        return isLookingUp ? firstLookingUp(sets) : firstInStep(sets)
     }
 
     // MARK: Looking up
 
-    private func firstLookingUp(_ driver: Int, _ sets: borrowing RuleSets) -> Int? {
+    private func firstLookingUp(_ sets: borrowing RuleSets) -> Int? {
         var best = Int.max
-        for component in components[start(driver)..<ends[driver]] {
+        for place in start(driver)..<ends[driver] {
+            let component = components[place]
             switch component.form {
-            case .one(let word):
-                let rest = others(driver, component.start, word, sets)
-                if rest != 0 { best = min(best, component.start << 6 + rest.trailingZeroBitCount) }
+            case .one:
+                let rest = others(component.start, component.word, sets)
+                if rest != 0 { best = min(best, Int(component.start) << 6 + rest.trailingZeroBitCount) }
             case .list:
-                for entry in component.start..<component.end {
-                    let block = Int(sets.blocks[entry])
-                    guard block << 6 < best else { break }
-                    let rest = others(driver, block, sets.words[entry], sets)
+                for entry in Int(component.start)..<Int(component.end) {
+                    let block = sets.blocks[entry]
+                    guard Int(block) << 6 < best else { break }
+                    let rest = others(block, sets.words[entry], sets)
                     guard rest != 0 else { continue }
-                    best = min(best, block << 6 + rest.trailingZeroBitCount)
+                    best = min(best, Int(block) << 6 + rest.trailingZeroBitCount)
                     break
                 }
             case .bitmap:
-                for block in 0..<sets.blockCount {
-                    guard block << 6 < best else { break }
-                    let word = sets.word(line: component.start, block: UInt32(block))
+                for block in 0..<UInt32(sets.blockCount) {
+                    guard Int(block) << 6 < best else { break }
+                    let word = sets.word(line: component.start, block: block)
                     guard word != 0 else { continue }
-                    let rest = others(driver, block, word, sets)
+                    let rest = others(block, word, sets)
                     guard rest != 0 else { continue }
-                    best = min(best, block << 6 + rest.trailingZeroBitCount)
+                    best = min(best, Int(block) << 6 + rest.trailingZeroBitCount)
                     break
                 }
             }
@@ -151,18 +164,16 @@ struct RuleSearch {
     }
 
     /// What the other clauses leave of one word of the driver's.
-    private func others(_ driver: Int, _ block: Int, _ word: UInt64, _ sets: borrowing RuleSets) -> UInt64 {
+    private func others(_ block: UInt32, _ word: UInt64, _ sets: borrowing RuleSets) -> UInt64 {
         var left = word
         for clause in 0..<clauses where clause != driver {
             var union: UInt64 = 0
-            for component in components[start(clause)..<ends[clause]] {
+            for place in start(clause)..<ends[clause] {
+                let component = components[place]
                 switch component.form {
-                case .one(let word):
-                    if component.start == block { union |= word }
-                case .list:
-                    union |= sets.word(UInt32(component.start)..<UInt32(component.end), block: UInt32(block))
-                case .bitmap:
-                    union |= sets.word(line: component.start, block: UInt32(block))
+                case .one: if component.start == block { union |= component.word }
+                case .list: union |= sets.word(component.start..<component.end, block: block)
+                case .bitmap: union |= sets.word(line: component.start, block: block)
                 }
                 if left & ~union == 0 { break }
             }
@@ -212,13 +223,13 @@ struct RuleSearch {
         let end = first + count * RuleSets.lineBlocks
         let component = components[index]
         switch component.form {
-        case .one(let word):
-            guard first <= component.start, component.start < end else { return }
-            let block = component.start - first
-            union[block / RuleSets.lineBlocks][block % RuleSets.lineBlocks] |= word
+        case .one:
+            guard first <= Int(component.start), Int(component.start) < end else { return }
+            let block = Int(component.start) - first
+            union[block / RuleSets.lineBlocks][block % RuleSets.lineBlocks] |= component.word
         case .list:
-            var entry = component.start
-            while entry < component.end {
+            var entry = Int(component.start)
+            while entry < Int(component.end) {
                 let block = Int(sets.blocks[entry])
                 if block >= end { break }
                 // An earlier clause may have left chunks out.
@@ -228,9 +239,9 @@ struct RuleSearch {
                 }
                 entry += 1
             }
-            components[index].start = entry
+            components[index].start = UInt32(entry)
         case .bitmap:
-            for step in 0..<count { union[step] |= sets.lines[component.start + line + step] }
+            for step in 0..<count { union[step] |= sets.lines[Int(component.start) + line + step] }
         }
     }
 }

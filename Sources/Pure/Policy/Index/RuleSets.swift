@@ -20,6 +20,23 @@ struct RuleSet: Sendable, Hashable {
     }
 }
 
+/// The sets of rules that one value of a clause satisfies: none, one, or a place in a `RuleSets` for several.
+///
+/// Most values have one, which costs no further look into memory.
+struct RuleSetList: Sendable, Hashable {
+    fileprivate let bits: UInt32
+
+    /// INVARIANT: a set that is no rule of its own is a place below this, as there are fewer sets than 2³⁰.
+    fileprivate static let several: UInt32 = 1 << 30
+
+    /// No sets.
+    static let none = RuleSetList(bits: RuleSet.oneRule - 1)
+
+    fileprivate init(bits: UInt32) {
+        self.bits = bits
+    }
+}
+
 /// The sets of rules of an index, in few arrays, so that a set costs what it holds and no allocation of its own.
 ///
 /// Rules are counted in blocks of 64, one word each. A set is a sorted list of the blocks in which it has a rule, with
@@ -49,6 +66,8 @@ struct RuleSets: Sendable {
     private(set) var words: [UInt64] = []
     private(set) var lines: [SIMD8<UInt64>] = []
     private var extents: [Extent] = []
+    /// The lists of several: of each its count and its sets.
+    private var members: [UInt32] = []
     private var allowance: Int
 
     /// No sets yet, of so many rules.
@@ -66,7 +85,7 @@ struct RuleSets: Sendable {
         /// Entries of `blocks` and `words`.
         case list(Range<UInt32>)
         /// The first of its `lineCount` lines.
-        case bitmap(Int)
+        case bitmap(UInt32)
     }
 
     /// What a set is made of.
@@ -77,7 +96,7 @@ struct RuleSets: Sendable {
             return .one(block: rule >> 6, word: 1 << UInt64(rule & 63))
         }
         let extent = extents[Int(set.bits)]
-        if extent.count == Extent.dense { return .bitmap(Int(extent.start)) }
+        if extent.count == Extent.dense { return .bitmap(extent.start) }
         return .list(extent.start..<(extent.start + extent.count))
     }
 
@@ -103,13 +122,31 @@ struct RuleSets: Sendable {
     }
 
     /// The rules of one block that a bitmap has.
-    func word(line: Int, block: UInt32) -> UInt64 {
-        lines[line + Int(block >> 3)][Int(block & 7)]
+    func word(line: UInt32, block: UInt32) -> UInt64 {
+        lines[Int(line + block >> 3)][Int(block & 7)]
     }
 
     /// Whether a set has a rule.
     func contains(_ set: RuleSet, rule: Int) -> Bool {
         word(set, block: UInt32(rule >> 6)) & (1 << UInt64(rule & 63)) != 0
+    }
+
+    /// Whether a set of a list has a rule.
+    func contains(_ list: RuleSetList, rule: Int) -> Bool {
+        var isIn = false
+        forEach(list) { isIn = isIn || contains($0, rule: rule) }
+        return isIn
+    }
+
+    /// Tells the sets of a list.
+    @inline(__always)
+    func forEach(_ list: RuleSetList, _ body: (RuleSet) -> Void) {
+        if list == .none { return }
+        guard list.bits & RuleSet.oneRule == 0, list.bits & RuleSetList.several != 0 else {
+            return body(RuleSet(bits: list.bits))
+        }
+        let place = Int(list.bits & ~RuleSetList.several)
+        for member in (place + 1)..<(place + 1 + Int(members[place])) { body(RuleSet(bits: members[member])) }
     }
 
     /// The entries that a search may have to visit.
@@ -130,6 +167,16 @@ extension RuleSets {
         let start = blocks.count
         for rule in rules { append(rule >> 6, 1 << UInt64(rule & 63), from: start) }
         return close(from: start)
+    }
+
+    /// Makes a list.
+    mutating func list(_ sets: some Collection<RuleSet>) -> RuleSetList {
+        guard let first = sets.first else { return .none }
+        guard sets.count > 1 else { return RuleSetList(bits: first.bits) }
+        let place = UInt32(members.count)
+        members.append(UInt32(sets.count))
+        members.append(contentsOf: sets.lazy.map(\.bits))
+        return RuleSetList(bits: place | RuleSetList.several)
     }
 
     /// The union of some sets; nil for none.
