@@ -23,7 +23,7 @@ final class FakeHost {
         try write("/proc/net/udp", Self.tableHeading)
     }
 
-    var host: LocalHost { LocalHost(root: place.path, accounts: accounts) }
+    var host: LocalHost { LocalHost(root: place.path, accounts: accounts, superuser: Linux.Process.effectiveUserID) }
 
     // MARK: Files
 
