@@ -170,7 +170,7 @@ import Testing
         try fake.remove("/proc/cmdline")
         try fake.remove("/etc/sudoers")
         try fake.write("/etc/sudoers/directory", "x")
-        for id in ["service_rsh_disabled", "6.2.2.1", "6.2.1.3", "5.2.2", "UBTU-22-653030"] {
+        for id in ["service_rsh_disabled", "2.1.16", "6.2.2.1", "6.2.1.3", "5.2.2", "UBTU-22-653030"] {
             guard case .notChecked(let reason) = try item(id).state else {
                 Issue.record("\(id): \(try item(id).state.name)")
                 continue
@@ -194,6 +194,7 @@ import Testing
     // MARK: Compensating controls
 
     @Test func theGatewayInThePlaceOfAServiceIsACompensatingControl() throws {
+        try fake.installGateway()
         try fake.listen(512, inode: 5, pid: 300, program: "/usr/sbin/portcullisd")
         let served = try item("service_rexec_disabled", policySettings(enabled: [.rexec]))
         guard case .compensated(let control) = served.state else {
@@ -204,6 +205,25 @@ import Testing
         #expect(control.contains("loopback alone"))
         #expect(served.isMet)
         #expect(served.evidence.contains("listening on 127.0.0.1:512/tcp (the gateway)"))
+    }
+
+    /// The attack: a program at the gateway's path in a mount namespace of its own.
+    @Test func aProgramAtTheGatewaysPathIsNotCompensated() throws {
+        try fake.listen(512, inode: 5, pid: 300, program: "/usr/sbin/portcullisd")
+        try fake.installGateway()
+        #expect(try item("service_rexec_disabled", policySettings(enabled: [.rexec])).state == .notMet)
+    }
+
+    @Test func aGatewayThatListensWhereThePolicyDoesNotIsNotCompensated() throws {
+        try fake.installGateway()
+        try fake.listen(512, inode: 5, pid: 300, program: "/usr/sbin/portcullisd", address: "00000000")
+        #expect(try item("service_rexec_disabled", policySettings(enabled: [.rexec])).state == .notMet)
+    }
+
+    @Test func theGatewayAtThePortOfTFTPIsATFTPServer() throws {
+        try fake.installGateway()
+        try fake.listen(69, inode: 5, pid: 300, program: "/usr/sbin/portcullisd", transport: .udp)
+        #expect(try item("2.1.16").state == .notMet)
     }
 
     @Test func anotherDaemonAtThePortIsNotCompensated() throws {
