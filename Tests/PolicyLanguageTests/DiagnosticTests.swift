@@ -484,6 +484,19 @@ import Testing
         #expect(loaded.diagnostics.map { "\($0.line) \($0.severity.name)" } == ["4 warning", "5 warning"])
     }
 
+    @Test(arguments: [
+        ("securetcpip on except rsh", "enable\ntrust rhosts", ["4 warning"]),
+        ("securetcpip on except rsh", "enable\ntrust rule", []),
+        ("securetcpip on except rsh", "disable\ntrust rhosts", []),
+        ("securetcpip on except rsh, rhosts", "enable\ntrust rhosts", []),
+        ("securetcpip off", "enable\ntrust rhosts", []),
+    ])
+    func trustFilesThatSecureTCPIPKeepsFromBeingReadAreWarnedOf(statement: String, items: String, places: [String]) {
+        let loaded = load("\(statement)\nservice rsh {\n\(items)\n}\nservice rexec { enable }")
+        #expect(loaded.diagnostics.map { "\($0.line) \($0.severity.name)" } == places)
+        for diagnostic in loaded.diagnostics { #expect(diagnostic.message.contains("without 'except rhosts'")) }
+    }
+
     /// RSH's default authenticator would be REXEC's: whoever takes passwords by rsh says who checks them.
     @Test(arguments: [
         ("password-field on", ["3:1 error"]), ("authenticate file \"c\"", ["3:1 warning"]),

@@ -172,6 +172,12 @@ struct Resolver {
             checkPasswordField(rsh)
             if rsh.settings.isEnabled, !settings.secureTCPIP.allows(.rsh) {
                 sink.warning(rsh.nameSpan, "service rsh stays off: securetcpip is on without 'except rsh'")
+            } else if rsh.settings.isEnabled, rsh.settings.trust == .rhosts, !settings.readsHostTrust,
+                let span = rsh.itemSpans["trust"]
+            {
+                sink.warning(
+                    span, "'trust rhosts' reads no file: securetcpip is on without 'except rhosts'",
+                    hint: "write securetcpip on except rsh, rhosts; trust rule needs no file")
             }
         }
         for syntax in services.values where syntax.settings.sessionsPerSource > syntax.settings.sessions {
