@@ -51,7 +51,7 @@ final class NameLookup {
             isHostsFileRead = true
             switch TrustFileOpening.host(hostsFile, limit: HostsFile.sizeLimit) {
             case .absent: _ = failed("no \(hostsFile.printable)")
-            case .rejected(let reason): _ = failed("\(hostsFile.printable) rejected: \(reason)")
+            case .rejected(let reason), .leased(let reason): _ = failed("\(hostsFile.printable) rejected: \(reason)")
             case .bytes(let bytes): hosts = HostsFile(bytes)
             }
         }

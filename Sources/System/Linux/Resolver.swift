@@ -59,7 +59,10 @@ public enum Resolver {
         let index = unsafe if_nametoindex(text)
         if index != 0 { return index }
         guard let number = UInt32(text), number != 0 else { return nil }
-        return number
+        // A number that no interface has is none: a line that denies has to see that its interface is not there.
+        var buffer = [CChar](repeating: 0, count: Int(IF_NAMESIZE))
+        // SAFETY: the buffer has the room that if_indextoname wants.
+        return unsafe if_indextoname(number, &buffer) == nil ? nil : number
     }
 
     /// This host's own name, as gethostname(2) has it.
