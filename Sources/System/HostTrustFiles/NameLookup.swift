@@ -112,7 +112,7 @@ final class NameLookup {
             if Process.isRoot { try Credentials(uid: 65_534, gid: 65_534, groups: []).drop() }
             try Process.dieWithParent()
             guard Process.parentID == parent, let pipe = Descriptor.inherited(out) else { Process.exitNow(1) }
-            try pipe.writeAll(NameReply.encoded(Resolver.look(up: name)))
+            try pipe.writeAll(NameReply.encoded(Resolver.lookAsWritten(name)))
         } catch {
             Process.exitNow(1)
         }
