@@ -199,7 +199,7 @@ import Testing
     /// An owner's lease keeps the file from being read: that is not told as a fault of the file's.
     @Test func aLeasedFileIsNotChecked() async throws {
         try rhosts("10.1.2.3\n")
-        let lease = try FileLease(fake.place.path + "/home/bob/.rhosts")
+        let lease = try writeLease(on: fake.place.path + "/home/bob/.rhosts")
         let report = try await report()
         withExtendedLifetime(lease) {}
         #expect(!report.acceptable)

@@ -279,7 +279,7 @@ extension TrustVerdict {
     @Test func aLeasedFileIsRejectedInWords() async throws {
         let home = try TestHome()
         try home.write(home.rhosts, Self.line)
-        let lease = try FileLease(home.rhosts)
+        let lease = try writeLease(on: home.rhosts)
         let verdict = try await home.verdict()
         #expect(!verdict.isTrusted)
         #expect(
