@@ -196,6 +196,17 @@ import Testing
         #expect(try await !text().contains("canary"))
     }
 
+    /// An owner's lease keeps the file from being read: that is not told as a fault of the file's.
+    @Test func aLeasedFileIsNotChecked() async throws {
+        try rhosts("10.1.2.3\n")
+        let lease = try writeLease(on: fake.place.path + "/home/bob/.rhosts")
+        let report = try await report()
+        withExtendedLifetime(lease) {}
+        #expect(!report.acceptable)
+        #expect(report.files.first?.state == "not checked")
+        #expect(report.files.first?.reason == "leased: its owner holds it under a lease (fcntl F_SETLEASE)")
+    }
+
     @Test func whatIsNotAskedForAndAbsentIsNotTold() async throws {
         #expect(try await report().files.isEmpty)
         #expect(try await report().acceptable)

@@ -41,13 +41,14 @@ struct NameLookupTests {
 
     /// What a request is told in an /etc where alice's .rhosts has this text, and after `prepare`; in an exit test.
     private static func verdict(
-        _ rhosts: String, timeout: Int64, _ prepare: (PrivateHost) throws -> Void = { _ in }
+        _ rhosts: String, from address: IPAddress = IPAddress(v4: 0x0A00_0001), timeout: Int64,
+        _ prepare: (PrivateHost) throws -> Void = { _ in }
     ) throws -> TrustVerdict {
         let answer = try inChild {
             let host = try PrivateHost()
             try host.write(Question(rhosts: rhosts))
             try prepare(host)
-            let verdict = host.asksUs(Question(), TrustFiles(names: .dns, nameTimeout: timeout))
+            let verdict = host.asksUs(Question(address: address), TrustFiles(names: .dns, nameTimeout: timeout))
             let left = Children.ids().count
             return verdict.said + (left == 0 ? "" : "; \(left) processes were left")
         }
@@ -106,6 +107,96 @@ struct NameLookupTests {
             }
         }
         guard code == 0 else { throw SystemError(errno, "bind") }
+    }
+
+    /// What a name server answers, and what a request is told for it.
+    struct Answered: Codable, Sendable, CustomTestStringConvertible {
+        var testDescription: String
+        /// By name and type, the address; empty for a failure.
+        var zone: [String: String]
+        var failsOtherwise = false
+        var rhosts: String
+        var peer = "10.0.0.1"
+        var services = "files dns"
+        var detail: String
+        var trusted = false
+    }
+
+    private static let unmatched = "no hosts.equiv; no line of .rhosts matches"
+
+    /// The server of the peer's network has a say in the names below it, and in its own failures; resolv.conf's search
+    /// list, which DHCP may bring, is `lab.test`.
+    @Test(
+        arguments: [
+            Answered(
+                testDescription: "the search list has the unknown name",
+                zone: ["db1.corp.example.lab.test A": "10.0.0.1"],
+                rhosts: "db1.corp.example\n", detail: unmatched),
+            Answered(
+                testDescription: "the search list has the name that failed",
+                zone: ["db1.corp.example.lab.test A": "10.0.0.1"], failsOtherwise: true,
+                rhosts: "db1.corp.example\n", detail: "\(unmatched); name service did not answer"),
+            Answered(
+                testDescription: "the search list has the name without a dot", zone: ["short.lab.test A": "10.0.0.1"],
+                rhosts: "short\n", detail: unmatched),
+            Answered(
+                testDescription: "the search list has the name that is denied, elsewhere",
+                zone: ["gone.corp.example.lab.test A": "10.0.0.9"],
+                rhosts: "-gone.corp.example\n10.0.0.1\n", detail: "denied by .rhosts:1"),
+            Answered(
+                testDescription: "half of the denied name failed",
+                zone: ["two.corp.example A": "10.0.0.5", "two.corp.example AAAA": ""],
+                rhosts: "-two.corp.example\n2001:db8::1 alice\n", peer: "2001:db8::1",
+                detail: "denied by .rhosts:1; name service did not answer"),
+            Answered(
+                testDescription: "the other half of the denied name failed",
+                zone: ["two.corp.example AAAA": "2001:db8::5", "two.corp.example A": ""],
+                rhosts: "-two.corp.example\n10.0.0.1 alice\n",
+                detail: "denied by .rhosts:1; name service did not answer"),
+            Answered(
+                testDescription: "half of the trusted name failed",
+                zone: ["two.corp.example A": "10.0.0.1", "two.corp.example AAAA": ""],
+                rhosts: "two.corp.example\n", detail: "\(unmatched); name service did not answer"),
+            Answered(
+                testDescription: "both halves",
+                zone: ["two.corp.example A": "10.0.0.1", "two.corp.example AAAA": "2001:db8::1"],
+                rhosts: "-two.corp.example\n2001:db8::1 alice\n", peer: "2001:db8::1", detail: "denied by .rhosts:1"),
+            Answered(
+                testDescription: "a name with one family", zone: ["one.corp.example A": "10.0.0.1"],
+                rhosts: "one.corp.example\n", detail: ".rhosts:1", trusted: true),
+            Answered(
+                testDescription: "a denied name elsewhere", zone: ["one.corp.example A": "10.0.0.9"],
+                rhosts: "-one.corp.example\n10.0.0.1\n", detail: ".rhosts:2", trusted: true),
+            Answered(
+                testDescription: "a service that is not there first", zone: ["one.corp.example A": "10.0.0.1"],
+                rhosts: "one.corp.example\n", services: "nosuch [!UNAVAIL=return] files dns # and no more",
+                detail: ".rhosts:1", trusted: true),
+            Answered(
+                testDescription: "/etc/hosts has the name, and no server adds to it",
+                zone: ["other AAAA": "2001:db8::9"],
+                rhosts: "other\n", peer: "2001:db8::9", detail: unmatched),
+            Answered(
+                testDescription: "/etc/hosts has the name, and no server is asked", zone: [:], failsOtherwise: true,
+                rhosts: "build\n", detail: ".rhosts:1", trusted: true),
+        ])
+    func aNameIsLookedUpAsItIsWrittenAndWhole(asked: Answered) async {
+        await #expect(processExitsWith: .exitCode(0)) { [asked = asked as Answered] in
+            let zone = asked.zone.mapValues { text -> [UInt8]? in
+                guard let address = IPAddress(text) else { return nil }
+                let count = address.family == .v4 ? 4 : 16
+                return (0..<count).reversed().map { UInt8(truncatingIfNeeded: address.value >> ($0 * 8)) }
+            }
+            let server = try NameServer(zone: zone, failsOtherwise: asked.failsOtherwise)
+            let peer = try #require(IPAddress(asked.peer))
+            let verdict = try NameLookupTests.verdict(asked.rhosts, from: peer, timeout: 5_000) { host in
+                for name in ["resolv.conf", "nsswitch.conf"] { try? File.remove("/etc/\(name)") }
+                try host.put("/etc/resolv.conf", "search lab.test\nnameserver \(server.address)\n")
+                try host.put("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: \(asked.services)\n")
+            }
+            withExtendedLifetime(server) {}
+            #expect(verdict.isTrusted == asked.trusted, "\(verdict)")
+            #expect(verdict.detail == asked.detail, "\(verdict)")
+        }
     }
 
     // MARK: - The reply

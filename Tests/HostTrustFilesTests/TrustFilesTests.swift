@@ -255,6 +255,39 @@ extension TrustVerdict {
         }
     }
 
+    /// An interface goes, and its number with it: a line that denies is not passed over for that.
+    @Test func anInterfaceNumberThatNoInterfaceHasDenies() throws {
+        let home = try TestHome()
+        let alice = try #require(UserName("alice"))
+        let here = try #require(Resolver.interfaceIndex("lo"))
+        #expect(Resolver.interfaceIndex(ByteText("\(here)")) == here)
+        let claim = HostTrust.Claim(
+            peer: Endpoint(address: try #require(IPAddress("fe80::5")), port: 1_023, scope: here), remoteUser: alice,
+            localUser: alice, isSuperuser: false, permitNamesRoot: false)
+        let path = "\(home.root)/rhosts"
+        func verdict(_ text: String) throws -> TrustVerdict {
+            try home.write(path, text, mode: 0o644, uid: 0)
+            return TrustFiles(names: .refuse).verdict(claim, central: ByteText(path))
+        }
+        let trusting = "fe80::5%\(here) alice alice\n"
+        #expect(try verdict(trusting).isTrusted)
+        #expect(try verdict("-fe80::5%2147483000 alice alice\n" + trusting).detail == "denied by trust file:1")
+        #expect(try !verdict("fe80::5%2147483000 alice alice\n").isTrusted)
+    }
+
+    /// A lease of the owner's keeps a file from being read: it is rejected, at once, and in words that say so.
+    @Test func aLeasedFileIsRejectedInWords() async throws {
+        let home = try TestHome()
+        try home.write(home.rhosts, Self.line)
+        let lease = try writeLease(on: home.rhosts)
+        let verdict = try await home.verdict()
+        #expect(!verdict.isTrusted)
+        #expect(
+            verdict.detail.hasSuffix(".rhosts: its owner holds it under a lease (fcntl F_SETLEASE)"),
+            "\(verdict.detail)")
+        withExtendedLifetime(lease) {}
+    }
+
     /// The file is swapped between checks and reading again and again: what is read is what was checked.
     @Test func aFileThatIsSwappedMeanwhileNeverTrustsByTheOther() async {
         await #expect(processExitsWith: .exitCode(0)) {

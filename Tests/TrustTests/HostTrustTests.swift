@@ -109,6 +109,20 @@ struct TrustCase: Sendable, CustomTestStringConvertible {
         #expect(detail(nil, "10.0.0.9\n") == "no hosts.equiv; no line of .rhosts matches")
     }
 
+    /// Whoever gets a veto rejected by a bad line besides does not get that past who reads the record.
+    @Test func theDetailSaysWhichFileWasRejectedHoweverTheOtherOneDecides() throws {
+        let claim = try claim()
+        let decide = { (equiv: String?, rhosts: String?) in
+            HostTrust.decide(claim, hostsEquiv: source(equiv), rhosts: source(rhosts), lookup: .none)
+        }
+        let reason = "rejected: line 2: '+' is never honoured"
+        let trusted = decide("-10.0.0.1\n+\n", "10.0.0.1\n")
+        #expect(trusted.isTrusted)
+        #expect(trusted.detail == ".rhosts:1; hosts.equiv \(reason)")
+        #expect(decide("10.0.0.1\n", "-10.0.0.1\n+\n").detail == "hosts.equiv:1; .rhosts \(reason)")
+        #expect(decide("-10.0.0.1\n+\n", "-10.0.0.1\n").detail == "denied by .rhosts:1; hosts.equiv \(reason)")
+    }
+
     // MARK: Link-local
 
     @Test(arguments: [

@@ -135,6 +135,7 @@ private struct Judge {
         switch TrustFileOpening.host(ByteText(host.path(path)), limit: HostsFile.sizeLimit) {
         case .absent: file.state = .rejected("not there")
         case .rejected(let reason): file.state = .rejected(Self.without(path, reason))
+        case .leased(let reason): file.state = .notChecked("leased: \(Self.without(path, reason))")
         case .bytes: break
         }
         return file
@@ -196,6 +197,7 @@ private struct Judge {
         switch found {
         case .absent: file.state = .absent
         case .rejected(let reason): file.state = .rejected(Self.without(path, reason))
+        case .leased(let reason): file.state = .notChecked("leased: \(Self.without(path, reason))")
         case .bytes(let bytes):
             let lint = TrustFileLint(bytes, grammar: place == .central ? .central : .hostsEquiv, names: names)
             file.lines = lint.lines

@@ -113,22 +113,29 @@ public enum HostTrust {
         case trusts(String)
         case denies(String)
         case silent(String)
+        /// Silent, too, but for what it would have said had it been as it should.
+        case rejected(String)
     }
 
     private static func verdict(_ findings: [Finding]) -> TrustVerdict {
         var trusts: String?
         var denies: String?
         var silent: [String] = []
+        var rejected: [String] = []
         for finding in findings {
             switch finding {
             case .trusts(let text): trusts = trusts ?? text
             case .denies(let text): denies = denies ?? text
             case .silent(let text): silent.append(text)
+            case .rejected(let text):
+                silent.append(text)
+                rejected.append(text)
             }
         }
-        if let denies { return TrustVerdict(isTrusted: false, detail: denies) }
-        if let trusts { return TrustVerdict(isTrusted: true, detail: trusts) }
-        return TrustVerdict(isTrusted: false, detail: silent.joined(separator: "; "))
+        // A rejected file's vetoes are lost whatever the other one says, and the record must not hide that.
+        let detail = (denies ?? trusts).map { ([$0] + rejected).joined(separator: "; ") }
+        return TrustVerdict(
+            isTrusted: denies == nil && trusts != nil, detail: detail ?? silent.joined(separator: "; "))
     }
 
     /// The first matching line of a file decides it.
@@ -137,7 +144,7 @@ public enum HostTrust {
         case .absent:
             return .silent("no \(name)")
         case .rejected(let reason):
-            return .silent("\(name) rejected: \(reason)")
+            return .rejected("\(name) rejected: \(reason)")
         case .file(let file):
             guard let entry = file.entries.first(where: { matches(claim, $0, lookup) }) else {
                 return .silent("no line of \(name) matches")
@@ -197,7 +204,7 @@ public enum HostTrust {
 public struct TrustVerdict: Sendable, Hashable {
     /// Whether the remote user is trusted.
     public let isTrusted: Bool
-    /// Which file and line decided, or why none did; in our own words, for the record.
+    /// Which file and line decided, or why none did, and why a file was rejected; in our own words, for the record.
     public let detail: String
 
     /// A verdict.

@@ -4,6 +4,8 @@
 
 #include <netdb.h>
 #include <netinet/in.h>
+#include <nss.h>
+#include <resolv.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -34,4 +36,15 @@ int portcullis_host_resolve(const char *name, int family, struct portcullis_endp
     }
     freeaddrinfo(found);
     return 0;
+}
+
+int portcullis_names_unsearched(void) {
+    if (res_init() != 0) return -1;
+    _res.options &= ~(unsigned long)(RES_DNSRCH | RES_DEFNAMES);
+    _res.options |= RES_NOALIASES;
+    return 0;
+}
+
+int portcullis_hosts_services(const char *services) {
+    return __nss_configure_lookup("hosts", services);
 }

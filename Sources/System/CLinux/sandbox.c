@@ -216,6 +216,20 @@ int portcullis_mounts_freeze(void) {
     return syscall(NUMBER_MOUNT_SETATTR, -1, "/", TREE_RECURSIVE, &attributes, sizeof attributes) < 0 ? errno : 0;
 }
 
+int portcullis_mount_of(int descriptor, uint64_t *mount) {
+    // STATX_MNT_ID, and its place in the kernel's structure, which has 256 bytes (linux/stat.h).
+    enum { MOUNT_ID = 0x1000, MASK_PLACE = 0, MOUNT_PLACE = 0x90 };
+    _Alignas(8) unsigned char status[256] = {0};
+    if (syscall(SYS_statx, descriptor, "", AT_EMPTY_PATH, MOUNT_ID, status) < 0)
+        return errno;
+    uint32_t mask = 0;
+    memcpy(&mask, status + MASK_PLACE, sizeof mask);
+    if ((mask & MOUNT_ID) == 0)
+        return EOPNOTSUPP;
+    memcpy(mount, status + MOUNT_PLACE, sizeof *mount);
+    return 0;
+}
+
 int portcullis_path_open(int directory, const char *path, uint64_t flags, uint64_t resolve, int *descriptor) {
     struct open_how how = {.flags = flags, .mode = 0, .resolve = resolve};
     long result = syscall(SYS_openat2, directory, path, &how, sizeof how);

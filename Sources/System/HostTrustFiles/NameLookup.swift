@@ -51,7 +51,7 @@ final class NameLookup {
             isHostsFileRead = true
             switch TrustFileOpening.host(hostsFile, limit: HostsFile.sizeLimit) {
             case .absent: _ = failed("no \(hostsFile.printable)")
-            case .rejected(let reason): _ = failed("\(hostsFile.printable) rejected: \(reason)")
+            case .rejected(let reason), .leased(let reason): _ = failed("\(hostsFile.printable) rejected: \(reason)")
             case .bytes(let bytes): hosts = HostsFile(bytes)
             }
         }
@@ -112,7 +112,7 @@ final class NameLookup {
             if Process.isRoot { try Credentials(uid: 65_534, gid: 65_534, groups: []).drop() }
             try Process.dieWithParent()
             guard Process.parentID == parent, let pipe = Descriptor.inherited(out) else { Process.exitNow(1) }
-            try pipe.writeAll(NameReply.encoded(Resolver.look(up: name)))
+            try pipe.writeAll(NameReply.encoded(Resolver.lookAsWritten(name)))
         } catch {
             Process.exitNow(1)
         }

@@ -65,7 +65,7 @@ public struct TrustFiles: Sendable {
     private func source(_ found: TrustFileOpening.Found, _ grammar: TrustFile.Grammar) -> HostTrust.Source {
         switch found {
         case .absent: return .absent
-        case .rejected(let reason): return .rejected(reason)
+        case .rejected(let reason), .leased(let reason): return .rejected(reason)
         case .bytes(let bytes):
             do throws(TrustFileError) {
                 return .file(try TrustFile(bytes, grammar: grammar, names: names))

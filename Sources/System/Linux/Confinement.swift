@@ -110,18 +110,16 @@ public enum Confinement {
     }
 
     /// Whether what a sandbox can write is the target's home, or holds it, or is the home's own `.rhosts`: what
-    /// self-trust is about.
+    /// self-trust is about. What cannot be found out counts as such.
     ///
-    /// Paths are compared as objects of file systems, links resolved, so that no other spelling gets by. A home that
-    /// does not exist is covered by what could make it.
+    /// Paths are compared as objects of file systems and as places in them, so that no other spelling, link or mount
+    /// gets by. A home that does not exist is covered by what could make it.
     public static func canWriteHome(_ sandbox: Sandbox, home: ByteText) -> Bool {
         guard sandbox.isConfined else { return true }
-        let way = SecureOpen.way(to: home)
-        let trust = SecureOpen.way(to: ByteText(home.bytes + Array("/.rhosts".utf8))).last
-        return sandbox.write.contains { path in
-            guard let place = SecureOpen.way(to: resolve(path, home: home)).last else { return false }
-            return way.identities.contains(place) || place == trust
-        }
+        let places = sandbox.write.compactMap { SecureOpen.way(to: resolve($0, home: home)).end }
+        guard !places.isEmpty else { return false }
+        guard let way = HomeWay(to: home) else { return true }
+        return places.contains(where: way.isWritable)
     }
 
     /// Whether what a sandbox can write is a directory, holds it, or lies in it.
@@ -149,6 +147,40 @@ public enum Confinement {
         case .absolute(let path): path
         case .home(let rest): ByteText(home.bytes + rest.bytes)
         }
+    }
+}
+
+/// The way to a home and to its `.rhosts`: whoever can write a directory of it can put another home or file there.
+struct HomeWay {
+    private let identities: Set<SecureOpen.Identity>
+    private let trust: SecureOpen.Identity?
+    private let mounts: MountTable
+    private let places: Set<MountTable.Place>
+
+    /// The way as it is now; nil where it, or where it lies in its file systems, cannot be found out.
+    init?(to home: ByteText) {
+        let way = SecureOpen.way(to: ByteText(home.bytes + Array("/.rhosts".utf8)))
+        // A way without even its root was not walked, and says nothing.
+        guard !way.identities.isEmpty, let mounts = MountTable.read() else { return nil }
+        var places: Set<MountTable.Place> = []
+        for descriptor in way.directories + [way.end].compactMap(\.self) {
+            guard let place = mounts.place(of: descriptor) else { return nil }
+            places.insert(place)
+        }
+        identities = way.identities
+        trust = way.last
+        self.mounts = mounts
+        self.places = places
+    }
+
+    /// Whether it can be written by whoever may write at and below something open.
+    func isWritable(from place: Descriptor) -> Bool {
+        guard let identity = SecureOpen.identity(of: place), let reached = mounts.places(from: place) else {
+            return true
+        }
+        // The same object by another mount has another way to it: neither question replaces the other.
+        return identities.contains(identity) || identity == trust
+            || reached.contains { reached in places.contains(where: reached.holds) }
     }
 }
 
@@ -191,14 +223,10 @@ public struct CommandConfinement: Sendable {
         guard !hasPrivateHome || compiled.sandbox.isConfined else { throw ConfinementError(.mounts, EPERM) }
     }
 
-    /// Refuses an opened place from which the home, or its `.rhosts`, could be written.
-    private func spareHome(_ place: Descriptor) throws(ConfinementError) {
-        guard sparesHome else { return }
-        guard let identity = SecureOpen.identity(of: place) else { throw ConfinementError(.landlock, EIO) }
-        let trust = SecureOpen.way(to: ByteText(home.bytes + Array("/.rhosts".utf8))).last
-        let way = SecureOpen.way(to: home).identities
-        // A way without even its root was not walked, and says nothing.
-        guard !way.isEmpty, !way.contains(identity), identity != trust else {
+    /// Refuses opened places from any of which the home, or its `.rhosts`, could be written.
+    private func spareHome(_ places: [Descriptor]) throws(ConfinementError) {
+        guard sparesHome, !places.isEmpty else { return }
+        guard let way = HomeWay(to: home), !places.contains(where: way.isWritable) else {
             throw ConfinementError(.landlock, EPERM)
         }
     }
@@ -246,6 +274,7 @@ public struct CommandConfinement: Sendable {
     private func writePlaces() throws(ConfinementError) -> [Descriptor]? {
         let home = try SecureOpen.place(home)
         var places: [Descriptor] = []
+        var opened: [Descriptor] = []
         for path in sandbox.write {
             let place: SecureOpen.Place =
                 switch (path, home) {
@@ -254,11 +283,12 @@ public struct CommandConfinement: Sendable {
                 case (.home, .missing(let code)): .missing(code)
                 }
             guard case .open(let descriptor) = place else { continue }
-            try spareHome(descriptor)
+            opened.append(descriptor)
             guard let kind = try? File.status(descriptor) else { throw ConfinementError(.mounts, EIO) }
             // A read-only mount does not hold devices, and nothing is mounted over the root.
             if kind.kind == .directory || kind.kind == .regular { places.append(descriptor) }
         }
+        try spareHome(opened)
         guard let root = SecureOpen.way(to: "/").last else { throw ConfinementError(.mounts, EIO) }
         return places.contains { SecureOpen.identity(of: $0) == root } ? nil : places
     }
@@ -313,6 +343,7 @@ public struct CommandConfinement: Sendable {
         let ruleset = try LandlockRuleset(
             network: network, required: Confinement.requiredLandlock(sandbox))
         let home = try SecureOpen.place(home)
+        var written: [Descriptor] = []
         for (paths, rights) in [
             (sandbox.read, LandlockRights.reading), (sandbox.write, .writing), (sandbox.execute, .executing),
         ] {
@@ -324,10 +355,11 @@ public struct CommandConfinement: Sendable {
                     case (.home, .missing(let code)): .missing(code)
                     }
                 guard case .open(let descriptor) = place else { continue }
-                if rights == .writing { try spareHome(descriptor) }
+                if rights == .writing { written.append(descriptor) }
                 try ruleset.allow(rights, below: descriptor)
             }
         }
+        try spareHome(written)
         try ruleset.restrict()
     }
 

@@ -49,6 +49,46 @@ public enum Resolver {
         }
     }
 
+    // MARK: - As a trust file means a name
+
+    /// Looks up what a trust file names: that very name, of which every address is known, or nothing.
+    ///
+    /// TRUST: resolv.conf's search list and domain, $HOSTALIASES, nscd, and systemd-resolved for a name without a dot
+    /// would answer with another name's addresses, and are not asked. Each family is asked for by itself: getaddrinfo
+    /// gives the one that it has as a success where the other's server failed, and a line that denies would be passed
+    /// over for that. A name that /etc/hosts has has its addresses there alone, where nsswitch.conf puts `files` first.
+    ///
+    /// Changes what the calling process's name service does from now on: for a process of its own.
+    ///
+    /// - Returns: `failed` too where one family alone could not be had.
+    public static func lookAsWritten(_ name: ByteText) -> Answer {
+        guard portcullis_names_unsearched() == 0 else { return .failed("resolv.conf could not be read") }
+        guard var services = HostServices.ofThisHost() else { return .failed("nsswitch.conf could not be read") }
+        if !name.bytes.contains(UInt8(ascii: ".")) { services.removeAll("resolve") }
+        if services.startsWithFiles {
+            guard use("files") else { return .failed("name service could not be set up") }
+            if case .endpoints(let found) = look(up: name) { return .endpoints(found) }
+        }
+        guard !services.text.isEmpty, use(services.text) else { return .failed("name service could not be set up") }
+        var found: [Endpoint] = []
+        for family in [IPAddress.Family.v4, .v6] {
+            switch look(up: name, family: family) {
+            case .endpoints(let some): found += some
+            case .unknown: continue
+            case .failed(let text): return .failed(text)
+            }
+        }
+        return found.isEmpty ? .unknown : .endpoints(found)
+    }
+
+    /// Has this process ask these services for hosts.
+    private static func use(_ services: ByteText) -> Bool {
+        guard !services.bytes.contains(0) else { return false }
+        let text = services.bytes.map { CChar(bitPattern: $0) } + [0]
+        // SAFETY: the text ends in NUL for the call.
+        return unsafe portcullis_hosts_services(text) == 0
+    }
+
     /// getaddrinfo's code for a name without addresses of the family, which glibc declares for _GNU_SOURCE alone.
     private static let EAI_NODATA: Int32 = -5
 
@@ -59,7 +99,10 @@ public enum Resolver {
         let index = unsafe if_nametoindex(text)
         if index != 0 { return index }
         guard let number = UInt32(text), number != 0 else { return nil }
-        return number
+        // A number that no interface has is none: a line that denies has to see that its interface is not there.
+        var buffer = [CChar](repeating: 0, count: Int(IF_NAMESIZE))
+        // SAFETY: the buffer has the room that if_indextoname wants.
+        return unsafe if_indextoname(number, &buffer) == nil ? nil : number
     }
 
     /// This host's own name, as gethostname(2) has it.

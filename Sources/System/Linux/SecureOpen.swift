@@ -47,6 +47,8 @@ public enum SecureOpen {
         case replaced
         /// It, or its mode, owner or number of names, was changed while it was read.
         case changed
+        /// Its owner has it under a lease (fcntl(2), F_SETLEASE), and has not let go of it yet.
+        case leased
     }
 
     /// What was refused, and why.
@@ -77,6 +79,7 @@ public enum SecureOpen {
             case .tooManyLinks: "\(path.printable): too many symbolic links"
             case .replaced: "\(path.printable): was replaced while it was opened"
             case .changed: "\(path.printable): was changed while it was read"
+            case .leased: "\(path.printable): its owner holds it under a lease (fcntl F_SETLEASE)"
             }
         }
     }
@@ -178,7 +181,13 @@ public enum SecureOpen {
         // A fifo or a device is not even opened: that alone can block, or rewind a tape.
         guard isRegular(try status(of: looked, shown: name)) else { throw Refusal(path: name, reason: .notAFile) }
         let flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY
-        let opened = try open(name.bytes[...], in: directory, flags: flags, shown: name)
+        let opened: Descriptor
+        do throws(Refusal) {
+            opened = try open(name.bytes[...], in: directory, flags: flags, shown: name)
+        } catch {
+            // Nothing but a lease has a regular file's non-blocking open wait.
+            throw error.reason == .failed(EWOULDBLOCK) ? Refusal(path: name, reason: .leased) : error
+        }
         let status = try status(of: opened, shown: name)
         try check(status, owners: owners, at: name)
         if single, status.st_nlink != 1 { throw Refusal(path: name, reason: .links(UInt64(status.st_nlink))) }
@@ -343,19 +352,34 @@ public enum SecureOpen {
         }
     }
 
-    /// What a path names, and every directory and link target on the way, as far as it exists; nothing is checked.
-    static func way(to path: ByteText) -> (identities: Set<Identity>, last: Identity?) {
+    /// What a path names, and every directory on the way, also to where links lead, as far as it exists; nothing is
+    /// checked.
+    static func way(to path: ByteText) -> Way {
         do throws(Refusal) {
             var walk = try Walk(trusting: nil)
             do throws(Refusal) {
                 try walk.follow(path)
             } catch {
-                return (walk.visited, nil)
+                return Way(identities: walk.visited, directories: walk.directories)
             }
-            return (walk.visited, identity(walk.status))
+            return Way(
+                identities: walk.visited, directories: walk.directories, last: identity(walk.status),
+                end: walk.finish().descriptor)
         } catch {
-            return ([], nil)
+            return Way()
         }
+    }
+
+    /// A way to a path.
+    struct Way {
+        /// Every directory on it.
+        var identities: Set<Identity> = []
+        /// The same, open, O_PATH.
+        var directories: [Descriptor] = []
+        /// What is at its end; nil where the path names nothing.
+        var last: Identity?
+        /// The same, open, O_PATH.
+        var end: Descriptor?
     }
 
     // MARK: The walk
@@ -370,6 +394,8 @@ public enum SecureOpen {
         private var linksLeft = SecureOpen.linkLimit
         private(set) var status: stat
         private(set) var visited: Set<Identity> = []
+        /// What was visited, where nothing is checked: whoever asks for a way looks closer at it.
+        private(set) var directories: [Descriptor] = []
 
         /// Starts at the root directory.
         ///
@@ -385,6 +411,7 @@ public enum SecureOpen {
             status = try SecureOpen.status(of: descriptor, shown: root)
             try Self.check(status, owners: owners, at: root)
             visited.insert(SecureOpen.identity(status))
+            if owners == nil { directories.append(descriptor) }
         }
 
         /// The path so far, links resolved.
@@ -442,6 +469,7 @@ public enum SecureOpen {
             if found.st_mode & S_IFMT == S_IFDIR {
                 try Self.check(found, owners: isLast ? last ?? owners : owners, at: shown)
                 visited.insert(SecureOpen.identity(found))
+                if owners == nil { directories.append(next) }
             }
             parents.append(descriptor)
             descriptor = next

@@ -13,6 +13,8 @@ public enum TrustFileOpening {
         case absent
         /// It failed a check, or could not be read; in our own words, safe on a terminal.
         case rejected(String)
+        /// Whoever owns it keeps it from being read for now; as good as rejected to who decides by it.
+        case leased(String)
         /// Its bytes, at most `SecureOpen.trustFileLimit`.
         case bytes([UInt8])
     }
@@ -22,8 +24,10 @@ public enum TrustFileOpening {
 
     /// The most bytes of a path's last component (NAME_MAX).
     private static let nameLimit = 255
-    /// How often a file that changes while it is read is looked at.
+    /// How often a file that changes while it is read, or is leased, is looked at.
     private static let attempts = 3
+    /// How many milliseconds the holder of a lease has to let go of it each time: the open has told it to.
+    private static let leasePause = 20
 
     /// Reads a file of the host's: root's (or, as a plain user, that user's), below a directory whose way is theirs.
     ///
@@ -73,6 +77,11 @@ public enum TrustFileOpening {
                 if refusal.isAbsence { return .absent }
                 // An editor has just put a new file in the old one's place: its vetoes must not be passed over for that.
                 if refusal.reason == .changed, left > 0 { continue }
+                if refusal.reason == .leased {
+                    guard left > 0 else { return .leased(refusal.description) }
+                    Clock.sleep(milliseconds: leasePause)
+                    continue
+                }
                 return .rejected(refusal.description)
             } catch {
                 return .rejected("\(error)")

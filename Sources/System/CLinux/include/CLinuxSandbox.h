@@ -69,6 +69,10 @@ int portcullis_tree_copy(int place, int *tree);
 int portcullis_tree_attach(int tree, int place);
 int portcullis_mounts_freeze(void);
 
+/// The id of the mount that something open lies in, as mountinfo has it (statx(2), Linux 5.8); in C because glibc's
+/// structure need not have the field.
+int portcullis_mount_of(int descriptor, uint64_t *mount);
+
 /// openat2(2), Linux 5.6; in C because glibc has no wrapper.
 int portcullis_path_open(int directory, const char *path, uint64_t flags, uint64_t resolve, int *descriptor);
 
