@@ -89,7 +89,7 @@ public final class Gateway {
         epoll = try Epoll()
         signals = try Signals([
             Signals.Number.hangup, Signals.Number.terminate, Signals.Number.interrupt, Signals.Number.child,
-        ])
+        ], forGood: true)
         try epoll.add(signals.descriptor, token: Token.signals.with(0))
         helpersDirectory = Helper.directory()
         let directories = try Directories(options, log: log)
