@@ -51,6 +51,11 @@ func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String
         exclude: exclude, swiftSettings: strict)
 }
 
+/// What tests of several modules share; no program may be linked with it.
+func testSupport(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: dependencies, path: "Tests/Support", swiftSettings: strict)
+}
+
 let nio: [Target.Dependency] = [
     .product(name: "NIOCore", package: "swift-nio"),
     .product(name: "NIOPosix", package: "swift-nio"),
@@ -137,6 +142,7 @@ let package = Package(
         program(.client, "rexec", ["Core", "Linux", "RemoteCommand", argumentParser]),
         program(.client, "rsh", ["Core", "Linux", "RemoteCommand", argumentParser]),
 
+        testSupport("TestSupport", ["Core", "Linux"]),
         tests("Core", ["Core"]),
         tests("Policy", ["Core", "Policy", "PolicyLanguage"]),
         tests("PolicyLanguage", ["Core", "Policy", "PolicyLanguage"]),
@@ -144,9 +150,9 @@ let package = Package(
         tests("Wire", ["Core", "Wire"]),
         tests("Audit", ["Audit", "Core"]),
         tests("Messages", ["Audit", "Core", "Messages"]),
-        tests("Linux", ["Core", "Linux", "Policy", "Seccomp"]),
-        tests("PAM", ["Core", "Linux", "PAM"]),
-        tests("HostTrustFiles", ["Core", "HostTrustFiles", "Linux", "Trust"]),
+        tests("Linux", ["Core", "Linux", "Policy", "Seccomp", "TestSupport"]),
+        tests("PAM", ["Core", "Linux", "PAM", "TestSupport"]),
+        tests("HostTrustFiles", ["Core", "HostTrustFiles", "Linux", "TestSupport", "Trust"]),
         tests("KernelAudit", ["Core", "KernelAudit", "Linux"]),
         tests("PasswordHash", ["Core", "Linux", "PasswordHash"]),
         tests("Front", ["Audit", "Core", "Front", "Linux", "Messages", "Wire", logging] + nio),
@@ -154,7 +160,7 @@ let package = Package(
         tests("Monitor", ["Core", "Linux", "Messages", "Monitor"]),
         tests("Session", ["Audit", "Core", "Linux", "Messages", "PasswordHash", "Session"]),
         tests("AuditorService", ["Audit", "AuditorService", "Core", "Linux", "Messages", logging]),
-        tests("CLI", ["Audit", "CLI", "Core", "Linux", "Messages", "PasswordHash", "portcullis"]),
+        tests("CLI", ["Audit", "CLI", "Core", "Linux", "Messages", "PasswordHash", "TestSupport", "portcullis"]),
         tests("RemoteCommand", ["Core", "HostTrustFiles", "Linux", "RemoteCommand", "Trust", "Wire"]),
         tests("Regress", ["Core"], exclude: ["Clients"]),
     ]

@@ -56,6 +56,9 @@ let absences: [(program: String, without: Set<String>, because: String)] = [
     ),
 ]
 
+/// Where tests may fork: what says so there, and the exit tests of the sandboxes.
+let forkingTests = ["Tests/Support/", "Tests/LinuxTests/Sandbox"]
+
 /// Names of files and folders that could hold anything, and so say nothing.
 let emptyNames: Set<String> = ["Utils", "Utilities", "Helpers", "Common", "Manager", "Misc"]
 
@@ -74,6 +77,8 @@ struct Target {
         return parts.count == 3 && parts[0] == "Sources" ? String(parts[1]) : nil
     }
     var isTest: Bool { type == "test" }
+    /// A library for tests, which lies beside them and in no zone, so that no target of a zone may depend on it.
+    var isTestSupport: Bool { path.hasPrefix("Tests/") }
     var isShim: Bool { shims.contains(name) }
 }
 
@@ -126,7 +131,7 @@ func faults(ofTargets targets: [Target]) -> [String] {
         for setting in target.settings where setting.hasPrefix("unsafeFlags") {
             faults.append("Package.swift: target \(target.name) has unsafeFlags; the Makefile owns flags")
         }
-        guard !target.isTest else { continue }
+        guard !target.isTest, !target.isTestSupport else { continue }
         guard let zone = zones.first(where: { $0.name == target.zone }) else {
             faults.append("Package.swift: target \(target.name) lies in no zone: \(target.path)")
             continue
@@ -263,6 +268,11 @@ func faults(ofFile path: String, source: String, target: Target?, targets: [Targ
     }
     guard path.hasSuffix(".swift") else { return faults }
     let lines = lines(of: source)
+    if path.hasPrefix("Tests/"), !forkingTests.contains(where: path.hasPrefix) {
+        for line in lines where line.code.contains("fork()") {
+            faults.append("\(path):\(line.number): tests fork by ForkedChild alone, in an exit test (docs/testing.md)")
+        }
+    }
     let zone = target.flatMap { target in zones.first { $0.name == target.zone } }
     for line in lines {
         guard let module = importedModule(line.code) else { continue }
@@ -386,7 +396,7 @@ func selfTest(_ targets: [Target]) -> [String] {
     let arrows = [
         ("Core", "Linux"), ("Linux", "Messages"), ("Front", "Policy"), ("EngineService", "Wire"),
         ("Monitor", "Wire"), ("Session", "Crypto"), ("AuditorService", "Session"), ("CLI", "Monitor"),
-        ("RemoteCommand", "Messages"),
+        ("RemoteCommand", "Messages"), ("CLI", "TestSupport"),
     ]
     for (from, to) in arrows {
         let broken = changed(from) { $0.dependencies.append(to) }
@@ -415,6 +425,13 @@ func selfTest(_ targets: [Target]) -> [String] {
     expectNone("SAFETY above the statement", file("Linux", "// SAFETY: s\nlet x = f(\n    unsafe y)"))
     expectNone("SAFETY behind", file("Linux", "let x = unsafe y  // SAFETY: s"))
     expectNone("unsafe in text", file("Front", "let x = \"unsafe\"  // unsafe\nlet y = #\"\"unsafe\"#"))
+    func test(_ folder: String, _ body: String) -> [String] {
+        let source = header.joined(separator: "\n") + "\n" + body + "\n"
+        return faults(ofFile: "Tests/\(folder)/Broken.swift", source: source, target: nil, targets: targets)
+    }
+    expect("a test that forks", test("CLITests", "switch try Process.fork() {"), "fork by ForkedChild alone")
+    expectNone("fork in Tests/Support", test("Support", "switch try Process.fork() {"))
+    expectNone("fork in a test's text", test("PAMTests", "let c = \"if (fork() == 0)\""))
     expect("XCTest", file("Core", "import XCTest"), "Swift Testing's alone")
     expect("header", faults(ofFile: "a.c", source: "int x;\n", target: nil, targets: targets), "header")
     let named = faults(

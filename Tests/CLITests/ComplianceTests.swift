@@ -4,6 +4,7 @@
 import Core
 import Foundation
 import Linux
+import TestSupport
 import Testing
 
 @testable import CLI
@@ -198,12 +199,21 @@ import Testing
     // MARK: What is shown
 
     @Test(.enabled(if: Linux.Process.isRoot, "needs root: it gives files away"))
-    func filesInHomesAreNamed() throws {
+    func filesInHomesAreNamed() async throws {
         try fake.addAccount("bob")
         for name in [".rhosts", ".shosts", ".forward"] { try fake.write("/home/bob/\(name)", "") }
-        let text = try inChild {
-            unmet().joined(separator: " ") + "\n" + (try item("RHEL-09-252075").evidence.joined())
+        let result = await #expect(processExitsWith: .exitCode(0), observing: [\.standardOutputContent]) {
+            [parts = fake.parts as FakeHost.Parts] in
+            let text = try inChild {
+                let evidence = ComplianceEvidence(host: parts.host, policy: policySettings(), ownDirectory: "/usr/bin")
+                let items = ComplianceItems(evidence).all
+                let shosts = items.first { $0.references.contains { $0.id == "RHEL-09-252075" } }
+                return items.filter { !$0.isMet }.compactMap(\.references.first?.id).joined(separator: " ") + "\n"
+                    + (shosts?.evidence.joined() ?? "no such item")
+            }
+            try StandardStreams.output.writeAll(Array(text.utf8))
         }
+        let text = try output(of: result)
         #expect(
             text == "no_rsh_trust_files V-230284 7.2.10 RHEL-09-653055\n/home/bob/.shosts (bob)")
     }

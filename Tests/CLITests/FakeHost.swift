@@ -4,6 +4,7 @@
 import Core
 import Foundation
 import Linux
+import TestSupport
 import Testing
 
 @testable import CLI
@@ -13,17 +14,36 @@ final class FakeHost {
     static let uid: UInt32 = 61_103
     static let gid: UInt32 = 61_104
 
+    /// What makes up the host, in a form that an exit test can be handed: reading as an account changes the ids of all
+    /// threads, and so is done in a process of its own.
+    struct Parts: Codable, Sendable {
+        var root: String
+        /// Names and homes.
+        var accounts: [[String]] = []
+
+        var host: LocalHost {
+            let entries = accounts.compactMap { account -> AccountEntry? in
+                guard account.count == 2 else { return nil }
+                return AccountEntry(
+                    name: ByteText(account[0]), uid: FakeHost.uid, gid: FakeHost.gid, home: ByteText(account[1]),
+                    shell: "/bin/sh")
+            }
+            return LocalHost(root: root, accounts: entries)
+        }
+    }
+
     let place: TemporaryDirectory
-    var accounts: [AccountEntry] = []
+    private(set) var parts: Parts
 
     init() throws {
         place = try TemporaryDirectory()
+        parts = Parts(root: place.path)
         try setMode("", 0o755)
         try write("/proc/net/tcp", Self.tableHeading)
         try write("/proc/net/udp", Self.tableHeading)
     }
 
-    var host: LocalHost { LocalHost(root: place.path, accounts: accounts) }
+    var host: LocalHost { parts.host }
 
     // MARK: Files
 
@@ -56,9 +76,7 @@ final class FakeHost {
         try FileManager.default.createDirectory(
             atPath: place.path + home, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o755])
         try give(home)
-        accounts.append(
-            AccountEntry(
-                name: ByteText(name), uid: Self.uid, gid: Self.gid, home: ByteText(home), shell: "/bin/sh"))
+        parts.accounts.append([name, home])
     }
 
     /// Gives a file to the accounts' uid.
@@ -85,21 +103,6 @@ final class FakeHost {
     }
 }
 
-/// Runs work that takes on other ids in a process of its own: the C library changes the ids of all threads.
-func inChild(_ work: () throws -> String) throws -> String {
-    let (read, write) = try Descriptor.pipe()
-    switch try Linux.Process.fork() {
-    case .child:
-        let text: String
-        do { text = try work() } catch { text = "failed: \(error)" }
-        try? write.writeAll(Array(text.utf8))
-        Linux.Process.exitNow(0)
-    case .parent(let pid):
-        Children.reap(pid)
-        return String(decoding: try read.read(65_536), as: UTF8.self)
-    }
-}
-
 /// A policy's settings.
 func policySettings(
     secureTCPIP: Bool = true, except: Set<SecureTCPIP.Exception> = [], enabled: Set<Service> = [],
@@ -112,4 +115,42 @@ func policySettings(
     settings.rsh.trust = trust
     settings.rsh.names = names
     return HostPolicy(path: "/etc/portcullis/portcullis.policy", settings: settings)
+}
+
+/// What an exit test has written on its standard output.
+func output(of result: ExitTest.Result?) throws -> String {
+    String(decoding: try #require(result).standardOutputContent, as: UTF8.self)
+}
+
+/// The arguments of `policySettings`, in a form that an exit test can be handed.
+struct PolicyChoice: Codable, Sendable {
+    private var isOn: Bool
+    private var exceptions: [UInt8]
+    private var enabled: [UInt8]
+    private var trustedFile: String?
+    private var trustsByRule: Bool
+    private var names: UInt8
+
+    init(
+        secureTCPIP: Bool = true, except: Set<SecureTCPIP.Exception> = [], enabled: Set<Service> = [],
+        trust: ServiceSettings.Trust = .rhosts, names: ServiceSettings.Names = .refuse
+    ) {
+        isOn = secureTCPIP
+        exceptions = except.map(\.rawValue)
+        self.enabled = enabled.map(\.rawValue)
+        if case .file(let path) = trust { trustedFile = path.printable }
+        trustsByRule = trust == .rule
+        self.names = names.rawValue
+    }
+
+    var policy: HostPolicy {
+        get throws {
+            let trust = trustedFile.map { .file(ByteText($0)) } ?? (trustsByRule ? .rule : ServiceSettings.Trust.rhosts)
+            return policySettings(
+                secureTCPIP: isOn,
+                except: Set(try exceptions.map { try #require(SecureTCPIP.Exception(rawValue: $0)) }),
+                enabled: Set(try enabled.map { try #require(Service(rawValue: $0)) }), trust: trust,
+                names: try #require(ServiceSettings.Names(rawValue: names)))
+        }
+    }
 }

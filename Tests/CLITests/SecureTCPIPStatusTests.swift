@@ -4,6 +4,7 @@
 import Core
 import Foundation
 import Linux
+import TestSupport
 import Testing
 
 @testable import CLI
@@ -206,12 +207,20 @@ import Testing
     // MARK: Files
 
     @Test(.enabled(if: Linux.Process.isRoot, "needs root: it gives files away"))
-    func whoHasWhichFileIsTold() throws {
+    func whoHasWhichFileIsTold() async throws {
         try fake.addAccount("bob")
         try fake.addAccount("twin", home: "/home/bob")
         try fake.write("/etc/hosts.equiv", "")
         for name in [".rhosts", ".netrc", ".shosts", ".forward"] { try fake.write("/home/bob/\(name)", "x\n") }
-        let text = try inChild { report(policySettings(except: [.rsh, .rhosts])).json.text }
+        let result = await #expect(processExitsWith: .exitCode(0), observing: [\.standardOutputContent]) {
+            [parts = fake.parts as FakeHost.Parts] in
+            let policy = policySettings(except: [.rsh, .rhosts])
+            let text = try inChild {
+                SecureTCPIPReport(host: parts.host, policy: policy, ownDirectory: "/usr/bin").json.text
+            }
+            try StandardStreams.output.writeAll(Array(text.utf8))
+        }
+        let text = try output(of: result)
         let json = try #require(try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any])
         let files = try #require(json["files"] as? [[String: Any]])
         #expect(

@@ -4,14 +4,15 @@
 import Core
 import Foundation
 import Linux
+import TestSupport
 import Testing
 
 @testable import CLI
 
 /// `portcullis trust check`: each file is judged as the gateway judges it, and each line is explained.
-@Suite(.enabled(if: Linux.Process.isRoot, "needs root: it gives files away")) struct TrustCheckTests {
+@Suite(.serialized, .enabled(if: Linux.Process.isRoot, "needs root: it gives files away")) struct TrustCheckTests {
     private let fake: FakeHost
-    private static let reading = policySettings(except: [.rsh, .rhosts], enabled: [.rsh])
+    private static let reading = PolicyChoice(except: [.rsh, .rhosts], enabled: [.rsh])
 
     init() throws {
         fake = try FakeHost()
@@ -43,15 +44,27 @@ import Testing
         var files: [FileReport]
     }
 
-    private func report(_ policy: HostPolicy = reading, names: [String]? = nil) throws -> Report {
-        let text = try inChild { TrustReport(host: fake.host, policy: policy, names: names).json.text }
+    /// What is reported as JSON, and as lines of text.
+    private func reported(_ choice: PolicyChoice, names: [String]? = nil) async throws -> [String] {
+        let result = await #expect(processExitsWith: .exitCode(0), observing: [\.standardOutputContent]) {
+            [parts = fake.parts as FakeHost.Parts, choice = choice as PolicyChoice, names = names as [String]?] in
+            let policy = try choice.policy
+            let text = try inChild {
+                let report = TrustReport(host: parts.host, policy: policy, names: names)
+                return report.json.text + "\u{0}" + report.lines(Output()).joined(separator: "\n")
+            }
+            try StandardStreams.output.writeAll(Array(text.utf8))
+        }
+        return try output(of: result).split(separator: "\u{0}", omittingEmptySubsequences: false).map(String.init)
+    }
+
+    private func report(_ policy: PolicyChoice = reading, names: [String]? = nil) async throws -> Report {
+        let text = try #require(try await reported(policy, names: names).first)
         return try JSONDecoder().decode(Report.self, from: Data(text.utf8))
     }
 
-    private func text(_ policy: HostPolicy = reading) throws -> String {
-        try inChild {
-            TrustReport(host: fake.host, policy: policy, names: nil).lines(Output()).joined(separator: "\n")
-        }
+    private func text(_ policy: PolicyChoice = reading) async throws -> String {
+        try #require(try await reported(policy).last)
     }
 
     private func rhosts(_ text: String, mode: Int = 0o600) throws {
@@ -59,10 +72,10 @@ import Testing
         try fake.give("/home/bob/.rhosts")
     }
 
-    @Test func eachLineSaysWhatItGrants() throws {
+    @Test func eachLineSaysWhatItGrants() async throws {
         try fake.write("/etc/hosts.equiv", "# ours\n10.1.2.3\n10.1.2.4 alice\n")
         try rhosts("10.1.2.3 alice\n-10.1.2.5\n10.1.2.5 carol\n2001:db8::1\n")
-        let report = try report()
+        let report = try await report()
         #expect(report.acceptable)
         #expect(report.reads == "hosts.equiv and .rhosts are read; names refuse")
         #expect(report.files.map(\.path) == ["/etc/hosts.equiv", "/home/bob/.rhosts"])
@@ -79,7 +92,7 @@ import Testing
         #expect(own.lines.map(\.effect) == ["trusts", "denies", "shadowed", "trusts"])
         #expect(own.lines.map(\.shadowedBy) == [nil, nil, 2, nil])
         #expect(own.lines.first?.meaning == "trusts alice at 10.1.2.3 as bob")
-        let text = try text()
+        let text = try await text()
         #expect(text.contains("     1  trusts alice at 10.1.2.3 as bob"))
         #expect(text.contains("the policy must permit the request besides"))
     }
@@ -90,139 +103,139 @@ import Testing
         ("012.1.2.3\n", "line 1: an address that is not in canonical form"),
         ("10.1.2.3 \u{1B}]0;owned\u{7}\n", "line 1: a control byte"),
     ])
-    func aLineThatRejectsTheFileIsNamed(text: String, reason: String) throws {
+    func aLineThatRejectsTheFileIsNamed(text: String, reason: String) async throws {
         try rhosts(text)
-        let report = try report()
+        let report = try await report()
         #expect(!report.acceptable)
         let file = try #require(report.files.first)
         #expect(file.state == "rejected")
         #expect(file.reason == reason)
         #expect(file.lines.allSatisfy { $0.effect == "rejected" || $0.effect == "void" })
-        #expect(try !self.text().utf8.contains(0x1B))
+        #expect(try await !self.text().utf8.contains(0x1B))
     }
 
-    @Test func namesAreTakenWhereThePolicyResolvesThem() throws {
+    @Test func namesAreTakenWhereThePolicyResolvesThem() async throws {
         try rhosts("build alice\n")
         try fake.write("/etc/hosts", "10.1.2.3 build\n")
-        let policy = policySettings(except: [.rsh, .rhosts], enabled: [.rsh], names: .hostsFile)
-        let report = try report(policy)
+        let policy = PolicyChoice(except: [.rsh, .rhosts], enabled: [.rsh], names: .hostsFile)
+        let report = try await report(policy)
         #expect(report.acceptable)
         #expect(report.files.first?.lines.first?.warnings == ["who answers for that name decides"])
         #expect(report.files.map(\.path) == ["/home/bob/.rhosts", "/etc/hosts"])
     }
 
-    @Test func theFileThatResolvesNamesIsJudgedAsTrustFilesAre() throws {
-        let policy = policySettings(except: [.rsh, .rhosts], enabled: [.rsh], names: .hostsFile)
-        #expect(try report(policy).files.first?.reason == "not there")
+    @Test func theFileThatResolvesNamesIsJudgedAsTrustFilesAre() async throws {
+        let policy = PolicyChoice(except: [.rsh, .rhosts], enabled: [.rsh], names: .hostsFile)
+        #expect(try await report(policy).files.first?.reason == "not there")
         try fake.write("/etc/hosts", "10.1.2.3 build\n", mode: 0o666)
-        let report = try report(policy)
+        let report = try await report(policy)
         #expect(!report.acceptable)
         #expect(report.files.first?.state == "rejected")
-        #expect(try text(policy).contains("no name in a trust file is resolved"))
+        #expect(try await text(policy).contains("no name in a trust file is resolved"))
         // Where no name is resolved it does not matter.
-        #expect(try self.report().files.isEmpty)
+        #expect(try await self.report().files.isEmpty)
     }
 
     @Test(arguments: [UInt32(0o620), 0o602, 0o666])
-    func aFileThatOthersCanWriteIsRejected(mode: UInt32) throws {
+    func aFileThatOthersCanWriteIsRejected(mode: UInt32) async throws {
         try rhosts("10.1.2.3\n", mode: Int(mode))
-        let report = try report()
+        let report = try await report()
         #expect(report.files.first?.reason == "is writable by group or others")
         #expect(report.files.first?.lines.isEmpty == true)
         #expect(!report.acceptable)
     }
 
-    @Test func aFileOfAnothersIsRejected() throws {
+    @Test func aFileOfAnothersIsRejected() async throws {
         try rhosts("10.1.2.3\n", mode: 0o644)
         try fake.give("/home/bob/.rhosts", uid: FakeHost.uid + 1)
-        #expect(try report().files.first?.reason == "belongs to uid \(FakeHost.uid + 1)")
+        #expect(try await report().files.first?.reason == "belongs to uid \(FakeHost.uid + 1)")
     }
 
-    @Test func aFileWithASecondNameIsRejected() throws {
+    @Test func aFileWithASecondNameIsRejected() async throws {
         try rhosts("10.1.2.3\n")
         try FileManager.default.linkItem(
             atPath: fake.place.path + "/home/bob/.rhosts", toPath: fake.place.path + "/home/bob/other")
-        #expect(try report().files.first?.reason == "has 2 links")
+        #expect(try await report().files.first?.reason == "has 2 links")
     }
 
-    @Test func aFileOverTheLimitIsRejected() throws {
+    @Test func aFileOverTheLimitIsRejected() async throws {
         try rhosts(String(repeating: "#\n", count: 40_000))
-        #expect(try report().files.first?.reason?.contains("80000 bytes") == true)
+        #expect(try await report().files.first?.reason?.contains("80000 bytes") == true)
     }
 
-    @Test func aHomeThatOthersCanWriteRejectsItsFile() throws {
+    @Test func aHomeThatOthersCanWriteRejectsItsFile() async throws {
         try rhosts("10.1.2.3\n")
         try fake.setMode("/home/bob", 0o775)
-        #expect(try report().files.first?.reason?.hasSuffix("is writable by group or others") == true)
+        #expect(try await report().files.first?.reason?.hasSuffix("is writable by group or others") == true)
     }
 
     /// A link in a home leads nobody to what its owner may not read.
-    @Test func aLinkIsNotFollowed() throws {
+    @Test func aLinkIsNotFollowed() async throws {
         try fake.write("/root/secret", "10.1.2.3 canary\n", mode: 0o600)
         try fake.link("/home/bob/.rhosts", to: fake.place.path + "/root/secret")
-        let report = try report()
+        let report = try await report()
         #expect(report.files.first?.state == "rejected")
-        #expect(try !text().contains("canary"))
+        #expect(try await !text().contains("canary"))
     }
 
-    @Test func aFileThatOnlyRootCanReadInAHomeStaysUnread() throws {
+    @Test func aFileThatOnlyRootCanReadInAHomeStaysUnread() async throws {
         try fake.write("/home/bob/.rhosts", "10.1.2.3 canary\n", mode: 0o600)
-        let report = try report()
+        let report = try await report()
         #expect(report.files.first?.state == "rejected")
-        #expect(try !text().contains("canary"))
+        #expect(try await !text().contains("canary"))
     }
 
     /// Its own account may not enter the home: the gateway cannot read the file, and it is there all the same.
-    @Test func aFileInAHomeThatItsAccountMayNotEnterIsTold() throws {
+    @Test func aFileInAHomeThatItsAccountMayNotEnterIsTold() async throws {
         try rhosts("10.1.2.3 canary\n")
         try fake.give("/home/bob", uid: 0)
         try fake.setMode("/home/bob", 0o700)
-        let file = try #require(try report().files.first)
+        let file = try #require(try await report().files.first)
         #expect(file.state == "rejected")
         #expect(file.reason?.contains("Permission denied") == true)
-        #expect(try !text().contains("canary"))
+        #expect(try await !text().contains("canary"))
     }
 
-    @Test func whatIsNotAskedForAndAbsentIsNotTold() throws {
-        #expect(try report().files.isEmpty)
-        #expect(try report().acceptable)
-        #expect(try report(names: ["bob"]).files.map(\.state) == ["absent"])
+    @Test func whatIsNotAskedForAndAbsentIsNotTold() async throws {
+        #expect(try await report().files.isEmpty)
+        #expect(try await report().acceptable)
+        #expect(try await report(names: ["bob"]).files.map(\.state) == ["absent"])
     }
 
-    @Test func sshdsFilesAreDangerous() throws {
+    @Test func sshdsFilesAreDangerous() async throws {
         try fake.write("/etc/ssh/shosts.equiv", "10.1.2.3\n")
         try fake.write("/home/bob/.shosts", "10.1.2.3\n")
-        let report = try report()
+        let report = try await report()
         #expect(report.files.map(\.state) == ["dangerous", "dangerous"])
         #expect(!report.acceptable)
     }
 
-    @Test func theCentralFileIsJudgedByItsOwnGrammar() throws {
+    @Test func theCentralFileIsJudgedByItsOwnGrammar() async throws {
         try fake.write("/etc/portcullis/rhosts", "10.1.2.3 alice bob\n")
         let path = ByteText(fake.place.path + "/etc/portcullis/rhosts")
-        let policy = policySettings(except: [.rsh], enabled: [.rsh], trust: .file(path))
-        #expect(try report(policy).files.first?.lines.first?.meaning == "trusts alice at 10.1.2.3 as bob")
+        let policy = PolicyChoice(except: [.rsh], enabled: [.rsh], trust: .file(path))
+        #expect(try await report(policy).files.first?.lines.first?.meaning == "trusts alice at 10.1.2.3 as bob")
         try fake.write("/etc/portcullis/rhosts", "10.1.2.3 alice\n")
-        #expect(try report(policy).files.first?.reason == "line 1: too few fields")
+        #expect(try await report(policy).files.first?.reason == "line 1: too few fields")
         try fake.remove("/etc/portcullis/rhosts")
-        #expect(try report(policy).files.first?.state == "rejected")
+        #expect(try await report(policy).files.first?.state == "rejected")
     }
 
     @Test(arguments: [
-        (policySettings(enabled: [.rsh]), "none is read: securetcpip is on"),
-        (policySettings(secureTCPIP: false), "none is read: service rsh is disabled"),
+        (PolicyChoice(enabled: [.rsh]), "none is read: securetcpip is on"),
+        (PolicyChoice(secureTCPIP: false), "none is read: service rsh is disabled"),
         (
-            policySettings(except: [.rsh], enabled: [.rsh]),
+            PolicyChoice(except: [.rsh], enabled: [.rsh]),
             "none is read: securetcpip is on without 'except rhosts'"
         ),
         (
-            policySettings(except: [.rsh], enabled: [.rsh], trust: .rule),
+            PolicyChoice(except: [.rsh], enabled: [.rsh], trust: .rule),
             "none is read: trust rule, the permit itself is the trust"
         ),
-        (policySettings(secureTCPIP: false, enabled: [.rsh]), "hosts.equiv and .rhosts are read; names refuse"),
+        (PolicyChoice(secureTCPIP: false, enabled: [.rsh]), "hosts.equiv and .rhosts are read; names refuse"),
     ])
-    func itSaysWhetherThePolicyReadsAnyOfIt(policy: HostPolicy, reads: String) throws {
-        #expect(try report(policy).reads == reads)
+    func itSaysWhetherThePolicyReadsAnyOfIt(policy: PolicyChoice, reads: String) async throws {
+        #expect(try await report(policy).reads == reads)
     }
 }
 

@@ -20,11 +20,11 @@ struct LibraryCase: Sendable, CustomTestStringConvertible {
     var netBSD: String
     var openBSD: String
     /// Asks us whether alice at 10.0.0.1 may be alice.
-    var ask: @Sendable (TestHome) throws -> Bool
+    var ask: @Sendable (TestHome) async throws -> Bool
 
     init(
         _ situation: String, _ ours: String, glibc: String, freeBSD: String, netBSD: String? = nil,
-        openBSD: String? = nil, _ ask: @escaping @Sendable (TestHome) throws -> Bool
+        openBSD: String? = nil, _ ask: @escaping @Sendable (TestHome) async throws -> Bool
     ) {
         self.situation = situation
         self.ours = ours
@@ -40,10 +40,10 @@ struct LibraryCase: Sendable, CustomTestStringConvertible {
 }
 
 /// Our answer to each case beside the C libraries', and the table of the documentation held to it.
-@Suite(.enabled(if: Process.isRoot, "needs root: it gives files away")) struct CLibrariesTests {
-    @Test(arguments: LibraryCase.all) func ourAnswerIsAsTheTableHasIt(row: LibraryCase) throws {
+@Suite(.serialized, .enabled(if: Process.isRoot, "needs root: it gives files away")) struct CLibrariesTests {
+    @Test(arguments: LibraryCase.all) func ourAnswerIsAsTheTableHasIt(row: LibraryCase) async throws {
         #expect(row.ours.hasPrefix("trusted") != row.ours.hasPrefix("refused"))
-        #expect(try row.ask(TestHome()) == row.ours.hasPrefix("trusted"))
+        #expect(try await row.ask(TestHome()) == row.ours.hasPrefix("trusted"))
     }
 
     @Test func theTableOfTheDocumentationIsThisOne() throws {
@@ -63,35 +63,35 @@ extension LibraryCase {
     /// A .rhosts, and perhaps a hosts.equiv, of these texts.
     private static func texts(
         _ rhosts: String?, equiv: String? = nil, names: ServiceSettings.Names = .refuse
-    ) -> @Sendable (TestHome) throws -> Bool {
+    ) -> @Sendable (TestHome) async throws -> Bool {
         { home in
             if let rhosts { try home.write(home.rhosts, rhosts) }
             if let equiv { try home.write("\(home.root)/hosts.equiv", equiv, mode: 0o644, uid: 0) }
-            return try home.verdict(names: names).isTrusted
+            return try await home.verdict(names: names).isTrusted
         }
     }
 
     /// A .rhosts that trusts, of this mode and owner.
-    private static func file(_ mode: UInt32, uid: UInt32 = TestHome.uid) -> @Sendable (TestHome) throws -> Bool {
+    private static func file(_ mode: UInt32, uid: UInt32 = TestHome.uid) -> @Sendable (TestHome) async throws -> Bool {
         { home in
             try home.write(home.rhosts, line, mode: mode, uid: uid)
-            return try home.verdict().isTrusted
+            return try await home.verdict().isTrusted
         }
     }
 
     /// A .rhosts that a program makes: `ln`, `mkfifo`.
-    private static func made(by program: String, _ arguments: [String]) -> @Sendable (TestHome) throws -> Bool {
+    private static func made(by program: String, _ arguments: [String]) -> @Sendable (TestHome) async throws -> Bool {
         { home in
             try home.write("\(home.home)/other", line)
             try home.run("/usr/bin/\(program)", arguments.map { $0.replacing("HOME", with: home.home) })
-            return try home.verdict().isTrusted
+            return try await home.verdict().isTrusted
         }
     }
 
     /// Another request than alice's from 10.0.0.1.
     private static func request(
         _ text: String, from address: String = "10.0.0.1", scope: UInt32 = 0, by remote: String = "alice"
-    ) -> @Sendable (TestHome) throws -> Bool {
+    ) -> @Sendable (TestHome) async throws -> Bool {
         { _ in
             // A remote user without a name is none: there is no request to judge.
             guard let remoteUser = UserName(remote) else { return false }
@@ -112,13 +112,13 @@ extension LibraryCase {
             "hosts.equiv of another owner", "refused", glibc: "refused", freeBSD: "trusted: no check"
         ) { home in
             try home.write("\(home.root)/hosts.equiv", line, mode: 0o644)
-            return try home.verdict().isTrusted
+            return try await home.verdict().isTrusted
         },
         LibraryCase(
             "hosts.equiv that others can write", "refused", glibc: "refused", freeBSD: "trusted: no check"
         ) { home in
             try home.write("\(home.root)/hosts.equiv", line, mode: 0o646, uid: 0)
-            return try home.verdict().isTrusted
+            return try await home.verdict().isTrusted
         },
         LibraryCase("`.rhosts` 0400", "trusted", glibc: "trusted", freeBSD: "trusted", file(0o400)),
         LibraryCase("`.rhosts` 04644", "trusted", glibc: "trusted", freeBSD: "trusted", file(0o4644)),
@@ -149,7 +149,7 @@ extension LibraryCase {
         ) { home in
             try home.write(home.rhosts, line)
             try File.setMode(home.home, 0o777)
-            return try home.verdict().isTrusted
+            return try await home.verdict().isTrusted
         },
         LibraryCase(
             "a blank before the host, then a good line", "refused: the file", glibc: "refused: stops there",
@@ -228,7 +228,7 @@ extension LibraryCase {
         ) { home in
             try home.write("\(home.root)/hosts", "10.0.0.1 build\n", mode: 0o644, uid: 0)
             try home.write(home.rhosts, "BUILD\n")
-            return try home.verdict(names: .hostsFile).isTrusted
+            return try await home.verdict(names: .hostsFile).isTrusted
         },
         LibraryCase(
             "`hostA alice`, `-hostB mallory`: mallory at hostA", "refused", glibc: "refused",

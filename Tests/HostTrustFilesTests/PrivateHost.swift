@@ -15,7 +15,7 @@ final class PrivateHost {
         .refuse: TrustFiles(names: .refuse), .hostsFile: TrustFiles(names: .hostsFile),
     ]
 
-    /// Changes the calling process: a fork of the test's.
+    /// Changes the calling process: a forked child of the test's.
     init() throws {
         try Namespaces.mounts.unshare()
         try Mounts.makePrivate()

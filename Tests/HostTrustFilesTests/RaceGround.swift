@@ -4,6 +4,7 @@
 import Core
 import Glibc
 import Linux
+import TestSupport
 
 /// Where the race is run: a directory with a home in it, a decoy, and an attic for each hostile user.
 ///
@@ -13,7 +14,7 @@ import Linux
 /// So no state, at any moment, justifies trusting 10.0.0.1.
 final class RaceGround {
     /// Who may change entries beside the home.
-    enum Parent: String, CaseIterable, Sendable {
+    enum Parent: String, CaseIterable, Codable, Sendable {
         /// Root alone.
         case root
         /// Everybody, in a sticky directory, as in /tmp.
@@ -89,28 +90,20 @@ final class RaceGround {
 
     // MARK: - The users
 
-    /// Runs moves as a user, in a process of its own, until the whistle; then it says how many succeeded.
+    /// Runs moves as a user, in a process of its own, until the whistle; its text is how many succeeded.
     func start(
-        _ user: Credentials, seed: UInt64, _ move: @escaping (inout SeededGenerator) -> Bool
-    ) throws -> (pid: Int32, score: Descriptor) {
-        let (read, write) = try Descriptor.pipe()
+        _ user: Credentials, seed: UInt64, _ move: (inout SeededGenerator) -> Bool
+    ) throws -> ForkedChild {
         let parent = Process.id
-        switch try Process.fork() {
-        case .child:
-            var random = SeededGenerator(state: seed)
+        return try ForkedChild {
+            var random = SeededGenerator(seed: seed)
             var score = 0
-            do {
-                try user.drop()
-                Process.setUmask(0o022)
-                while Process.parentID == parent, (try? File.status(whistle)) == nil {
-                    if move(&random) { score += 1 }
-                }
-                try write.writeAll(Array(String(score).utf8))
-            } catch {
-                Process.exitNow(1)
+            try user.drop()
+            Process.setUmask(0o022)
+            while Process.parentID == parent, (try? File.status(whistle)) == nil {
+                if move(&random) { score += 1 }
             }
-            Process.exitNow(0)
-        case .parent(let pid): return (pid, read)
+            return String(score)
         }
     }
 

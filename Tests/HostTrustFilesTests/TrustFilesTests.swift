@@ -4,6 +4,7 @@
 import Core
 import HostTrustFiles
 import Linux
+import TestSupport
 import Testing
 import Trust
 
@@ -36,19 +37,30 @@ final class TestHome {
 
     /// Runs a program of the system's with paths.
     func run(_ program: String, _ arguments: [String]) throws {
-        switch try Process.fork() {
-        case .child:
-            _ = Process.execute(
-                Array(program.utf8), arguments: ([program] + arguments).map { Array($0.utf8) }, environment: [])
-            Process.exitNow(127)
-        case .parent(let pid):
-            Children.reap(pid)
-        }
+        #expect(try runProgram(program, arguments) == .exited(0))
     }
 
     /// What the files decide for alice at 10.0.0.1, who wants to be alice.
     func verdict(
-        names: ServiceSettings.Names = .refuse, equiv: String? = nil, hosts: String? = nil
+        names: ServiceSettings.Names = .refuse, equiv: String? = nil, hosts: String? = nil,
+        sourceLocation: SourceLocation = #_sourceLocation
+    ) async throws -> TrustVerdict {
+        let result = await #expect(
+            processExitsWith: .exitCode(0), observing: [\.standardOutputContent], sourceLocation: sourceLocation
+        ) {
+            [root = root as String, names = names.rawValue as UInt8, equiv = equiv as String?, hosts = hosts as String?]
+            in
+            let names = try #require(ServiceSettings.Names(rawValue: names))
+            let verdict = try TestHome.verdict(below: root, names: names, equiv: equiv, hosts: hosts)
+            try StandardStreams.output.writeAll(Array(verdict.said.utf8))
+        }
+        let answer = try #require(result, sourceLocation: sourceLocation).standardOutputContent
+        return try TrustVerdict(said: String(decoding: answer, as: UTF8.self))
+    }
+
+    /// The same within an exit test: in a process of its own, because the C library changes the ids of all threads.
+    static func verdict(
+        below root: String, names: ServiceSettings.Names = .refuse, equiv: String? = nil, hosts: String? = nil
     ) throws -> TrustVerdict {
         let alice = try #require(UserName("alice"))
         let claim = HostTrust.Claim(
@@ -57,21 +69,25 @@ final class TestHome {
         let files = TrustFiles(
             names: names, hostsEquiv: ByteText(equiv ?? "\(root)/hosts.equiv"),
             hostsFile: ByteText(hosts ?? "\(root)/hosts"))
-        // In a process of its own: the C library changes the ids of all threads, other tests' too.
-        let (read, write) = try Descriptor.pipe()
-        switch try Process.fork() {
-        case .child:
+        let answer = try inChild {
             let verdict = files.verdict(
-                claim, home: ByteText(home),
-                credentials: Credentials(uid: Self.uid, gid: Self.gid, groups: [Self.gid]))
-            try? write.writeAll([verdict.isTrusted ? 1 : 0] + Array(verdict.detail.utf8))
-            Process.exitNow(0)
-        case .parent(let pid):
-            Children.reap(pid)
-            let answer = try read.read(4_096)
-            return TrustVerdict(
-                isTrusted: answer.first == 1, detail: String(decoding: answer.dropFirst(), as: UTF8.self))
+                claim, home: ByteText("\(root)/home"), credentials: Credentials(uid: uid, gid: gid, groups: [gid]))
+            return verdict.said
         }
+        return try TrustVerdict(said: answer)
+    }
+}
+
+/// A verdict as a forked child says it.
+extension TrustVerdict {
+    struct NotSaid: Error { var text: String }
+
+    var said: String { (isTrusted ? "+" : "-") + detail }
+
+    /// Anything but what `said` says is no refusal, but a child that did not judge.
+    init(said text: String) throws {
+        guard let first = text.first, first == "+" || first == "-" else { throw NotSaid(text: text) }
+        self.init(isTrusted: first == "+", detail: String(text.dropFirst()))
     }
 }
 
@@ -79,48 +95,48 @@ final class TestHome {
     private static let line = "10.0.0.1 alice\n"
 
     @Test(arguments: [UInt32(0o600), 0o400, 0o644, 0o4600])
-    func aFileOfTheTargetsAloneTrusts(mode: UInt32) throws {
+    func aFileOfTheTargetsAloneTrusts(mode: UInt32) async throws {
         let home = try TestHome()
         try home.write(home.rhosts, Self.line, mode: mode)
-        let verdict = try home.verdict()
+        let verdict = try await home.verdict()
         #expect(verdict.isTrusted, "\(verdict.detail)")
         #expect(verdict.detail == ".rhosts:1")
     }
 
-    @Test func aFileOfRootsThatTheTargetCanReadTrusts() throws {
+    @Test func aFileOfRootsThatTheTargetCanReadTrusts() async throws {
         let home = try TestHome()
         try home.write(home.rhosts, Self.line, mode: 0o644, uid: 0)
-        #expect(try home.verdict().isTrusted)
+        #expect(try await home.verdict().isTrusted)
     }
 
     /// The file is opened with the target's rights: what the target cannot read it does not decide.
-    @Test func aFileThatTheTargetCannotReadIsRejected() throws {
+    @Test func aFileThatTheTargetCannotReadIsRejected() async throws {
         let home = try TestHome()
         try home.write(home.rhosts, Self.line, mode: 0o600, uid: 0)
-        let verdict = try home.verdict()
+        let verdict = try await home.verdict()
         #expect(!verdict.isTrusted)
         #expect(verdict.detail.contains("rejected"), "\(verdict.detail)")
     }
 
     @Test(arguments: [UInt32(0o620), 0o602, 0o664, 0o666])
-    func aFileThatOthersCanWriteIsRejected(mode: UInt32) throws {
+    func aFileThatOthersCanWriteIsRejected(mode: UInt32) async throws {
         let home = try TestHome()
         try home.write(home.rhosts, Self.line, mode: mode)
-        let verdict = try home.verdict()
+        let verdict = try await home.verdict()
         #expect(!verdict.isTrusted)
         #expect(verdict.detail.contains("writable by group or others"), "\(verdict.detail)")
     }
 
-    @Test func aFileOfSomebodyElsesIsRejected() throws {
+    @Test func aFileOfSomebodyElsesIsRejected() async throws {
         let home = try TestHome()
         try home.write(home.rhosts, Self.line, mode: 0o644, uid: 61_103)
-        let verdict = try home.verdict()
+        let verdict = try await home.verdict()
         #expect(!verdict.isTrusted)
         #expect(verdict.detail.contains("belongs to uid 61103"), "\(verdict.detail)")
     }
 
     @Test(arguments: ["symbolic", "hard", "fifo", "directory", "device"])
-    func whatIsNoPlainFileIsRejectedAndNotWaitedFor(kind: String) throws {
+    func whatIsNoPlainFileIsRejectedAndNotWaitedFor(kind: String) async throws {
         let home = try TestHome()
         let other = "\(home.home)/other"
         try home.write(other, Self.line)
@@ -131,92 +147,92 @@ final class TestHome {
         case "device": try home.run("/usr/bin/mknod", [home.rhosts, "c", "1", "3"])
         default: try home.run("/usr/bin/mkdir", [home.rhosts])
         }
-        let verdict = try home.verdict()
+        let verdict = try await home.verdict()
         #expect(!verdict.isTrusted)
         #expect(verdict.detail.contains("rejected"), "\(verdict.detail)")
     }
 
-    @Test func aFileOver64KiBIsRejected() throws {
+    @Test func aFileOver64KiBIsRejected() async throws {
         let home = try TestHome()
         try home.write(home.rhosts, Self.line + String(repeating: "#\n", count: 32_768))
-        let verdict = try home.verdict()
+        let verdict = try await home.verdict()
         #expect(!verdict.isTrusted)
         #expect(verdict.detail.contains("too many"), "\(verdict.detail)")
     }
 
     @Test(arguments: [UInt32(0o777), 0o770, 0o720])
-    func aHomeThatOthersCanWriteRejectsTheFile(mode: UInt32) throws {
+    func aHomeThatOthersCanWriteRejectsTheFile(mode: UInt32) async throws {
         let home = try TestHome()
         try home.write(home.rhosts, Self.line)
         try File.setMode(home.home, mode)
-        let verdict = try home.verdict()
+        let verdict = try await home.verdict()
         #expect(!verdict.isTrusted)
         #expect(verdict.detail.contains("writable by group or others"), "\(verdict.detail)")
     }
 
-    @Test func aHomeOfSomebodyElsesRejectsTheFile() throws {
+    @Test func aHomeOfSomebodyElsesRejectsTheFile() async throws {
         let home = try TestHome()
         try home.write(home.rhosts, Self.line, mode: 0o644)
         try File.setMode(home.home, 0o755)
         try File.setOwner(try File.open(home.home, [.directory]), uid: 61_103, gid: 0)
-        #expect(try !home.verdict().isTrusted)
+        #expect(try await !home.verdict().isTrusted)
     }
 
     /// In a sticky directory of root's nobody but its owner can put another home in a home's place.
-    @Test func aHomeInAStickyDirectoryIsItsOwners() throws {
+    @Test func aHomeInAStickyDirectoryIsItsOwners() async throws {
         let home = try TestHome()
         try home.write(home.rhosts, Self.line)
         try File.setMode(home.root, 0o1777)
-        #expect(try home.verdict().isTrusted)
+        #expect(try await home.verdict().isTrusted)
         try File.setMode(home.root, 0o777)
-        #expect(try !home.verdict().isTrusted)
+        #expect(try await !home.verdict().isTrusted)
     }
 
-    @Test func aStickyDirectoryOfRootsIsNobodysHome() throws {
+    @Test func aStickyDirectoryOfRootsIsNobodysHome() async throws {
         let home = try TestHome()
         try home.write(home.rhosts, Self.line)
         try File.setOwner(try File.open(home.home, [.directory]), uid: 0, gid: 0)
         try File.setMode(home.home, 0o1777)
-        #expect(try !home.verdict().isTrusted)
+        #expect(try await !home.verdict().isTrusted)
         try File.setMode(home.home, 0o755)
-        #expect(try home.verdict().isTrusted)
+        #expect(try await home.verdict().isTrusted)
     }
 
-    @Test func noFileIsNoRejection() throws {
+    @Test func noFileIsNoRejection() async throws {
         let home = try TestHome()
-        #expect(try home.verdict().detail == "no hosts.equiv; no .rhosts")
+        #expect(try await home.verdict().detail == "no hosts.equiv; no .rhosts")
     }
 
-    @Test func aVetoOfEitherFileIsFinal() throws {
+    @Test func aVetoOfEitherFileIsFinal() async throws {
         let home = try TestHome()
         try home.write("\(home.root)/hosts.equiv", "-10.0.0.1\n", mode: 0o644, uid: 0)
         try home.write(home.rhosts, Self.line)
-        #expect(try home.verdict().detail == "denied by hosts.equiv:1")
+        #expect(try await home.verdict().detail == "denied by hosts.equiv:1")
     }
 
-    @Test func hostsEquivIsRootsAlone() throws {
+    @Test func hostsEquivIsRootsAlone() async throws {
         let home = try TestHome()
         try home.write("\(home.root)/hosts.equiv", Self.line, mode: 0o644, uid: 0)
-        #expect(try home.verdict().isTrusted)
+        #expect(try await home.verdict().isTrusted)
         try home.write("\(home.root)/hosts.equiv", Self.line, mode: 0o644)
-        #expect(try !home.verdict().isTrusted)
+        #expect(try await !home.verdict().isTrusted)
         // Vetoes of a rejected file do not count either.
         try home.write("\(home.root)/hosts.equiv", "-10.0.0.1\n", mode: 0o664, uid: 0)
         try home.write(home.rhosts, Self.line)
-        #expect(try home.verdict().isTrusted)
+        #expect(try await home.verdict().isTrusted)
     }
 
-    @Test func namesComeFromTheHostsFileWhereThePolicySaysSo() throws {
+    @Test func namesComeFromTheHostsFileWhereThePolicySaysSo() async throws {
         let home = try TestHome()
         try home.write("\(home.root)/hosts", "10.0.0.1 build.example.org build\n", mode: 0o644, uid: 0)
         try home.write(home.rhosts, "BUILD alice\n")
-        #expect(try home.verdict(names: .hostsFile).isTrusted)
-        #expect(try !home.verdict(names: .refuse).isTrusted)
+        #expect(try await home.verdict(names: .hostsFile).isTrusted)
+        #expect(try await !home.verdict(names: .refuse).isTrusted)
         // A hosts file that cannot be read resolves nothing: a negative name denies then.
         try home.write(home.rhosts, "-elsewhere\n10.0.0.1\n")
-        #expect(try home.verdict(names: .hostsFile).detail == "denied by .rhosts:1")
+        #expect(try await home.verdict(names: .hostsFile).detail == "denied by .rhosts:1")
         #expect(
-            try home.verdict(names: .hostsFile, hosts: "/nonexistent").detail
+            try await home.verdict(names: .hostsFile, hosts: "/nonexistent").detail
                 == "denied by .rhosts:1; no /nonexistent")
     }
 
@@ -240,23 +256,24 @@ final class TestHome {
     }
 
     /// The file is swapped between checks and reading again and again: what is read is what was checked.
-    @Test func aFileThatIsSwappedMeanwhileNeverTrustsByTheOther() throws {
-        let home = try TestHome()
-        let evil = "\(home.home)/evil"
-        try home.write(evil, Self.line, mode: 0o666)
-        let swapper: Int32
-        switch try Process.fork() {
-        case .child:
-            for _ in 0..<20_000 {
-                try? home.write(home.rhosts, "10.0.0.9\n")
-                try? File.rename(evil, to: home.rhosts)
-                try? home.write(evil, Self.line, mode: 0o666)
+    @Test func aFileThatIsSwappedMeanwhileNeverTrustsByTheOther() async {
+        await #expect(processExitsWith: .exitCode(0)) {
+            let home = try TestHome()
+            let evil = "\(home.home)/evil"
+            try home.write(evil, TrustFilesTests.line, mode: 0o666)
+            let swapper = try ForkedChild {
+                for _ in 0..<20_000 {
+                    try? home.write(home.rhosts, "10.0.0.9\n")
+                    try? File.rename(evil, to: home.rhosts)
+                    try? home.write(evil, TrustFilesTests.line, mode: 0o666)
+                }
+                return ""
             }
-            Process.exitNow(0)
-        case .parent(let pid): swapper = pid
+            for _ in 0..<500 {
+                let verdict = try TestHome.verdict(below: home.root)
+                try #require(!verdict.isTrusted, "\(verdict.detail)")
+            }
+            withExtendedLifetime(home) { swapper.kill() }
         }
-        for _ in 0..<500 { #expect(try !home.verdict().isTrusted) }
-        Process.signal(swapper, Signals.Number.kill)
-        Children.reap(swapper)
     }
 }

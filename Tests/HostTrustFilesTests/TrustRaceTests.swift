@@ -4,6 +4,7 @@
 import Core
 import HostTrustFiles
 import Linux
+import TestSupport
 import Testing
 import Trust
 
@@ -26,25 +27,25 @@ struct TrustRaceTests {
     private static let seconds = Process.environmentVariable("PORTCULLIS_RACE_SECONDS").flatMap { Int64($0) }
 
     @Test(arguments: RaceGround.Parent.allCases)
-    func whatHostileUsersSwapMeanwhileIsNeverTrusted(parent: RaceGround.Parent) throws {
+    func whatHostileUsersSwapMeanwhileIsNeverTrusted(parent: RaceGround.Parent) async {
+        await #expect(processExitsWith: .exitCode(0)) { [parent = parent as RaceGround.Parent] in
+            try TrustRaceTests.race(parent)
+        }
+    }
+
+    /// A race, in an exit test.
+    private static func race(_ parent: RaceGround.Parent) throws {
         let ground = try RaceGround(parent)
         let seed: UInt64 = .random(in: .min ... .max)
         var users = [try ground.start(RaceGround.owner, seed: seed) { ground.ownersMove(&$0) }]
-        defer {
-            for user in users {
-                Process.signal(user.pid, Signals.Number.kill)
-                Children.reap(user.pid)
-            }
-        }
+        defer { withExtendedLifetime(ground) { users.removeAll() } }
         for (index, user) in RaceGround.hostile.enumerated() {
             users.append(
                 try ground.start(user, seed: seed &+ UInt64(index) &+ 1) { ground.hostileMove(user, &$0) })
         }
         let outcome = try judge(ground)
         _ = try File.open(ground.whistle, [.writing, .creating])
-        let scores = users.map { user in
-            (try? user.score.read(64)).flatMap { Int(String(decoding: $0, as: UTF8.self)) } ?? 0
-        }
+        let scores = try users.map { try Int($0.text()) ?? 0 }
 
         #expect(outcome.evil == nil, "seed \(seed): trusted by \(outcome.evil ?? "")")
         #expect(
@@ -55,13 +56,13 @@ struct TrustRaceTests {
         } else {
             #expect(outcome.good == 0, "a home was trusted that others can swap")
         }
-        if Self.seconds != nil {
+        if seconds != nil {
             print("race, parent \(parent): \(outcome.verdicts) verdicts, \(outcome.good) trusted, moves \(scores)")
         }
     }
 
     /// Asks again and again, in a process of its own: the judge's ids change while it reads.
-    private func judge(_ ground: RaceGround) throws -> Outcome {
+    private static func judge(_ ground: RaceGround) throws -> Outcome {
         let alice = try #require(UserName("alice"))
         let claims = [UInt32(0x0A00_0001), 0x0A00_0009].map {
             HostTrust.Claim(
@@ -69,18 +70,10 @@ struct TrustRaceTests {
                 isSuperuser: false, permitNamesRoot: false)
         }
         let files = TrustFiles(names: .refuse, hostsEquiv: ByteText("\(ground.root)/hosts.equiv"))
-        let (read, write) = try Descriptor.pipe()
-        let child: Int32
-        switch try Process.fork() {
-        case .child:
-            let outcome = Self.judged(claims, files, ground)
-            let text = "\(outcome.verdicts) \(outcome.good) \(outcome.evil ?? "")"
-            try? write.writeAll(Array(text.utf8))
-            Process.exitNow(0)
-        case .parent(let pid): child = pid
+        let text = try inChild {
+            let outcome = judged(claims, files, ground)
+            return "\(outcome.verdicts) \(outcome.good) \(outcome.evil ?? "")"
         }
-        Children.reap(child)
-        let text = String(decoding: try read.read(4_096), as: UTF8.self)
         let words = text.split(separator: " ", maxSplits: 2).map(String.init)
         try #require(words.count >= 2, "the judge died: \(text)")
         return Outcome(

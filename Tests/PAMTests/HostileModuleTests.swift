@@ -4,6 +4,7 @@
 import Core
 import Linux
 import PAM
+import TestSupport
 import Testing
 
 /// A PAM module of our own that misbehaves as its argument says, built with the C compiler at hand.
@@ -30,7 +31,7 @@ final class HostileModule {
         #include <sys/stat.h>
         #include <sys/syscall.h>
         #include <unistd.h>
-        static void *sleeper(void *x) { for (;;) pause(); return x; }
+        static void *sleeper(void *x) { for (;;) usleep(1000); return x; }
         static void caught(int n) { (void)n; }
         static int act(pam_handle_t *h, int argc, const char **argv) {
             const char *what = argc > 0 ? argv[0] : "";
@@ -106,32 +107,12 @@ final class HostileModule {
         let file = try File.open(base + ".c", [.writing, .creating, .exclusive])
         try file.writeAll(Array(Self.source.utf8))
         let compiler = try #require(Self.compiler)
-        let arguments = [compiler, "-shared", "-fPIC", "-o", path, base + ".c"].map { Array($0.utf8) }
-        let status = try inChild {
-            _ = Process.execute(
-                Array(compiler.utf8), arguments: arguments,
-                environment: [Array("PATH=/usr/local/bin:/usr/bin:/bin".utf8)])
-            return 127
-        }
-        #expect(status == 0)
+        let status = try runProgram(compiler, ["-shared", "-fPIC", "-o", path, base + ".c"])
+        #expect(status == .exited(0), "the compiler ended: \(status as Any)")
     }
 
     deinit {
         try? File.remove(path)
-    }
-}
-
-/// Runs something in a process of its own and says with which status it ended.
-func inChild(_ body: () -> Int32) throws -> Int32? {
-    switch try Process.fork() {
-    case .child:
-        Process.exitNow(body())
-    case .parent(let pid):
-        let handle = try ProcessHandle(pid: pid)
-        var entries = [Poll.Entry(handle.descriptor)]
-        while !entries.contains(where: \.isReadable) { try Poll.wait(&entries, milliseconds: -1) }
-        guard case .exited(let status)? = handle.reap() else { return nil }
-        return Int32(status)
     }
 }
 
@@ -141,7 +122,7 @@ func inChild(_ body: () -> Int32) throws -> Int32? {
 )
 struct HostileModuleTests {
     /// Runs a test with a transaction of a service in whose lines `HOSTILE` stands for the module.
-    private func with(_ lines: [String], _ test: (PAMTransaction) throws -> Void) throws {
+    private static func with(_ lines: [String], _ test: (PAMTransaction) throws -> Void) throws {
         let module = try HostileModule("hostile")
         let service = try TestService("hostile", lines.map { $0.replacing("HOSTILE", with: module.path) })
         let pam = try PAMTransaction(
@@ -151,7 +132,7 @@ struct HostileModuleTests {
     }
 
     @Test func thePasswordGoesToAPasswordPromptThatComesWithAText() throws {
-        try with(["auth required HOSTILE ask"]) { pam in
+        try Self.with(["auth required HOSTILE ask"]) { pam in
             try pam.authenticate(try secret("canary"))
         }
     }
@@ -159,7 +140,7 @@ struct HostileModuleTests {
     /// A module that takes a refused conversation for success lets nobody in.
     @Test(arguments: ["ask-code", "ask-echo", "ask-both"])
     func aPromptThatIsNotForThePasswordFailsWhateverTheModuleMakesOfIt(behaviour: String) throws {
-        try with(["auth required HOSTILE \(behaviour)"]) { pam in
+        try Self.with(["auth required HOSTILE \(behaviour)"]) { pam in
             let error = #expect(throws: PAMError.self) { try pam.authenticate(try secret("canary")) }
             #expect(error?.cause == .foreignPrompt)
             #expect(error?.reason == .badCredentials)
@@ -167,7 +148,7 @@ struct HostileModuleTests {
     }
 
     @Test func aModuleThatChangesTheUserIsStopped() throws {
-        try with(["auth required HOSTILE user"]) { pam in
+        try Self.with(["auth required HOSTILE user"]) { pam in
             let error = #expect(throws: PAMError.self) { try pam.authenticate(try secret("x")) }
             #expect(error?.cause == .userChanged)
         }
@@ -179,7 +160,7 @@ struct HostileModuleTests {
             "auth required pam_permit.so", "account required \(type == "account" ? "HOSTILE user" : "pam_permit.so")",
             "session required \(type == "session" ? "HOSTILE user" : "pam_permit.so")",
         ]
-        try with(lines) { pam in
+        try Self.with(lines) { pam in
             try pam.authenticate(try secret("x"))
             let error = #expect(throws: PAMError.self) {
                 try pam.checkAccount()
@@ -190,23 +171,25 @@ struct HostileModuleTests {
     }
 
     /// In a process of its own: the C library changes the ids of all threads.
-    @Test func aModuleThatChangesTheProcessesIdsIsStopped() throws {
-        try with(["auth required HOSTILE uid"]) { pam in
-            let password = try secret("x")
-            let status = try inChild {
-                do throws(PAMError) {
-                    try pam.authenticate(password)
-                    return 1
-                } catch {
-                    return error.cause == .identityChanged ? 42 : 2
+    @Test func aModuleThatChangesTheProcessesIdsIsStopped() async {
+        await #expect(processExitsWith: .exitCode(0)) {
+            try HostileModuleTests.with(["auth required HOSTILE uid"]) { pam in
+                let password = try secret("x")
+                let cause = try inChild {
+                    do throws(PAMError) {
+                        try pam.authenticate(password)
+                        return "none"
+                    } catch {
+                        return "\(error.cause)"
+                    }
                 }
+                #expect(cause == "identityChanged", "\(cause)")
             }
-            #expect(status == 42)
         }
     }
 
     @Test func anExpiredPasswordRefuses() throws {
-        try with(["auth required pam_permit.so", "account required HOSTILE expired"]) { pam in
+        try Self.with(["auth required pam_permit.so", "account required HOSTILE expired"]) { pam in
             try pam.authenticate(try secret("x"))
             let error = #expect(throws: PAMError.self) { try pam.checkAccount() }
             #expect(error?.reason == .accountRefused)

@@ -5,75 +5,97 @@ import Core
 import Linux
 import Testing
 
-/// A server of one connection, in a process of its own, that does what a test says.
+import class Foundation.Thread
+
+/// A server of one connection, in a thread of its own, that does what a test says.
+///
+/// A thread and no process: a fork of the test runner is not safe (`ForkedChild` says why).
 final class FakeServer {
     /// Where it listens.
     let endpoint: Endpoint
-    private let handle: ProcessHandle
+    /// Holds a byte once the server's part has done all that it was to do; its end is that part's end.
+    private let success: Descriptor
+    /// Its end, when this value goes, is the end of every wait of the server's.
+    private let presence: Descriptor
 
     /// Listens on a loopback address and serves one connection.
     ///
-    /// - Parameter script: the server's part; the process ends with it.
-    convenience init(on address: String = "127.0.0.1", _ script: (ServerSide) throws -> Void) throws {
+    /// - Parameter script: the server's part; its descriptors are closed when it returns.
+    convenience init(
+        on address: String = "127.0.0.1", _ script: @escaping @Sendable (ServerSide) throws -> Void
+    ) throws {
         try self.init(
             at: try Socket.listen(Endpoint(address: try #require(IPAddress(address)), port: 0)), script)
     }
 
     /// Serves at a socket that listens, or that is bound and starts to listen some time later.
-    init(at listener: Descriptor, late: Bool = false, _ script: (ServerSide) throws -> Void) throws {
+    init(
+        at listener: Descriptor, late: Bool = false, _ script: @escaping @Sendable (ServerSide) throws -> Void
+    ) throws {
         endpoint = try Socket.local(listener)
-        switch try Process.fork() {
-        case .child:
+        let (read, write) = try Descriptor.pipe()
+        let (over, presence) = try Descriptor.pipe()
+        success = read
+        self.presence = presence
+        Thread.detachNewThread {
             do {
-                // Other tests' descriptors came along: none of them may be held open here.
-                try listener.place(at: 3)
-                Descriptor.closeAll(from: 4)
-                let listener = Descriptor(owning: 3)
                 if late {
                     Clock.sleep(milliseconds: 100)
                     Socket.setBacklog(listener, 1)
                 }
-                try script(ServerSide(primary: try ServerSide.accept(listener), listener: listener))
-                Process.exitNow(0)
+                try script(try ServerSide(acceptingAt: listener, until: over))
+                try write.writeAll([1])
             } catch {
-                Process.exitNow(1)
+                // No byte says so.
             }
-        case .parent(let pid):
-            handle = try ProcessHandle(pid: pid)
+            // Held until here, so that nobody writes into a pipe without a reader.
+            withExtendedLifetime(read) {}
         }
     }
 
-    /// How the server's part ended: status 0 unless something that it expected did not come.
-    func finish() throws -> Linux.ExitStatus? {
-        var entries = [Poll.Entry(handle.descriptor)]
+    /// Waits for the end of the server's part, and says whether everything came that it expected.
+    func finish() throws -> Bool {
+        var entries = [Poll.Entry(success)]
         try Poll.wait(&entries, milliseconds: 20_000)
-        return handle.reap()
-    }
-
-    deinit {
-        handle.signal(Signals.Number.kill)
-        _ = try? finish()
+        guard entries[0].isReadable || entries[0].isHangup else { return false }
+        return try success.read(1) == [1]
     }
 }
 
-/// What the server's part does; every wait ends after twenty seconds.
+/// What the server's part does; every wait ends after twenty seconds, or with the test.
 struct ServerSide {
     struct Unexpected: Error {}
 
     let primary: Descriptor
     let listener: Descriptor
+    /// Hung up when the test is over.
+    private let over: Descriptor
 
     /// Waits for a connection.
-    static func accept(_ listener: Descriptor) throws -> Descriptor {
-        var entries = [Poll.Entry(listener)]
-        try Poll.wait(&entries, milliseconds: 20_000)
+    init(acceptingAt listener: Descriptor, until over: Descriptor) throws {
+        try Self.wait(Poll.Entry(listener), until: over)
         guard let accepted = try Socket.accept(listener) else { throw Unexpected() }
-        return accepted
+        primary = accepted
+        self.listener = listener
+        self.over = over
     }
 
     /// The next connection's side.
     func next() throws -> ServerSide {
-        ServerSide(primary: try Self.accept(listener), listener: listener)
+        try ServerSide(acceptingAt: listener, until: over)
+    }
+
+    /// Waits for a socket.
+    private static func wait(_ socket: Poll.Entry, until over: Descriptor) throws {
+        var entries = [socket, Poll.Entry(over)]
+        try Poll.wait(&entries, milliseconds: 20_000)
+        guard entries[0].isReadable || entries[0].isWritable || entries[0].isHangup else { throw Unexpected() }
+    }
+
+    /// Does nothing until the test is over.
+    func staySilent() throws {
+        var entries = [Poll.Entry(over)]
+        try Poll.wait(&entries, milliseconds: 20_000)
     }
 
     /// Reads up to and without a NUL.
@@ -91,9 +113,7 @@ struct ServerSide {
         let socket = socket ?? primary
         while true {
             if let bytes = try Socket.receive(socket, limit: limit) { return bytes }
-            var entries = [Poll.Entry(socket)]
-            try Poll.wait(&entries, milliseconds: 20_000)
-            guard entries[0].isReadable || entries[0].isHangup else { throw Unexpected() }
+            try Self.wait(Poll.Entry(socket), until: over)
         }
     }
 
@@ -104,9 +124,7 @@ struct ServerSide {
         while !rest.isEmpty {
             rest = rest.dropFirst(try Socket.send(socket, rest))
             guard !rest.isEmpty else { return }
-            var entries = [Poll.Entry(socket, reading: false, writing: true)]
-            try Poll.wait(&entries, milliseconds: 20_000)
-            guard entries[0].isWritable else { throw Unexpected() }
+            try Self.wait(Poll.Entry(socket, reading: false, writing: true), until: over)
         }
     }
 
@@ -125,8 +143,7 @@ struct ServerSide {
             try Socket.connect(socket, to: Endpoint(address: peer.address, port: port))
         } catch {
             guard error.isInProgress else { throw error }
-            var entries = [Poll.Entry(socket, reading: false, writing: true)]
-            try Poll.wait(&entries, milliseconds: 20_000)
+            try Self.wait(Poll.Entry(socket, reading: false, writing: true), until: over)
             if let error = Socket.pendingError(socket) { throw error }
         }
         return socket

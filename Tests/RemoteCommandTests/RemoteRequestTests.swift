@@ -48,7 +48,7 @@ func request(
         var entries = [Poll.Entry(connection.primary)]
         try Poll.wait(&entries, milliseconds: 20_000)
         #expect(try Socket.receive(connection.primary, limit: 64) == Array("output".utf8))
-        #expect(try server.finish() == .exited(0))
+        #expect(try server.finish())
     }
 
     @Test func theNamesAreSentOnlyWhenTheServerHasCalledBack() throws {
@@ -71,7 +71,7 @@ func request(
         try Poll.wait(&entries, milliseconds: 20_000)
         #expect(try Socket.receive(secondary, limit: 64) == Array("err".utf8))
         connection.signal(15)
-        #expect(try server.finish() == .exited(0))
+        #expect(try server.finish())
     }
 
     @Test func aSecondaryFromAnotherAddressIsNotTheServers() throws {
@@ -90,7 +90,7 @@ func request(
         let secondary = try #require(connection.secondary)
         #expect(try Socket.peer(secondary).address == server.endpoint.address)
         Socket.shutdownSending(connection.primary)
-        #expect(try server.finish() == .exited(0))
+        #expect(try server.finish())
     }
 
     @Test func aServerThatDoesNotCallBackIsGivenUp() throws {
@@ -190,7 +190,7 @@ func request(
             try side.write([0])
         }
         _ = try request(server.endpoint, command: command).open()
-        #expect(try server.finish() == .exited(0))
+        #expect(try server.finish())
     }
 
     @Test func anUnknownHostIsToldApart() throws {
@@ -228,7 +228,7 @@ struct ReservedPortTests {
             remoteUser: "bob", command: "date", wantsErrors: true)
         #expect(connection.secondary != nil)
         Socket.shutdownSending(connection.primary)
-        #expect(try server.finish() == .exited(0))
+        #expect(try server.finish())
     }
 
     /// A free reserved port's endpoint.

@@ -25,7 +25,7 @@ import Testing
         var request = try request(server.endpoint)
         request.pauses = Array(repeating: 10, count: 2_000)
         _ = try request.open()
-        #expect(try server.finish() == .exited(0))
+        #expect(try server.finish())
     }
 
     @Test func whenThePausesAreUsedUpTheRefusalIsTold() throws {
@@ -93,7 +93,7 @@ import Testing
         var request = try request(server.endpoint, .rsh)
         request.timeout = 20_000
         _ = try request.open()
-        #expect(try server.finish() == .exited(0))
+        #expect(try server.finish())
     }
 
     @Test func theErrorsHaveTheNumbersOfTheCLibrary() {

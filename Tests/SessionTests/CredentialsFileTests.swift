@@ -10,7 +10,7 @@ import Testing
 @testable import Session
 
 @Suite(.serialized) struct CredentialsFileTests {
-    private func secret(_ text: String) throws -> Secret {
+    private static func secret(_ text: String) throws -> Secret {
         let secret = try Secret()
         #expect(secret.append(Array(text.utf8)))
         return secret
@@ -18,8 +18,9 @@ import Testing
 
     private static let hash = "$y$j9T$saltsaltsaltsaltsalts.$BmfCqvLKnc6RC1KWSbfRXbhhPVRsgTDUpqcnZhRPLy0"
 
-    private func answer(_ text: String?, mode: UInt32 = 0o600, user: String = "alice") throws -> CredentialsFile.Answer
-    {
+    private static func answer(
+        _ text: String?, mode: UInt32 = 0o600, user: String = "alice"
+    ) throws -> CredentialsFile.Answer {
         let root = "/tmp/portcullis-test-\(Process.id)-\(UInt32.random(in: .min ... .max))"
         try File.makeDirectory(root, mode: 0o700)
         defer { Directory.removeTree(root) }
@@ -37,50 +38,47 @@ import Testing
     }
 
     @Test func theAccountsOwnPasswordIsVerified() throws {
-        let hash = try PasswordHash(hashing: try secret("canary"))
-        #expect(try answer("alice:\(hash.text.printable)\n") == .verified)
-        #expect(try answer("alice:\(hash.text.printable)\n", user: "Alice") == .refused("no credentials for this user"))
+        let hash = try PasswordHash(hashing: try Self.secret("canary"))
+        #expect(try Self.answer("alice:\(hash.text.printable)\n") == .verified)
+        #expect(
+            try Self.answer("alice:\(hash.text.printable)\n", user: "Alice") == .refused("no credentials for this user")
+        )
     }
 
     @Test func aWrongPasswordAndAnUnknownUserAreRefused() throws {
-        #expect(try answer("alice:\(Self.hash)\n") == .refused("wrong password"))
-        #expect(try answer("bob:\(Self.hash)\n") == .refused("no credentials for this user"))
-        #expect(try answer("") == .refused("no credentials for this user"))
+        #expect(try Self.answer("alice:\(Self.hash)\n") == .refused("wrong password"))
+        #expect(try Self.answer("bob:\(Self.hash)\n") == .refused("no credentials for this user"))
+        #expect(try Self.answer("") == .refused("no credentials for this user"))
     }
 
     @Test(arguments: [UInt32(0o640), 0o604, 0o644, 0o660, 0o606])
     func aFileThatOthersHaveRightsOnIsNotUsed(mode: UInt32) throws {
-        #expect(isUnusable(try answer("alice:\(Self.hash)\n", mode: mode)))
+        #expect(isUnusable(try Self.answer("alice:\(Self.hash)\n", mode: mode)))
     }
 
     @Test func noFileAndABrokenOneAreNotUsed() throws {
-        #expect(isUnusable(try answer(nil)))
-        #expect(isUnusable(try answer("alice\n")))
-        #expect(isUnusable(try answer("alice:plain\n")))
+        #expect(isUnusable(try Self.answer(nil)))
+        #expect(isUnusable(try Self.answer("alice\n")))
+        #expect(isUnusable(try Self.answer("alice:plain\n")))
     }
 
-    /// The processor time of a verification, in microseconds, in a process of its own that does nothing else.
-    private func cost(_ text: String?, user: String) throws -> Int {
-        let (read, write) = try Descriptor.pipe()
-        switch try Process.fork() {
-        case .child:
-            let before = clock()
-            _ = try? answer(text, user: user)
-            try? write.writeAll(Array(String(clock() - before).utf8))
-            Process.exitNow(0)
-        case .parent(let pid):
-            Children.reap(pid)
-            return try #require(Int(String(decoding: try read.read(64), as: UTF8.self)))
-        }
+    /// The processor time of a verification, in microseconds, in an exit test's process, which does nothing else.
+    private static func cost(_ text: String?, user: String) throws -> Int {
+        let before = clock()
+        _ = try answer(text, user: user)
+        return Int(clock() - before)
     }
 
     /// Processor time, not the clock's; without the hash it would be a hundredth.
-    @Test func anUnknownUserAndAMissingFileCostAHashToo() throws {
-        let wrong = try cost("alice:\(Self.hash)\n", user: "alice")
-        for (text, user) in [("alice:\(Self.hash)\n" as String?, "bob"), ("", "alice"), (nil, "alice"), ("x", "alice")]
-        {
-            #expect(try cost(text, user: user) > wrong / 4, "\(text ?? "no file")")
+    @Test func anUnknownUserAndAMissingFileCostAHashToo() async {
+        await #expect(processExitsWith: .exitCode(0)) {
+            let line = "alice:\(CredentialsFileTests.hash)\n"
+            let wrong = try CredentialsFileTests.cost(line, user: "alice")
+            for (text, user) in [(line as String?, "bob"), ("", "alice"), (nil, "alice"), ("x", "alice")] {
+                #expect(try CredentialsFileTests.cost(text, user: user) > wrong / 4, "\(text ?? "no file")")
+            }
+            let locked = "alice:!\(CredentialsFileTests.hash)\n"
+            #expect(try CredentialsFileTests.cost(locked, user: "alice") > wrong / 4, "a locked account")
         }
-        #expect(try cost("alice:!\(Self.hash)\n", user: "alice") > wrong / 4, "a locked account")
     }
 }

@@ -126,8 +126,9 @@ extension RequestSession {
     // MARK: The processes
 
     private func setUp(_ plan: LaunchPlan, _ environment: [[UInt8]]) throws -> Launched {
-        if let count = Process.threadCount(), count != 1 {
-            // A module that started threads has left locks that no fork can take over.
+        // A module that started threads has left locks that no fork can take over.
+        guard let count = Process.threadCount() else { throw SessionError("this process's threads cannot be counted") }
+        guard count == 1 else {
             throw SessionError("this process has \(count) threads; an authentication module has started some")
         }
         let (control, supervisors) = try Channel.pair()

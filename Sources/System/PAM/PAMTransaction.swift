@@ -78,6 +78,10 @@ public final class PAMTransaction {
     }
 
     deinit {
+        // pam_end unmaps the modules. What a thread of theirs runs would be gone under it and end this process, with the
+        // reason not yet told; so where `keeping` says that this process may have no threads but has some, the modules
+        // stay as long as it does. libpam's copy of the password does not: it is erased at the end of `authenticate`.
+        guard surroundings == nil || Process.threadCount() == 1 else { return }
         // SAFETY: nobody else has the handle.
         unsafe portcullis_pam_end(handle)
     }

@@ -94,10 +94,9 @@ public final class ProcessSurroundings {
         try putBack(errors, at: 2)
         // SAFETY: the list is this object's.
         guard unsafe portcullis_environment_restore(environment) == 0 else { throw Change("no memory") }
-        if let count = Process.threadCount(), count != 1 {
-            // No fork could take over the locks that they hold.
-            throw Change("a module started threads")
-        }
+        // No fork could take over the locks that they hold.
+        guard let count = Process.threadCount() else { throw Change("its threads cannot be counted") }
+        guard count == 1 else { throw Change("a module started threads") }
         guard (try? Process.changeDirectory(Array("/".utf8))) != nil, Self.rootIdentity() == root else {
             throw Change("a module changed the root directory")
         }
