@@ -33,6 +33,16 @@ import Testing
         #expect(taken.forParser == ["-p", "-", "-l", "-froot", "--", "host", "x"])
     }
 
+    @Test func everySecretIsKeptFromTheParserAndKnown() {
+        let words = ["-p", "first", "host", "-nlbob", "-psecond", "-p", "-", "x", "-p", "third"]
+        let taken = ClientArguments(words.map { Array($0.utf8) }, valued: Set("lpP".utf8), secret: Set("p".utf8))
+        #expect(taken.secrets == ["first", "second"])
+        #expect(taken.values[UInt8(ascii: "p")] == "-")
+        #expect(
+            taken.forParser
+                == ["-p", "*", "-n", "-l", "bob", "-p", "*", "-p", "-", "--", "host", "x", "-p", "third"])
+    }
+
     @Test func theCommandsWordsAreBytes() {
         let taken = ClientArguments([Array("host".utf8), [0xFF, 0x20], [0xC3]], valued: [])
         #expect(taken.commandLine.bytes == [0xFF, 0x20, 0x20, 0xC3])
@@ -57,6 +67,24 @@ import Testing
     ])
     func onlyTheStatementDecides(text: String, allows: Bool) {
         #expect(SecureTCPIPStatement.allowsNetrc(text: Array(text.utf8)) == allows)
+    }
+
+    /// The statement may stand in an included file: portcullis.policy(5), include.
+    @Test(arguments: [
+        ("include \"rules.d/*.policy\"\n", "securetcpip off\n", true),
+        ("include \"rules.d/a.policy\" # all\n", "securetcpip on except netrc\n", true),
+        ("include \"rules.d/*.policy\"\nsecuretcpip off", "include \"*.policy\"\n", true),
+        ("include \"rules.d/*.policy\"\n", "securetcpip on\n", false),
+        ("include \"rules.d/b*\"\n", "securetcpip off\n", false),
+        ("# include \"rules.d/a.policy\"\n", "securetcpip off\n", false),
+        ("include \"../rules.d/a.policy\"\n", "securetcpip off\n", false),
+    ])
+    func theStatementMayStandInAnIncludedFile(main: String, included: String, allows: Bool) throws {
+        let directory = try TestDirectory()
+        try File.makeDirectory(directory.path + "/rules.d", mode: 0o700)
+        _ = try directory.file("rules.d/a.policy", Array(included.utf8))
+        let path = try directory.file("portcullis.policy", Array(main.utf8))
+        #expect(SecureTCPIPStatement.allowsNetrc(policy: path) == allows)
     }
 
     @Test func aHostWithoutAReadablePolicyHasNone() {
