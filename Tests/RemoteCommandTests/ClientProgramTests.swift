@@ -199,19 +199,21 @@ struct ClientProgramTests {
         #expect(!shell.shown.contains("canary"))
     }
 
-    /// A terminal that was stopped with ^S takes nothing, and poll(2) says that it would.
-    @Test func aStoppedTerminalHoldsUpNoSignal() throws {
+    /// A terminal that is nearly full takes a byte or two, so poll(2) calls it writable, and a write of more waits.
+    @Test func aTerminalThatIsFullHoldsUpNoSignal() throws {
         let (gate, open) = try Descriptor.pipe()
         let server = try FakeServer { side in
             let secondary = try #require(try Self.accept(side))
             try side.write(Array("ready".utf8))
             _ = try gate.read(1)
-            try side.write([UInt8](repeating: UInt8(ascii: "x"), count: 20_000))
+            // Lines of many lengths, so that the buffers between do not end where a write does.
+            let lines = (1..<1_000).map { String(repeating: "x", count: $0 % 401) }
+            try side.write(Array(lines.joined(separator: "\n").utf8))
             guard try side.read(1, from: secondary) == [2] else { throw ServerSide.Unexpected() }
         }
         let shell = try RunningShell("exec \(rexec(server))", atTerminal: true)
         try shell.wait(for: "ready")
-        try shell.stopOutput()
+        // From here on nobody reads the terminal.
         try open.writeAll([1])
         Clock.sleep(milliseconds: 100)
         shell.signal(SIGINT)

@@ -116,13 +116,6 @@ final class RunningShell {
         return settings.c_lflag & tcflag_t(ECHO) != 0
     }
 
-    /// Does what ^S does.
-    func stopOutput() throws {
-        try type("\u{13}")
-        // The line discipline took it when the echo of nothing has come: it shows in no other way.
-        Clock.sleep(milliseconds: 20)
-    }
-
     /// Waits until a text was written; on a terminal what is before it counts no more.
     func wait(for text: String) throws {
         for _ in 0..<2_000 {
