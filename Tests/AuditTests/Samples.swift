@@ -102,7 +102,8 @@ struct Seeded: RandomNumberGenerator {
                         rule: chance() ? rule() : nil, revision: chance() ? revision() : nil,
                         detail: chance() ? bytes(0...length) : nil,
                         command: chance() ? Record.RefusedCommand(bytes(0...length)) : nil,
-                        count: chance() ? 1 : number(2...100_000))))
+                        count: chance() ? 1 : number(2...100_000),
+                        pool: chance() ? text(1...20) : nil)))
         case 7:
             return .record(
                 .command(

@@ -24,12 +24,12 @@ import Testing
         try fake.write("/etc/audit/rules.d/50-sudo.rules", "-w /var/log/sudo.log -p wa -k sudo_log_file\n")
         try fake.write("/etc/audit/rules.d/99-finalize.rules", "# last\n-f 2\n-e 2\n")
         try fake.write("/run/auditd.pid", "12\n")
-        try fake.write("/proc/12/comm", "auditd\n")
+        try fake.write("/usr/sbin/auditd", "auditd\n", mode: 0o755)
+        try fake.link("/proc/12/exe", to: fake.place.path + "/usr/sbin/auditd")
         try fake.write("/usr/lib/systemd/system/auditd.service", "[Service]\n")
         try fake.link("/etc/systemd/system/multi-user.target.wants/auditd.service", to: "/lib/x")
-        let tools = ["auditctl", "auditd", "ausearch", "aureport", "autrace", "augenrules"]
         try fake.write(
-            "/etc/aide/aide.conf", tools.map { "/usr/sbin/\($0) p+i+n+u+g+s+b+acl+xattrs+sha512\n" }.joined())
+            "/etc/aide/aide.conf", Self.tools.map { "/usr/sbin/\($0) p+i+n+u+g+s+b+acl+xattrs+sha512\n" }.joined())
     }
 
     private static let auditd = """
@@ -91,6 +91,10 @@ import Testing
         ("/etc/sudoers", "Defaults use_pty\n", ["5.2.3", "6.2.3.3"]),
         ("/run/auditd.pid", "13\n", ["6.2.1.2", "UBTU-22-653015"]),
         ("/proc/cmdline", "audit=10 audit_backlog_limit=8192\n", ["6.2.1.3"]),
+        // The last one counts, and what follows `--` is no parameter of the kernel's.
+        ("/proc/cmdline", "audit=1 audit_backlog_limit=8192 audit=0\n", ["6.2.1.3"]),
+        ("/proc/cmdline", "audit=0 audit_backlog_limit=8192 -- audit=1\n", ["6.2.1.3"]),
+        ("/proc/cmdline", "audit_backlog_limit=8192 audit-backlog-limit=64 audit=1\n", ["6.2.1.4"]),
         ("/proc/cmdline", "audit=1 audit_backlog_limit=64\n", ["6.2.1.4"]),
         ("/etc/audit/rules.d/50-sudo.rules", "-w /var/log/sudo.log.1 -p wa\n", ["6.2.3.3"]),
         ("/etc/audit/rules.d/99-finalize.rules", "-e 2\n-f 2\n", ["6.2.3.20"]),
@@ -118,6 +122,41 @@ import Testing
         #expect(unmet().count == ids.count + 1)
     }
 
+    private static let tools = ["auditctl", "auditd", "ausearch", "aureport", "autrace", "augenrules"]
+
+    /// The attack: lines that look like AIDE's rules and guard nothing.
+    @Test(arguments: [
+        ("#/sbin/TOOL p+i+sha512\n", false), ("  # /sbin/TOOL p+i+sha512\n", false), ("!/sbin/TOOL sha\n", false),
+        ("/sbin/TOOL p+i #+sha512\n", false), ("/sbin/TOOL p+i-sha512\n", false), ("/tmp/sbin/TOOL sha512\n", false),
+        ("/sbin/TOOL p+sha512\n!/sbin/TOOL\n", false), ("!/usr/sbin/au\n/sbin/TOOL p+sha512\n", false),
+        ("/sbin/TOOL p+sha512\n!/sbin\n", false), ("/sbin/TOOL p+sha512\n!/(usr/)?sbin/au(d|t|s|r).*$\n", false),
+        ("/sbin/TOOL p+sha512\n", true), ("\t/usr/sbin/TOOL\tp+i+sha256 # ours\n", true),
+        ("/sbin/TOOL p+sha512\n!/sbin/other\n!/var/log\n!/(tmp|run)/.*\n", true),
+    ])
+    func aLineOfAIDEsThatGuardsNothingIsNotCounted(line: String, isMet: Bool) throws {
+        try fake.write(
+            "/etc/aide/aide.conf",
+            Self.tools.map { line.replacingOccurrences(of: "TOOL", with: $0) }.joined())
+        #expect(try item("6.3.3").isMet == isMet)
+    }
+
+    /// The attack: a process that calls itself auditd.
+    @Test func aProcessThatCallsItselfAuditdIsNotAuditd() throws {
+        try fake.write("/proc/12/comm", "auditd\n")
+        try fake.remove("/proc/12/exe")
+        try fake.write("/tmp/auditd", "mine\n", mode: 0o755)
+        try fake.link("/proc/12/exe", to: fake.place.path + "/tmp/auditd")
+        #expect(try item("6.2.1.2").state == .notMet)
+        #expect(try item("6.2.1.2").evidence.last == "no auditd of root's has the pid of /run/auditd.pid")
+    }
+
+    @Test(.enabled(if: Linux.Process.isRoot, "needs root: it gives files away"))
+    func theAuditdOfAnotherAccountIsNotAuditd() throws {
+        #expect(try item("6.2.1.2").state == .met)
+        try fake.give("/proc/12")
+        #expect(try item("6.2.1.2").state == .notMet)
+    }
+
     @Test func theFirstValueOfSshdsCountsAndNotALaterOne() throws {
         try fake.write("/etc/ssh/sshd_config.d/a.conf", "IgnoreRhosts yes\n")
         try fake.write("/etc/ssh/sshd_config", "Include sshd_config.d/*.conf\nIgnoreRhosts no\n")
@@ -132,7 +171,7 @@ import Testing
         try fake.remove("/proc/cmdline")
         try fake.remove("/etc/sudoers")
         try fake.write("/etc/sudoers/directory", "x")
-        for id in ["service_rsh_disabled", "6.2.2.1", "6.2.1.3", "5.2.2", "UBTU-22-653030"] {
+        for id in ["service_rsh_disabled", "2.1.16", "6.2.2.1", "6.2.1.3", "5.2.2", "UBTU-22-653030"] {
             guard case .notChecked(let reason) = try item(id).state else {
                 Issue.record("\(id): \(try item(id).state.name)")
                 continue
@@ -156,6 +195,7 @@ import Testing
     // MARK: Compensating controls
 
     @Test func theGatewayInThePlaceOfAServiceIsACompensatingControl() throws {
+        try fake.installGateway()
         try fake.listen(512, inode: 5, pid: 300, program: "/usr/sbin/portcullisd")
         let served = try item("service_rexec_disabled", policySettings(enabled: [.rexec]))
         guard case .compensated(let control) = served.state else {
@@ -166,6 +206,25 @@ import Testing
         #expect(control.contains("loopback alone"))
         #expect(served.isMet)
         #expect(served.evidence.contains("listening on 127.0.0.1:512/tcp (the gateway)"))
+    }
+
+    /// The attack: a program at the gateway's path in a mount namespace of its own.
+    @Test func aProgramAtTheGatewaysPathIsNotCompensated() throws {
+        try fake.listen(512, inode: 5, pid: 300, program: "/usr/sbin/portcullisd")
+        try fake.installGateway()
+        #expect(try item("service_rexec_disabled", policySettings(enabled: [.rexec])).state == .notMet)
+    }
+
+    @Test func aGatewayThatListensWhereThePolicyDoesNotIsNotCompensated() throws {
+        try fake.installGateway()
+        try fake.listen(512, inode: 5, pid: 300, program: "/usr/sbin/portcullisd", address: "00000000")
+        #expect(try item("service_rexec_disabled", policySettings(enabled: [.rexec])).state == .notMet)
+    }
+
+    @Test func theGatewayAtThePortOfTFTPIsATFTPServer() throws {
+        try fake.installGateway()
+        try fake.listen(69, inode: 5, pid: 300, program: "/usr/sbin/portcullisd", transport: .udp)
+        #expect(try item("2.1.16").state == .notMet)
     }
 
     @Test func anotherDaemonAtThePortIsNotCompensated() throws {

@@ -79,6 +79,23 @@ import Testing
         #expect(again.error.contains("no account 'alice'"))
     }
 
+    @Test func aLockedAccountCanBeRemoved() throws {
+        _ = try run("set", "alice", input: "one")
+        try state.write(Array((state.read("credentials") + "bob:!locked\n").utf8), to: "credentials")
+        let remove = try run("remove", "bob")
+        #expect(remove.status == 0, "\(remove.error)")
+        #expect(try run("list").output == "alice\n")
+    }
+
+    @Test func aLockedAccountIsNotUnlockedWithoutAWord() throws {
+        try state.write(Array("root:!locked\n".utf8), to: "credentials")
+        let set = try run("set", "root", input: "one")
+        #expect(set.status == 0)
+        #expect(set.error.contains("'root' was locked in \(state.path)/credentials, and no longer is"))
+        #expect(try matches("root", "one"))
+        #expect(try run("set", "root", input: "two").error.isEmpty)
+    }
+
     @Test(arguments: ["", "\n", String(repeating: "x", count: 129), "a\u{0}b"])
     func passwordsThatNoRequestCanCarryAreRefused(_ password: String) throws {
         let set = try run("set", "root", input: password)

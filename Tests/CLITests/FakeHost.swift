@@ -28,7 +28,7 @@ final class FakeHost {
                     name: ByteText(account[0]), uid: FakeHost.uid, gid: FakeHost.gid, home: ByteText(account[1]),
                     shell: "/bin/sh")
             }
-            return LocalHost(root: root, accounts: entries)
+            return LocalHost(root: root, accounts: entries, superuser: Linux.Process.effectiveUserID)
         }
     }
 
@@ -89,17 +89,32 @@ final class FakeHost {
 
     private static let tableHeading = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt\n"
 
-    /// A TCP listener on 127.0.0.1, and who holds it.
-    func listen(_ port: UInt16, inode: Int, pid: Int32?, program: String = "/usr/sbin/in.rshd") throws {
+    /// A socket that waits at a port, on 127.0.0.1 where nothing else is said, and who holds it.
+    func listen(
+        _ port: UInt16, inode: Int, pid: Int32?, program: String = "/usr/sbin/in.rshd", address: String = "0100007F",
+        transport: WaitingSocket.Transport = .tcp
+    ) throws {
         let text = String(port, radix: 16, uppercase: true)
         let digits = String(repeating: "0", count: 4 - text.count) + text
+        let state = transport == .tcp ? "0A" : "07"
         let line =
-            "   0: 0100007F:\(digits) 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 \(inode) 1 0 100 0 0 10 0"
-        try write("/proc/net/tcp", place.read("proc/net/tcp") + line + "\n")
-        guard let pid else { return }
+            "   0: \(address):\(digits) 00000000:0000 \(state) 00000000:00000000 00:00000000 00000000 0 0 \(inode) 1 0 100"
+        let table = "proc/net/\(transport.rawValue)"
+        try write("/" + table, place.read(table) + line + "\n")
+        if let pid { try hold(inode, pid: pid, program: program) }
+    }
+
+    /// A process of root's that holds a socket; it calls itself sshd. A program of the host's is below its directory.
+    func hold(_ inode: Int, pid: Int32, program: String) throws {
         try write("/proc/\(pid)/comm", "sshd\n")
-        try link("/proc/\(pid)/exe", to: program)
+        try link("/proc/\(pid)/exe", to: host.exists(program) ? place.path + program : program)
         try link("/proc/\(pid)/fd/4", to: "socket:[\(inode)]")
+    }
+
+    /// The gateway's programs, where packaging puts them.
+    func installGateway() throws {
+        try write("/usr/sbin/portcullisd", "the monitor\n", mode: 0o755)
+        try write("/usr/lib/portcullis/portcullis-front", "the front\n", mode: 0o755)
     }
 }
 

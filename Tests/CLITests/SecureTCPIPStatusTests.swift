@@ -165,31 +165,142 @@ import Testing
         #expect(rshd.mends == ["end what listens on 127.0.0.1:514/tcp (sshd 300)"])
     }
 
-    @Test(arguments: [
-        "/usr/sbin/portcullisd", "/usr/lib/portcullis/portcullis-front", "/usr/sbin/portcullisd (deleted)",
-        "/usr/bin/portcullisd",
-    ])
+    @Test(arguments: ["/usr/sbin/portcullisd", "/usr/bin/portcullisd"])
     func theGatewayAtItsPortIsWhatThePolicyGivesBack(program: String) throws {
+        try install(program)
         try fake.listen(512, inode: 78, pid: 300, program: program)
         #expect(try tool("rexecd", policySettings(enabled: [.rexec])).state == .givenBack)
         #expect(report(policySettings(enabled: [.rexec])).isClosed)
         // By another policy than this one.
         #expect(try tool("rexecd").state == .open)
+        #expect(
+            try tool("rexecd").mends == [
+                "portcullis reload, or name the gateway's policy: 127.0.0.1:512/tcp (sshd 300: by another policy than "
+                    + "this one, which has no such listener)"
+            ])
     }
 
-    @Test func aProgramOfThatNameElsewhereIsNotTheGateway() throws {
-        try fake.listen(512, inode: 78, pid: 300, program: "/tmp/portcullisd")
+    /// The attack: `unshare -Ur -m`, a file system of one's own over /usr/sbin, and a program of one's own there.
+    ///
+    /// The kernel tells the path in that namespace, which is the gateway's to the letter.
+    @Test func aProgramAtTheGatewaysPathInAMountNamespaceOfItsOwnIsNotTheGateway() throws {
+        try fake.listen(512, inode: 78, pid: 300, program: "/usr/sbin/portcullisd")
+        try fake.installGateway()
+        let rexecd = try tool("rexecd", policySettings(enabled: [.rexec]))
+        #expect(rexecd.sockets.first?.holders.first?.program == "/usr/sbin/portcullisd")
+        #expect(rexecd.state == .open)
+        #expect(
+            rexecd.mends == [
+                "end what listens on 127.0.0.1:512/tcp (sshd 300: not the gateway that is installed, or not any more)"
+            ])
+    }
+
+    @Test(arguments: ["/tmp/portcullisd", "/mnt/usr/sbin/portcullisd", "/usr/sbin/portcullisd (deleted)"])
+    func aProgramOfThatNameElsewhereIsNotTheGateway(program: String) throws {
+        try fake.installGateway()
+        try install(program)
+        try fake.listen(512, inode: 78, pid: 300, program: program)
         #expect(try tool("rexecd", policySettings(enabled: [.rexec])).state == .open)
+    }
+
+    /// The attack: the real portcullisd, started by any account with a policy of its own.
+    @Test(.enabled(if: Linux.Process.isRoot, "needs root: it gives files away"))
+    func theGatewaysProgramThatAnotherAccountStartsIsNotTheGateway() throws {
+        try fake.installGateway()
+        try fake.listen(512, inode: 78, pid: 300, program: "/usr/sbin/portcullisd")
+        try fake.give("/proc/300")
+        let rexecd = try tool("rexecd", policySettings(enabled: [.rexec]))
+        #expect(rexecd.state == .open)
+        #expect(
+            rexecd.mends == [
+                "end what listens on 127.0.0.1:512/tcp (sshd 300: not the gateway, as uid 61103 runs it)"
+            ])
+    }
+
+    /// Reached from everywhere, where the policy says loopback.
+    @Test func whereThePolicyDoesNotListenItIsNotThePolicysGateway() throws {
+        try fake.installGateway()
+        try fake.listen(512, inode: 78, pid: 300, program: "/usr/sbin/portcullisd", address: "00000000")
+        #expect(try tool("rexecd", policySettings(enabled: [.rexec])).state == .open)
+        var settings = policySettings(enabled: [.rexec]).settings
+        settings.rexec.listeners = [try #require(Endpoint("0.0.0.0:512"))]
+        #expect(try tool("rexecd", HostPolicy(path: "/p", settings: settings)).state == .givenBack)
+    }
+
+    /// The attack: a TFTP server that is called portcullisd.
+    @Test func theGatewayIsNoExcuseAtAPortThatItDoesNotServe() throws {
+        try fake.installGateway()
+        try fake.listen(69, inode: 78, pid: 300, program: "/usr/sbin/portcullisd", transport: .udp)
+        try fake.listen(513, inode: 79, pid: 301, program: "/usr/sbin/portcullisd")
+        var settings = policySettings(except: [.rsh], enabled: [.rexec, .rsh]).settings
+        for port in ["69", "513"] { settings.rsh.listeners.append(try #require(Endpoint("127.0.0.1:" + port))) }
+        let policy = HostPolicy(path: "/p", settings: settings)
+        #expect(try tool("tftpd", policy).state == .open)
+        #expect(try tool("rlogind", policy).state == .open)
+    }
+
+    @Test(.enabled(if: Linux.Process.isRoot, "needs root: it gives files away"))
+    func theFrontMayHoldTheMonitorsSocketUnderItsOwnAccountAlone() throws {
+        try fake.installGateway()
+        try fake.listen(512, inode: 78, pid: 300, program: "/usr/sbin/portcullisd")
+        try fake.hold(78, pid: 301, program: "/usr/lib/portcullis/portcullis-front")
+        func state() throws -> SecureTCPIPReport.State {
+            try tool("rexecd", policySettings(enabled: [.rexec])).state
+        }
+        // A socket that nobody is seen to hold: other accounts' processes are looked at for it.
+        try fake.listen(514, inode: 79, pid: nil)
+        // The host has no such account: a free uid of systemd's range, which is nobody's.
+        try fake.give("/proc/301", uid: 61_184)
+        #expect(try state() == .givenBack)
+        try fake.addAccount("portc-front")
+        #expect(try state() == .open)
+        try fake.give("/proc/301", uid: FakeHost.uid)
+        #expect(try state() == .givenBack)
+        // Without the monitor it is nobody's front.
+        try fake.remove("/proc/300")
+        #expect(try state() == .open)
     }
 
     @Test func theServiceManagerMayHoldTheGatewaysSocket() throws {
+        try fake.installGateway()
         try fake.listen(512, inode: 78, pid: 300, program: "/usr/sbin/portcullisd")
-        try fake.link("/proc/1/fd/9", to: "socket:[78]")
-        try fake.link("/proc/1/exe", to: "/usr/lib/systemd/systemd")
+        try fake.hold(78, pid: 1, program: "/usr/lib/systemd/systemd")
         #expect(try tool("rexecd", policySettings(enabled: [.rexec])).state == .givenBack)
-        try fake.link("/proc/301/fd/9", to: "socket:[78]")
-        try fake.link("/proc/301/exe", to: "/usr/bin/nc")
+        try fake.hold(78, pid: 301, program: "/usr/bin/nc")
         #expect(try tool("rexecd", policySettings(enabled: [.rexec])).state == .open)
+        // Alone it holds the socket of some other unit.
+        try fake.remove("/proc/300")
+        try fake.remove("/proc/301")
+        #expect(try tool("rexecd", policySettings(enabled: [.rexec])).state == .open)
+    }
+
+    /// The attack: processes with hundreds of thousands of descriptors each, which any account can have.
+    @Test(.enabled(if: Linux.Process.isRoot, "needs root: it gives files away"))
+    func othersProcessesAreLookedAtWhereRootsHoldNothingAlone() throws {
+        try fake.listen(512, inode: 78, pid: 300)
+        try fake.hold(78, pid: 299, program: "/usr/bin/nc")
+        try fake.give("/proc/299")
+        func pids(_ inodes: Set<UInt64>) throws -> [Int32] {
+            try SocketHolders(of: inodes, first: [0], fake.host.path("/proc")).holders[78]?.map(\.pid) ?? []
+        }
+        #expect(try pids([78]) == [300])
+        try fake.listen(514, inode: 79, pid: nil)
+        #expect(try pids([78, 79]) == [299, 300])
+        try fake.remove("/proc/300")
+        #expect(try pids([78]) == [299])
+    }
+
+    /// The attack: processes with hundreds of thousands of descriptors each.
+    @Test func whereTheSearchEndsBeforeItsEndNothingIsClaimed() throws {
+        try fake.installGateway()
+        try fake.listen(512, inode: 78, pid: 300, program: "/usr/sbin/portcullisd")
+        let settings = policySettings(enabled: [.rexec]).settings
+        let found = WaitingDaemons(fake.host, settings: settings, ownDirectory: "/usr/bin", patience: 0)
+        #expect(found.entries.map(\.isUnknown) == [true])
+        #expect(found.problem?.contains("too many files") == true)
+        let whole = WaitingDaemons(fake.host, settings: settings, ownDirectory: "/usr/bin")
+        #expect(whole.entries.map(\.isGateway) == [true])
+        #expect(whole.problem == nil)
     }
 
     @Test func aSocketThatNobodyIsSeenToHoldIsNotCalledClosed() throws {

@@ -170,6 +170,44 @@ import Testing
         try stage.end()
     }
 
+    /// A guest's session asks for each account that it could be given, and for no more.
+    @Test func aGuestsSessionIsAnsweredForEachAccountOfThePools() throws {
+        let text = """
+            service rexec { enable }
+            pool one = { g1, g2 }
+            pool two = { g3 }
+            permit g: rexec from any as { pool one, pool two } run any
+            """
+        let stage = try Stage(files: ["/etc/p/site.policy": text])
+        _ = try stage.load()
+        let session = try stage.session(1)
+        for (name, pool) in [("g1", "one"), ("g2", "one"), ("g3", "two")] {
+            var request = Self.request("10.1.1.1")
+            request.target = Account(
+                name: try #require(UserName(name)), uid: 4_000, groups: [], isSystem: false, pool: pool)
+            try session.send(DecisionAsk.decide(number: 1, request: request).encoded())
+            guard case .decision(1, _, .permit(let terms))? = try Stage.answer(session) else {
+                Issue.record("no permit for \(name)")
+                return
+            }
+            #expect(terms.rule.name == "g")
+        }
+        guard case .closed = try session.receive(limit: 4_096) else {
+            Issue.record("a fourth answer could come")
+            return
+        }
+        // Who is no guest is answered once with pools, too.
+        let other = try stage.session(2)
+        let ask = DecisionAsk.decide(number: 2, request: Self.request("10.1.1.1")).encoded()
+        try other.send(ask)
+        #expect(try Stage.answer(other) != nil)
+        guard case .closed = try other.receive(limit: 4_096) else {
+            Issue.record("a second answer could come")
+            return
+        }
+        try stage.end()
+    }
+
     // MARK: Ending
 
     @Test func aDrainedEngineAnswersTheSessionsThatAreOpenAndEnds() throws {

@@ -27,6 +27,19 @@ import Testing
         #expect(secret.isEmpty)
     }
 
+    /// An empty password is one that came: where nothing came, nobody has left it empty.
+    @Test func anEmptySecretIsAMessageAndTheOtherSidesEndIsNone() throws {
+        let (ours, theirs) = try Channel.pair()
+        let secret = try Secret()
+        try theirs.send([0])
+        #expect(try secret.receive(from: ours) == .complete)
+        #expect(secret.isEmpty)
+        try theirs.send([])
+        #expect(try secret.receive(from: ours) == .closed)
+        Socket.shutdownBoth(theirs.descriptor)
+        #expect(try secret.receive(from: ours) == .closed)
+    }
+
     @Test func aMessageOverTheLimitLeavesNothing() throws {
         let (ours, theirs) = try Channel.pair()
         let secret = try Secret()

@@ -7,6 +7,9 @@ import Testing
 
 /// The kernel's tables of sockets, and who holds them.
 @Suite struct SocketTableTests {
+    /// No test fails on a time.
+    private static let hour: Int64 = 3_600_000
+
     @Test(arguments: ["127.0.0.1", "::1"])
     func aListenerIsFoundWithItsHolder(address: String) throws {
         let address = try #require(IPAddress(address))
@@ -17,10 +20,33 @@ import Testing
         #expect(found.count == 1)
         #expect(socket.transport == .tcp)
         // A child that another test has forked meanwhile may hold a copy.
-        let holders = try SocketHolders(of: [socket.inode]).holders[socket.inode] ?? []
+        let all = try SocketHolders(of: [socket.inode], first: [Process.effectiveUserID], patience: Self.hour)
+        let holders = all.holders[socket.inode] ?? []
         let own = try #require(holders.first { $0.pid == Process.id })
         #expect(own.uid == Process.effectiveUserID)
         #expect(own.program?.bytes == File.resolved(Array("/proc/self/exe".utf8)))
+        #expect(own.file == (try File.status("/proc/self/exe").identity))
+    }
+
+    /// A search that was cut off is not told as one that found nobody.
+    @Test func aSearchHasATimeAndSaysSoWhereItEnds() throws {
+        let listener = try Socket.listen(Endpoint(address: IPAddress(v4: 0x7F00_0001), port: 0))
+        let endpoint = try Socket.local(listener)
+        let socket = try #require(try SocketTable.waiting().first { $0.endpoint == endpoint })
+        let cut = try SocketHolders(of: [socket.inode], first: [Process.effectiveUserID], patience: 0)
+        #expect(!cut.isComplete)
+        #expect(cut.holders.isEmpty)
+        let none = try SocketHolders(of: [], patience: 0)
+        #expect(none.isComplete)
+    }
+
+    @Test func othersAreLookedAtWhereNobodyOfTheFirstHoldsIt() throws {
+        let listener = try Socket.listen(Endpoint(address: IPAddress(v4: 0x7F00_0001), port: 0))
+        let endpoint = try Socket.local(listener)
+        let socket = try #require(try SocketTable.waiting().first { $0.endpoint == endpoint })
+        let strangers: Set<UInt32> = [Process.effectiveUserID == 0 ? 1 : 0]
+        let found = try SocketHolders(of: [socket.inode], first: strangers, patience: Self.hour)
+        #expect(found.holders[socket.inode]?.contains { $0.pid == Process.id } == true)
     }
 
     @Test func aTableThatIsNotThereIsAnError() {

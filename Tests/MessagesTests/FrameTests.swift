@@ -22,6 +22,9 @@ import Testing
         settings.rsh.trust = .file("rhosts")
         settings.rsh.accountManagement = .none
         settings.rsh.takesPasswordField = true
+        settings.pools = [
+            GuestPool(name: "visitors", accounts: [user, .guest]), GuestPool(name: "others", accounts: [user]),
+        ]
         var sandbox = Sandbox(name: "backup")
         sandbox.read = [.absolute("/usr"), .home("")]
         sandbox.systemCalls = ["read", "write"]
@@ -36,6 +39,8 @@ import Testing
             command: .words(
                 ["id", "-u"], program: RequestedCommand.Program(path: "/usr/bin/id", resolvedPath: "/usr/bin/id")),
             time: time)
+        var guestRequest = request
+        guestRequest.target.pool = "visitors"
         let records: [Record] = [
             .serviceStart(unit: "portcullisd"),
             .serviceStop(unit: "portcullis-front", reason: "signal 9", isFailure: true),
@@ -60,6 +65,10 @@ import Testing
                     origin: origin, account: "alice", remoteUser: nil, refusal: .needsShell, rule: nil,
                     revision: revision,
                     command: Record.RefusedCommand(beginning: "id", of: 131_071))),
+            .login(
+                Record.Login(
+                    origin: origin, account: "guest1", remoteUser: nil, refusal: nil, rule: rule, revision: revision,
+                    pool: "visitors")),
             .command(
                 Record.Command(
                     origin: origin, account: "alice", commandLine: ByteText([0xFF, 0x0A]), program: "/usr/bin/id",
@@ -97,6 +106,7 @@ import Testing
             EngineReport.loaded(revision: revision, rules: 1, sandboxes: 1, warnings: ""), LoaderAsk.root,
             LoaderAsk.include(from: 0, pattern: "*.policy"), LoaderAnswer.file(name: "x"), LoaderAnswer.end,
             LoaderAnswer.refusal(name: "x", text: "y"), DecisionAsk.decide(number: 1, request: request),
+            DecisionAsk.decide(number: 1, request: guestRequest),
             DecisionAnswer.decision(
                 number: 1, revision: revision,
                 decision: .permit(
@@ -171,10 +181,23 @@ import Testing
             origin: Record.Origin(service: .rsh, address: nil, port: 1_022), account: "alice", remoteUser: nil,
             refusal: .noRule, rule: nil, revision: nil, command: Record.RefusedCommand("id"))
         var bytes = RecordFrame.record(number: 1, record: .login(login)).encoded()
-        // The length stands before the count of requests.
-        let place = bytes.count - 16
+        // The length stands before the count of requests and the pool that there is not.
+        let place = bytes.count - 17
         for byte in 0..<8 { bytes[place + byte] = UInt8(truncatingIfNeeded: Int64(length) >> (8 * Int64(byte))) }
         #expect(((try? RecordFrame(frame: bytes)) != nil) == isRead)
+    }
+
+    /// The settings of a policy are one frame, however many accounts its pools have.
+    @Test func asManyAccountsAsPoolsMayHaveFitIntoAFrame() throws {
+        var settings = Settings()
+        for number in 0..<GuestPool.accountLimit {
+            let name = try #require(UserName(String(repeating: "g", count: 28) + String(number)))
+            let pool = String(repeating: "p", count: RuleReference.nameLimit - 4) + String(number)
+            settings.pools.append(GuestPool(name: pool, accounts: [name]))
+        }
+        let frame = EngineReport.settings(settings: settings).encoded()
+        #expect(frame.count <= FrameFormat.limit / 4 * 3)
+        #expect(try EngineReport(frame: frame) == .settings(settings: settings))
     }
 
     @Test func aFrameOfAnotherVersionIsRefused() {

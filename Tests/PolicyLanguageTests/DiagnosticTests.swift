@@ -484,6 +484,19 @@ import Testing
         #expect(loaded.diagnostics.map { "\($0.line) \($0.severity.name)" } == ["4 warning", "5 warning"])
     }
 
+    @Test(arguments: [
+        ("securetcpip on except rsh", "enable\ntrust rhosts", ["4 warning"]),
+        ("securetcpip on except rsh", "enable\ntrust rule", []),
+        ("securetcpip on except rsh", "disable\ntrust rhosts", []),
+        ("securetcpip on except rsh, rhosts", "enable\ntrust rhosts", []),
+        ("securetcpip off", "enable\ntrust rhosts", []),
+    ])
+    func trustFilesThatSecureTCPIPKeepsFromBeingReadAreWarnedOf(statement: String, items: String, places: [String]) {
+        let loaded = load("\(statement)\nservice rsh {\n\(items)\n}\nservice rexec { enable }")
+        #expect(loaded.diagnostics.map { "\($0.line) \($0.severity.name)" } == places)
+        for diagnostic in loaded.diagnostics { #expect(diagnostic.message.contains("without 'except rhosts'")) }
+    }
+
     /// RSH's default authenticator would be REXEC's: whoever takes passwords by rsh says who checks them.
     @Test(arguments: [
         ("password-field on", ["3:1 error"]), ("authenticate file \"c\"", ["3:1 warning"]),
@@ -499,6 +512,64 @@ import Testing
         #expect(
             rexec.diagnostics.contains { $0.message == "'password-field' is no item of service rexec" }
                 == items.contains("password-field"))
+    }
+
+    @Test(arguments: [
+        ("pool g = { root }", ["1:12 error"]), ("pool g = { %wheel }", ["1:12 error"]),
+        ("pool g = { guest }", ["1:12 error"]), ("pool g = { a, a }", ["1:15 error"]),
+        ("pool g = { a }\npool h = { b, a }", ["2:15 error"]), ("pool g = { a }\npool g = { b }", ["2:6 error"]),
+        ("pool g = { @x }", ["1:12 error"]), ("pool g = { any }", ["1:12 error"]), ("pool g = { }", ["1:10 error"]),
+        ("pool g = { a }", ["1:6 warning"]),
+        ("users u = { pool }\nforbid f: any as @u", ["1:13 error"]),
+        ("pool g = { a }\nforbid f: rexec as pool g", ["2:20 error"]),
+        ("pool g = { a }\npermit p: any from any by any as pool g run any", ["2:34 error"]),
+        ("pool g = { a }\npermit p: rexec from any as pool h run any", ["2:29 error"]),
+        ("pool g = { a }\npermit p: rexec from any as pool g run any sandbox unconfined", ["2:52 error"]),
+    ])
+    func aPoolHoldsAccountsOfItsOwn(_ text: String, _ expected: [String]) {
+        let found = load(text + "\nservice rexec { enable }").diagnostics.filter {
+            $0.severity == .error || expected.first?.hasSuffix("warning") == true
+        }
+        #expect(found.prefix(1).map { "\($0.line):\($0.column) \($0.severity.name)" } == expected)
+    }
+
+    @Test(arguments: [
+        ("pool g = { a }\npermit p: rexec from any as pool g run any\npermit q: rexec from any as a run any", 3),
+        (
+            "pool g = { a }\nusers u = { b, a }\npermit p: rexec from any as pool g run any\n"
+                + "permit q: rexec from any as @u run any", 4
+        ),
+        ("pool g = { a }\npermit p: rexec from any as pool g run any\npermit q: rexec from any as guest run any", 3),
+    ])
+    func aPermitThatDoesNotGoWithAPoolIsWarnedOf(_ text: String, _ line: Int) {
+        let found = load(text + "\nservice rexec { enable }").diagnostics
+        #expect(found.map { "\($0.line):\($0.column) \($0.severity.name)" } == ["\(line):8 warning"])
+        #expect(found.first.map { $0.message.contains("'a'") || $0.message.contains("'guest'") } == true)
+    }
+
+    /// What a guest writes into its home is gone before anybody could trust it.
+    @Test func aGuestsHomeNeedsNoSelfTrust() {
+        let settings = "\nsecuretcpip off\nservice rexec { enable }\nservice rsh { enable }\npool g = { a }\n"
+        let guests = load(settings + "permit p: rexec from any as pool g run any sandbox home")
+        #expect(guests.errorCount == 0)
+        let both = load(settings + "permit p: rexec from any as { pool g, b } run any sandbox home")
+        #expect(both.errorCount == 1)
+        #expect(load(settings + "permit p: rexec from any as b run any sandbox home").errorCount == 1)
+    }
+
+    @Test func aPoolIsASettingThatDiffTells() throws {
+        let one = try #require(load("service rexec { enable }").policy)
+        let other = load(
+            "service rexec { enable }\npool g = { a, \"same\" }\npermit p: rexec from any as { pool g, \"pool\" } run any"
+        )
+        #expect(other.diagnostics.isEmpty)
+        let policy = try #require(other.policy)
+        #expect(policy.rules.first?.targets?.pools == ["g"])
+        #expect(policy.rules.first?.targets?.literal.names.map(\.description) == ["pool"])
+        let rows = SettingDifference.differences(old: one.settings, new: policy.settings)
+        #expect(rows.map { "\($0.name) \($0.old) \($0.new)" } == ["pool g none { a, same }"])
+        #expect(other.canonicalText.contains("pool g = { a, \"same\" }"))
+        #expect(other.canonicalText.contains("as { pool g, \"pool\" } run any"))
     }
 
     @Test func aPasswordFieldIsASettingThatDiffTells() throws {

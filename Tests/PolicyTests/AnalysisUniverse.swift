@@ -42,8 +42,15 @@ struct AnalysisUniverse {
                 }
             }
         }
+        var guests: [Account] = []
+        for (name, pool) in [("bob", "guests"), ("dave", "guests"), ("erin", "others")] {
+            for groups in [[], ["wheel"], ["ops"], ["wheel", "ops"]] as [[ByteText]] {
+                let name = try #require(UserName(name))
+                guests.append(Account(name: name, uid: 1_000, groups: groups, isSystem: false, pool: pool))
+            }
+        }
         askers =
-            accounts.map { Asker(service: .rexec, remoteUser: nil, target: $0) }
+            (accounts + guests).map { Asker(service: .rexec, remoteUser: nil, target: $0) }
             + names.flatMap { name in accounts.map { Asker(service: .rsh, remoteUser: name, target: $0) } }
         let words =
             ["-n", "5", "7", "x", "y", "/home", "/home/z", "/home/a", "/home/a/z", "--z"]
@@ -111,7 +118,8 @@ struct AnalysisUniverse {
             request.time = time
             masks.times.insert(mask([.during]))
         }
-        for asker in askers where scope.services.contains(asker.service) {
+        let pools = [nil] + scope.pools.map(\.name)
+        for asker in askers where scope.services.contains(asker.service) && pools.contains(asker.target.pool) {
             request.service = asker.service
             request.remoteUser = asker.remoteUser
             request.target = asker.target
@@ -196,6 +204,8 @@ struct AnalysisUniverse {
         networks far = { 10.1.2.3, 2001:db8::1 }
         users people = { alice, bob, root }
         users crew = { bob, %wheel }
+        pool guests = { bob, dave }
+        pool others = { erin }
         commands tools = { "/usr/bin/who", "/usr/bin/id -n", "/usr/bin/id <path /home/a> *" }
         hours mornings = { mon-fri 08:00-12:00 }
 
@@ -232,7 +242,13 @@ struct AnalysisUniverse {
         if !mayLeaveOut || random.chance(50) {
             let names = ["alice", "bob", "root", "%wheel", "%ops", "@crew", "@people"]
             clauses.append(
-                "as " + (random.chance(25) ? "any" : random.list(names + (service == "rexec" ? [] : ["same", "same"]))))
+                "as "
+                    + (random.chance(25)
+                        ? "any"
+                        : random.list(
+                            names
+                                + (service == "rexec"
+                                    ? (mayLeaveOut ? [] : ["pool guests", "pool others"]) : ["same", "same"]))))
         }
         if !mayLeaveOut || random.chance(60) {
             clauses.append(

@@ -19,10 +19,11 @@ import Testing
             let rules = policy.rules.shuffled(using: &random)
             let matching = Array(rules.prefix(Int.random(in: 1...3, using: &random)))
             let avoiding = Array(rules.dropFirst(3).prefix(Int.random(in: 0...9, using: &random)))
-            let scope =
+            var scope =
                 random.chance(70)
                 ? RequestScope.everything
                 : RequestScope(services: [random.pick([.rexec, .rsh])], includesRemoteCopy: random.chance(50))
+            if random.chance(60) { scope.pools = policy.settings.pools }
             let masks = try universe.masks(matching + avoiding, scope)
             let wanted: UInt64 = (1 << UInt64(matching.count)) - 1
             let exists = masks.contains { $0 == wanted }

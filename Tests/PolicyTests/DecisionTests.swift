@@ -288,6 +288,43 @@ func policy(_ rules: String, settings: String = "securetcpip off") throws -> Pol
         #expect(try decide(rules, Ask.request(from: source)) == (isPermitted ? "permit a" : "deny no-rule"))
     }
 
+    // MARK: Guests
+
+    /// `as pool` is for who came through that pool, everything else in a permit for who came by the account's name;
+    /// a forbid matches the account, however it was asked for.
+    @Test(
+        arguments: [
+            ("permit p: rexec from any as pool g run any", "g", "permit p"),
+            ("permit p: rexec from any as pool g run any", nil, "deny no-rule"),
+            ("permit p: rexec from any as pool h run any", "g", "deny no-rule"),
+            ("permit p: rexec from any as { pool h, pool g } run any", "g", "permit p"),
+            ("permit p: rexec from any as any run any", "g", "deny no-rule"),
+            ("permit p: rexec from any as visitor run any", "g", "deny no-rule"),
+            ("permit p: rexec from any as %wheel run any", "g", "deny no-rule"),
+            ("permit p: rexec from any as { pool g, visitor } run any", nil, "permit p"),
+            ("permit p: rexec from any as pool g run any\nforbid f: any as visitor", "g", "deny forbidden f"),
+            ("permit p: rexec from any as pool g run any\nforbid f: any as %wheel", "g", "deny forbidden f"),
+            ("permit p: rexec from any as pool g run any\nforbid f: any as any", "g", "deny forbidden f"),
+            ("permit p: rexec from any as pool g run any\nforbid f: any as guest", "g", "permit p"),
+        ] as [(String, String?, String)])
+    func aPoolsPermitIsForItsGuestsAlone(_ rules: String, _ pool: String?, _ word: String) throws {
+        var request = try Ask.request(as: "visitor", groups: ["wheel"])
+        request.target.pool = pool
+        let text = "pool g = { visitor }\npool h = { other }\n" + rules
+        #expect(try decide(text, request) == word)
+        #expect(PolicyTest.text(PolicyIndex(try policy(text)).decide(request)) == word)
+        guard pool != nil, word.hasPrefix("permit") else { return }
+        // A login shell is nothing that a guest's account needs.
+        request.target.isSystem = true
+        #expect(try decide(text, request) == word)
+        for change in [{ $0.uid = 999 }, { $0.uid = 0 }, { $0.isGateway = true }] as [(inout Account) -> Void] {
+            var other = request
+            change(&other.target)
+            #expect(try decide(text, other) == "deny no-rule")
+            #expect(PolicyTest.text(PolicyIndex(try policy(text)).decide(other)) == "deny no-rule")
+        }
+    }
+
     @Test func setsOfSetsHoldWhatTheirMembersHold() throws {
         let rules = """
             networks outer = { @inner, 192.0.2.1 }

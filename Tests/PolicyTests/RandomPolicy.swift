@@ -70,6 +70,7 @@ struct RandomPolicy {
     private static let names = ["alice", "bob", "root", "toor", "portc-eng", "Alice", "alic", "wheel"].compactMap {
         UserName($0)
     }
+    private static let pools = ["guests", "others"]
     private static let groups: [ByteText] = ["wheel", "staff", "root", "alice", ""]
     private static let programs: [ByteText] = ["/usr/bin/id", "/bin/id", "/usr/sbin/dump", "/opt/rcp", "/usr/bin/i"]
     /// Arguments of requests and of literals alike.
@@ -170,7 +171,8 @@ struct RandomPolicy {
             rule.targets = Targets(
                 isAny: random.chance(wide), isSame: random.chance(20),
                 literal: AccountSet(names: random.some(names, atMost: size), groups: random.some(groups, atMost: 2)),
-                sets: random.some(sets.users, atMost: 2))
+                sets: random.some(sets.users, atMost: 2),
+                pools: random.chance(20) ? random.some(pools, atMost: 2) : [])
         }
         if !random.chance(wide / 4) {
             rule.commands = Commands(
@@ -202,6 +204,8 @@ struct RandomPolicy {
             networks far = { 192.0.2.0/24, ::1, ::/0 }
             users people = { alice, bob, root }
             users crew = { @people, %wheel }
+            pool guests = { bob, alic }
+            pool others = { toor }
             commands tools = { "/usr/bin/id a", "/usr/bin/id <int> *" }
             commands most = { @tools, "/usr/sbin/dump '' 'a b'" }
             hours nights = { mon-sun 18:00-04:00, sat 08:00-12:00 }
@@ -222,7 +226,9 @@ struct RandomPolicy {
                 text += " by " + (random.chance(40) ? "any" : list(["alice", "root", "@people"], &random))
             }
             if isStated(&random) {
-                let words = ["alice", "root", "%wheel", "@crew", "@people"] + (service == "rexec" ? [] : ["same"])
+                let words =
+                    ["alice", "root", "%wheel", "@crew", "@people"] + (service == "rexec" ? [] : ["same"])
+                    + (service == "rexec" && !isForbid ? ["pool guests", "pool others"] : [])
                 text += " as " + (random.chance(40) ? "any" : list(words, &random))
             }
             if isStated(&random) {
@@ -269,7 +275,8 @@ struct RandomPolicy {
                 accounts.append(
                     Account(
                         name: name, uid: random.chance(90) ? uid : 1_000, groups: random.some(Self.groups, atMost: 3),
-                        isSystem: random.chance(20), isGateway: random.chance(10)))
+                        isSystem: random.chance(20), isGateway: random.chance(10),
+                        pool: random.chance(20) ? random.pick(Self.pools + ["none"]) : nil))
             }
         }
         times = Self.times
@@ -363,7 +370,7 @@ extension Rule {
             "as",
             targets.map {
                 ($0.isAny ? ["any"] : []) + ($0.isSame ? ["same"] : []) + $0.literal.names.map(\.description)
-                    + $0.literal.groups.map { "%\($0)" }
+                    + $0.literal.groups.map { "%\($0)" } + $0.pools.map { "pool \($0)" }
             }, targets?.sets.map { "@\($0.name) = \($0.items.names) %\($0.items.groups)" } ?? [])
         clause(
             "run",

@@ -13,9 +13,9 @@ struct RealClientsTests {
 
     // MARK: - rsh
 
-    @Test(.needsRoot, arguments: ["netkit-rsh", "rsh-redone-rsh"])
+    @Test(.needsRoot, .needs("netkit-rsh"), .needs("rsh-redone-rsh"), arguments: ["netkit-rsh", "rsh-redone-rsh"])
     func anRshRunsACommandAndKeepsStderrApart(client: String) throws {
-        guard let program = Host.program(client) else { return }
+        let program = try #require(Host.program(client))
         try Gateway.with(Rules.shell()) { gate throws in
             let result = try Child.run(program, ["-l", "alice", "\(gate.address)", both])
             #expect(result.outcome == .status(0), "\(result)")
@@ -61,6 +61,7 @@ struct RealClientsTests {
             let host = "\(gate.address)"
             let permitted = try Child.run(program, ["-R", "rsh", "-l", "alice", "-w", host, "id -un"])
             #expect(permitted.outText == "\(host): alice\n", "\(permitted)")
+            #expect(permitted.errText == "")
             let refused = try Child.run(program, ["-R", "rsh", "-l", "alice", "-w", host, "id -u"])
             #expect(refused.errText.contains("Permission denied."), "\(refused)")
             #expect(refused.outText == "")
@@ -87,8 +88,8 @@ struct RealClientsTests {
         }
     }
 
-    @Test(.needsRoot, .needs("rsync"), .needs("netkit-rsh"))
-    func rsyncCopiesATree() throws {
+    @Test(.needsRoot, .needs("rsync"), .needs("netkit-rsh"), arguments: ["netkit-rsh", "rsh"])
+    func rsyncCopiesATree(by client: String) throws {
         let rules = "permit rsync: rsh from 127.0.0.0/8 by root as alice run \"/usr/bin/rsync --server *\" sandbox home"
         try Gateway.with(rules) { gate throws in
             let program = try #require(Host.program("rsync"))
@@ -96,19 +97,24 @@ struct RealClientsTests {
             Files.makeDirectory(tree, mode: 0o755)
             for name in ["a", "b", "c d"] { try Files.write("file \(name)", to: tree + "/" + name, mode: 0o644) }
             let there = "alice@\(gate.address):\(gate.home("alice"))/tree/"
-            let rsh = try #require(Host.program("netkit-rsh"))
+            let rsh = try self.rsh(client)
             let result = try Child.run(program, ["-r", "-e", rsh, tree + "/", there])
             #expect(result.outcome == .status(0), "\(result)")
             #expect(Files.text(gate.home("alice") + "/tree/c d") == "file c d")
         }
     }
 
-    @Test(.needsRoot, .needs("tar"), .needs("rmt-tar"), .needs("netkit-rsh"))
-    func tarWritesARemoteArchive() throws {
+    /// A client by its name; `rsh` is our own.
+    private func rsh(_ client: String) throws -> String {
+        client == "rsh" ? Host.own(client) : try #require(Host.program(client))
+    }
+
+    @Test(.needsRoot, .needs("tar"), .needs("rmt-tar"), .needs("netkit-rsh"), arguments: ["netkit-rsh", "rsh"])
+    func tarWritesARemoteArchive(by client: String) throws {
         let rules = "permit rmt: rsh from 127.0.0.0/8 by root as alice run \"/usr/sbin/rmt-tar\" sandbox home"
         try Gateway.with(rules) { gate throws in
             let program = try #require(Host.program("tar"))
-            let rsh = try #require(Host.program("netkit-rsh"))
+            let rsh = try self.rsh(client)
             let result = try Child.run(
                 program,
                 [
@@ -170,16 +176,21 @@ struct RealClientsTests {
         }
     }
 
-    @Test(.needsCompiler, arguments: ["rcmd", "rexec"])
-    func programsThatCallTheSixthVersionOfTheInternet(call: String) throws {
-        guard let loopback = IPAddress("::1") else { return }
+    @Test(.needsCompiler) func programsThatCallRexecInTheSixthVersionOfTheInternet() throws {
+        try callTheSixthVersion("rexec")
+    }
+
+    /// Only root has reserved ports, and rcmd uses no other.
+    @Test(.needsRoot, .needsCompiler) func programsThatCallRcmdInTheSixthVersionOfTheInternet() throws {
+        try callTheSixthVersion("rcmd")
+    }
+
+    private func callTheSixthVersion(_ call: String) throws {
         let rule = Rules.shell().replacingOccurrences(of: "127.0.0.0/8", with: "::1")
         var setup = Gateway.Setup(rule)
-        setup.address = loopback
+        setup.address = IPAddress("::1")
         try Gateway.with(setup) { gate throws in
             let program = try calls(gate)
-            // Only root has reserved ports, and rcmd uses no other.
-            guard call == "rexec" || Host.isRoot else { return }
             let port = "\(gate.endpoint(call == "rexec" ? .rexec : .rsh).port)"
             let names = call == "rexec" ? [Gateway.target, Gateway.password] : ["root", Gateway.target]
             let result = try Child.run(program, [call, "6", "::1", port] + names + [gate.line(both), "apart"])
@@ -195,9 +206,16 @@ struct RealClientsTests {
     private static let hasJava: ConditionTrait = .enabled(
         if: Host.has("java", "javac") && Host.hasCommonsNet, "a JDK or libcommons-net-java is not installed")
 
-    @Test(hasJava, arguments: ["rexec", "rsh"], ["apart", "together"])
-    func commonsNetRunsACommand(call: String, streams: String) throws {
-        guard call == "rexec" || Host.isRoot else { return }
+    @Test(hasJava, arguments: ["apart", "together"]) func commonsNetRunsACommandByRexec(streams: String) throws {
+        try runByCommonsNet("rexec", streams)
+    }
+
+    @Test(hasJava, .needsRoot, arguments: ["apart", "together"])
+    func commonsNetRunsACommandByRcmd(streams: String) throws {
+        try runByCommonsNet("rsh", streams)
+    }
+
+    private func runByCommonsNet(_ call: String, _ streams: String) throws {
         try Gateway.with(Rules.shell()) { gate throws in
             let result = try commonsNet(gate, call, Gateway.password, streams)
             #expect(result.outcome == .status(0), "\(result)")

@@ -258,12 +258,17 @@ struct TrailEvent {
             return ("bad policy", .bad, "\(file.printable): \(ByteText(Array(first)).printable)")
         case .authentication(let check):
             let detail = check.detail.map { ": \($0.printable)" } ?? ""
-            guard let failure = check.failure else { return ("verified", nil, check.grantors + detail) }
+            guard let failure = check.failure else {
+                // Nobody proved anything.
+                return (check.grantors == "guest-pool" ? "guest" : "verified", nil, check.grantors + detail)
+            }
             return ("not verified", .bad, "\(check.grantors), \(failure.name)\(detail)")
         case .login(let login):
             let rule = login.rule.map { ByteText("\($0.name), \($0.place)").printable }
             let detail = login.detail.map { ": \($0.printable)" } ?? ""
-            let by = login.remoteUser.map { "by \($0.printable), " } ?? ""
+            let by =
+                (login.remoteUser.map { "by \($0.printable), " } ?? "")
+                + (login.pool.map { "a guest of pool \(ByteText($0).printable), " } ?? "")
             guard let refusal = login.refusal else {
                 return ("permitted", .good, ByteText(by + (rule ?? "")).text.map { $0 + detail } ?? "")
             }

@@ -12,10 +12,10 @@ struct AuditdSettings {
     let rules: [String]
     /// What could not be read.
     let problems: [String]
-    /// Whether the process of /run/auditd.pid is auditd.
-    let isRunning: Bool
-    /// The words of the kernel's command line; nil where they could not be read.
-    let kernelWords: Set<String>?
+    /// Whether the process of /run/auditd.pid is auditd; nil where only root may see that.
+    let isRunning: Bool?
+    /// The words of the kernel's command line in their order, those for init left out; nil where they could not be read.
+    let kernelWords: [String]?
 
     init(_ host: LocalHost) {
         var problems: [String] = []
@@ -49,14 +49,38 @@ struct AuditdSettings {
             ? lines("/etc/audit/audit.rules") ?? [] : parts.flatMap { lines("\(directory)/\($0)") ?? [] }
         kernelWords = host.read("/proc/cmdline").bytes.map { bytes in
             let blanks: Set<UInt8> = [UInt8(ascii: " "), UInt8(ascii: "\n")]
-            return Set(bytes.split(whereSeparator: blanks.contains).map { String(decoding: $0, as: UTF8.self) })
+            // What follows `--` is init's (bootparam(7)).
+            return bytes.split(whereSeparator: blanks.contains).map { String(decoding: $0, as: UTF8.self) }
+                .prefix { $0 != "--" }.map(\.self)
         }
         let pid = host.read("/run/auditd.pid").bytes.flatMap {
             Int32(String(decoding: $0, as: UTF8.self).trimmed.filter { $0 != "\n" })
         }
-        let name = pid.flatMap { host.read("/proc/\($0)/comm").bytes }
-        isRunning = name?.elementsEqual("auditd\n".utf8) ?? false
+        isRunning = pid.map { Self.isAuditd($0, host) } ?? false
         self.problems = problems
+    }
+
+    /// The last value of a kernel parameter, which is the one that counts; to the kernel `-` and `_` are alike in names.
+    func kernelParameter(_ name: String) -> String? {
+        kernelWords?.last { Self.parts($0).name == name }.flatMap { Self.parts($0).value }
+    }
+
+    /// A word's name with `_` for `-`, and its value.
+    private static func parts(_ word: String) -> (name: String, value: String?) {
+        let parts = word.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+        let name = String((parts.first ?? "").map { $0 == "-" ? "_" : $0 })
+        return (name, parts.count == 2 ? parts.last.map { String($0) } : nil)
+    }
+
+    /// Whether a process is auditd: root's, and of the installed program. What a process calls itself is its own choice.
+    private static func isAuditd(_ pid: Int32, _ host: LocalHost) -> Bool? {
+        guard host.status("/proc/\(pid)")?.uid == host.superuser else { return false }
+        let installed = ["/usr/sbin/auditd", "/sbin/auditd"].compactMap { host.status($0)?.identity }
+        do throws(SystemError) {
+            return installed.contains(try File.status(host.path("/proc/\(pid)/exe")).identity)
+        } catch {
+            return error.isPermission ? nil : false
+        }
     }
 }
 

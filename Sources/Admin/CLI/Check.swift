@@ -37,10 +37,12 @@ struct CheckVerb: ParsableCommand {
                     runtime: ByteText(File.absolute(runtime.directory)), policy: ByteText(directory)),
                 analyses: true)
             let insecure = Self.insecurity(path)
+            let guests = try local.loaded.policy.map { try GuestLookup.warnings($0.settings) } ?? []
             if format.isJSON {
-                try Output.say(Self.json(path, local, insecure).text)
+                try Output.say(Self.json(path, local, insecure, guests).text)
             } else {
                 try local.report()
+                for text in guests { complain("warning: on this host \(text)") }
                 if let insecure { complain("error: the gateway would not load this file: \(insecure)") }
                 if insecure == nil, let good = local.loaded.policy {
                     let rules = Shown.count(good.rules.count, "rule")
@@ -61,13 +63,16 @@ struct CheckVerb: ParsableCommand {
         }
     }
 
-    private static func json(_ path: String, _ local: LocalPolicy, _ insecure: String?) -> JSON {
+    private static func json(
+        _ path: String, _ local: LocalPolicy, _ insecure: String?, _ guests: [String]
+    ) -> JSON {
         .object([
             ("file", .string(path)), ("good", .bool(local.loaded.policy != nil && insecure == nil)),
             ("rules", local.loaded.policy.map { .integer($0.rules.count) } ?? .null),
             ("revision", local.loaded.policy == nil ? .null : .string(local.revision.description)),
             ("errors", .integer(local.loaded.errorCount)), ("warnings", .integer(local.loaded.warningCount)),
-            ("insecure", .optional(insecure)), ("diagnostics", .array(local.loaded.diagnostics.map(\.json))),
+            ("insecure", .optional(insecure)), ("host", .array(guests.map { .string($0) })),
+            ("diagnostics", .array(local.loaded.diagnostics.map(\.json))),
         ])
     }
 }

@@ -21,7 +21,7 @@ struct ComplianceEvidence {
         self.policy = policy
         packages = DebianPackages(host)
         activation = Activation(host)
-        waiting = WaitingDaemons(host, ownDirectory: ownDirectory)
+        waiting = WaitingDaemons(host, settings: policy.settings, ownDirectory: ownDirectory)
         login = LoginFiles(host, others: [".forward"])
         sshd = SSHDSettings(host)
         auditd = AuditdSettings(host)

@@ -61,21 +61,21 @@ extension ComplianceItems {
         return item
     }
 
-    /// An item about a word of the kernel's command line.
-    private func kernelWord(
-        _ references: [Reference], _ title: String, mend: String, isMet: (String) -> Bool
+    /// An item about a parameter of the kernel's.
+    private func kernelParameter(
+        _ name: String, _ references: [Reference], _ title: String, mend: String, isMet: (String) -> Bool
     ) -> ComplianceItem {
         var item = ComplianceItem(references: references, title: title, state: .met, evidence: [], mend: mend)
         guard let words = evidence.auditd.kernelWords else {
             item.state = .notChecked("/proc/cmdline cannot be read")
             return item
         }
-        let found = words.filter { $0.hasPrefix("audit") }.sorted()
+        let found = words.filter { $0.hasPrefix("audit") }
         item.evidence = [
             "kernel command line: "
                 + (found.isEmpty ? "no such word" : ByteText(found.joined(separator: " ")).printable)
         ]
-        if !found.contains(where: isMet) { item.state = .notMet }
+        if !(evidence.auditd.kernelParameter(name).map(isMet) ?? false) { item.state = .notMet }
         return item
     }
 
@@ -101,31 +101,33 @@ extension ComplianceItems {
     private var auditdRuns: ComplianceItem {
         let isEnabled = evidence.activation.hasUnit("auditd")
         let isRunning = evidence.auditd.isRunning
+        let running: String =
+            switch isRunning {
+            case true?: "it runs"
+            case false?: "no auditd of root's has the pid of /run/auditd.pid"
+            case nil: "a process of root's has the pid of /run/auditd.pid"
+            }
+        let state: ComplianceItem.State =
+            !isEnabled || isRunning == false
+            ? .notMet : isRunning == true ? .met : .notChecked("which program that is: run this as root")
         return ComplianceItem(
-            references: Self.cis("6.2.1.2"), title: "auditd is enabled and runs",
-            state: isEnabled && isRunning ? .met : .notMet,
-            evidence: [
-                isEnabled ? "a unit or link starts it" : "nothing starts it at boot",
-                isRunning ? "it runs" : "no auditd has the pid of /run/auditd.pid",
-            ], mend: "systemctl enable --now auditd")
+            references: Self.cis("6.2.1.2"), title: "auditd is enabled and runs", state: state,
+            evidence: [isEnabled ? "a unit or link starts it" : "nothing starts it at boot", running],
+            mend: "systemctl enable --now auditd")
     }
 
     private var auditsEarly: ComplianceItem {
-        kernelWord(
-            Self.cis("6.2.1.3"), "Processes that start before auditd are audited",
-            mend: "audit=1 on the kernel's command line"
-        ) { $0 == "audit=1" }
+        kernelParameter(
+            "audit", Self.cis("6.2.1.3"), "Processes that start before auditd are audited",
+            mend: "audit=1 on the kernel's command line, and no other audit= after it"
+        ) { $0 == "1" }
     }
 
     private var backlog: ComplianceItem {
-        kernelWord(
-            Self.cis("6.2.1.4"), "The kernel's audit backlog is large enough",
+        kernelParameter(
+            "audit_backlog_limit", Self.cis("6.2.1.4"), "The kernel's audit backlog is large enough",
             mend: "audit_backlog_limit=8192 on the kernel's command line"
-        ) { word in
-            let parts = word.split(separator: "=")
-            return parts.count == 2 && parts.first == "audit_backlog_limit"
-                && (parts.last.flatMap { Int($0) } ?? 0) >= 8_192
-        }
+        ) { (Int($0) ?? 0) >= 8_192 }
     }
 
     // MARK: CIS 6.2.2, what happens when logs are full
@@ -194,7 +196,7 @@ extension ComplianceItems {
         let directory = "/etc/aide/aide.conf.d"
         let files =
             ["/etc/aide/aide.conf", "/etc/aide.conf"] + evidence.host.names(directory).map { "\(directory)/\($0)" }
-        var guarded: Set<String> = []
+        var rules = IntegrityRules()
         for file in files {
             switch evidence.host.read(file) {
             case .absent: continue
@@ -203,13 +205,11 @@ extension ComplianceItems {
                 return item
             case .bytes(let bytes):
                 for line in bytes.split(separator: UInt8(ascii: "\n")) {
-                    let words = String(decoding: line, as: UTF8.self).split { $0 == " " || $0 == "\t" }
-                    guard words.count > 1, let path = words.first, words[1].contains("sha") else { continue }
-                    for tool in Self.auditTools where path.hasSuffix("/sbin/\(tool)") { guarded.insert(tool) }
+                    rules.take(String(decoding: line, as: UTF8.self))
                 }
             }
         }
-        let missing = Self.auditTools.filter { !guarded.contains($0) }
+        let missing = Self.auditTools.filter { !rules.guards(["/usr/sbin/\($0)", "/sbin/\($0)"]) }
         item.state = missing.isEmpty ? .met : .notMet
         item.evidence = [
             missing.isEmpty ? "AIDE has a line for each" : "AIDE has no line for \(missing.joined(separator: ", "))"

@@ -101,23 +101,21 @@ struct ComplianceItems {
         let tools = RemoteTool.all.filter { $0.name == name }
         let starters = tools.flatMap(evidence.activation.entries).filter { !$0.isGateway }
         let sockets = tools.flatMap(evidence.waiting.entries)
-        let strangers = sockets.filter { !$0.isGateway && !$0.isUnknown }
+        let strangers = sockets.filter(\.isStranger)
         var item = ComplianceItem(references: references, title: title, state: .met, evidence: [])
         item.evidence = starters.map { "enabled by \(ByteText($0.place).printable)" }
         item.evidence += sockets.map { "listening on \($0.description)" }
         if item.evidence.isEmpty { item.evidence = ["nothing starts one, and nothing listens at its port"] }
-        if let problem = evidence.waiting.problem {
-            item.state = .notChecked("sockets: \(problem)")
-        } else if !starters.isEmpty || !strangers.isEmpty {
+        if !starters.isEmpty || !strangers.isEmpty {
             item.state = .notMet
             item.mend = "disable what starts it, and end what listens: portcullis securetcpip status"
+        } else if let problem = evidence.waiting.problem {
+            item.state = .notChecked("sockets: \(problem)")
         } else if sockets.contains(where: \.isUnknown) {
             item.state = .notChecked("whose sockets these are: run this as root")
-        } else if let own, evidence.policy.settings.serves(own) || !sockets.isEmpty {
-            if evidence.policy.settings.serves(own) {
-                let places = evidence.policy.settings[own].listeners.map(\.description).joined(separator: ", ")
-                item.evidence.append("the policy serves \(own.name) on \(places)")
-            }
+        } else if let own, evidence.policy.settings.serves(own) {
+            let places = evidence.policy.settings[own].listeners.map(\.description).joined(separator: ", ")
+            item.evidence.append("the policy serves \(own.name) on \(places)")
             if let control = evidence.control(for: own) {
                 item.state = .compensated(control)
             } else {
@@ -275,6 +273,8 @@ struct ComplianceItems {
             item.state = .notMet
             item.evidence += sockets.map { "waiting on \($0.description)" }
             item.mend = item.mend ?? "end what waits on 69/udp"
+        } else if item.state == .met, let problem = evidence.waiting.problem {
+            item.state = .notChecked("sockets: \(problem)")
         }
         return item
     }

@@ -48,7 +48,12 @@ struct CredentialsVerb: ParsableCommand {
                     complain("warning: this host has no account '\(name)': its requests are refused as unknown-user")
                 }
                 let hash = try hash(for: name)
-                try CredentialsFile(file.path).change { table in table[name] = hash }
+                var wasLocked = false
+                try CredentialsFile(file.path).change { table in
+                    wasLocked = table.isLocked(name)
+                    table[name] = hash
+                }
+                if wasLocked { complain("warning: '\(name)' was locked in \(file.path), and no longer is") }
             }
         }
 
@@ -118,7 +123,8 @@ struct CredentialsVerb: ParsableCommand {
             try reporting {
                 let name = try CredentialsFile.userName(user)
                 try CredentialsFile(file.path).change { table in
-                    guard table[name] != nil else {
+                    // A locked account has no hash, and is there all the same.
+                    guard table.names.contains(name) else {
                         throw Failure(description: "\(file.path): no account '\(name)'")
                     }
                     table[name] = nil

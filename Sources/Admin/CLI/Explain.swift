@@ -15,7 +15,8 @@ struct ExplainVerb: ParsableCommand {
         discussion: """
             The account and the program are looked up on this host, unless an absolute path says it; \
             --groups stands for the account's groups, and for an account that is not here. Passwords, trust files and \
-            PAM are not asked: this is the policy's word alone.
+            PAM are not asked: this is the policy's word alone. With a guest pool, `--service rexec --as guest` is a guest, \
+            who is given the first account that is permitted, as if all were free.
 
             EXAMPLE
               portcullis explain --service rsh --from 10.1.2.3 --by alice --as alice -- 'uptime'
@@ -31,6 +32,7 @@ struct ExplainVerb: ParsableCommand {
     @Option(help: "The source: ADDR, ADDR:PORT or [ADDR]:PORT.") var from: String
     @Option(help: "The remote user that an RSH client claims.") var by: String?
     @Option(name: .customLong("as"), help: "The target account.") var target: String
+    @Option(help: "A guest of this pool; --as is `guest`, or the account that is given.") var pool: String?
     @Option(help: "The account's groups, G,G…, whatever this host says of them.") var groups: String?
     @Option(help: "The gateway's local time, as 2026-11-20T23:30; now without it.") var at: String?
     @OptionGroup var policy: PolicyOptions
@@ -42,6 +44,7 @@ struct ExplainVerb: ParsableCommand {
         guard service != Service.rsh.name || by != nil else {
             throw ValidationError("An RSH client always claims a remote user: --by says which.")
         }
+        guard pool == nil || service == Service.rexec.name else { throw ValidationError("A guest comes by REXEC.") }
         guard !command.isEmpty else { throw ValidationError("The command comes after '--'.") }
     }
 
@@ -49,7 +52,7 @@ struct ExplainVerb: ParsableCommand {
         try reporting {
             let local = try LocalPolicy(policy.file)
             guard try local.report(quietly: true), let policy = local.loaded.policy else { throw ExitCode(1) }
-            let question = try Question(self, policy.settings)
+            let question = try Question(self, policy)
             let answer = question.ask(policy)
             var output = Output()
             if format.isJSON {
@@ -70,11 +73,10 @@ private struct Question {
     let remoteUser: UserName?
     let target: UserName
     let asked: AskedCommand
-    /// nil where this host knows no such account.
-    let account: Account?
-    let time: LocalTime
+    /// The request; nil where this host knows no such account.
+    let request: Request?
 
-    init(_ verb: ExplainVerb, _ settings: Settings) throws {
+    init(_ verb: ExplainVerb, _ policy: Policy) throws {
         // The verb has validated all of these.
         guard let service = Service(name: verb.service), let source = RequestText.endpoint(verb.from),
             let target = UserName(verb.target), let now = Clock.localTime()
@@ -83,18 +85,34 @@ private struct Question {
         self.source = source
         self.target = target
         remoteUser = verb.by.flatMap { UserName($0) }
-        time = verb.at.flatMap { RequestText.time($0) } ?? now
-        account = try HostLookup.account(target, groups: verb.groups)
-        asked = AskedCommand(verb.command, settings)
+        asked = AskedCommand(verb.command, policy.settings)
+        let request = Request(
+            service: service, source: source.address, sourcePort: source.port, remoteUser: remoteUser,
+            target: RequestText.account(target, groups: []), command: asked.command,
+            time: verb.at.flatMap { RequestText.time($0) } ?? now)
+        let guests = try GuestLookup.accounts(
+            target, service: service, pool: verb.pool, groups: verb.groups, policy.settings)
+        if let guests {
+            self.request = policy.guestRequest(request, among: guests)
+        } else {
+            self.request = try HostLookup.account(target, groups: verb.groups).map { account in
+                var request = request
+                request.target = account
+                return request
+            }
+        }
+    }
+
+    /// The account as it is shown: a guest's with the pool that it is of.
+    var account: String {
+        guard let account = request?.target else { return target.description }
+        return account.name.description + (account.pool.map { ", a guest of pool \($0)" } ?? "")
     }
 
     func ask(_ policy: Policy) -> Answer {
-        guard let account else {
+        guard let request else {
             return Answer(explanation: nil)
         }
-        let request = Request(
-            service: service, source: source.address, sourcePort: source.port, remoteUser: remoteUser, target: account,
-            command: asked.command, time: time)
         return Answer(explanation: policy.explain(request, beforeShell: asked.beforeShell))
     }
 }
@@ -178,7 +196,7 @@ private struct Answer {
 
     private static func asked(_ question: Question) -> String {
         "\(question.service.name) from \(question.source.address)"
-            + (question.remoteUser.map { " by \($0)" } ?? "") + " as \(question.target)"
+            + (question.remoteUser.map { " by \($0)" } ?? "") + " as \(question.account)"
     }
 
     private static func run(_ question: Question, _ terms: Terms) -> String {

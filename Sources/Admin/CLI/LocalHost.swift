@@ -10,11 +10,14 @@ struct LocalHost {
     let root: String
     /// The accounts that name service lists.
     let accounts: [AccountEntry]
+    /// Root's uid: 0, but in tests.
+    let superuser: UInt32
 
     /// A host whose files lie below a directory.
-    init(root: String, accounts: [AccountEntry]) {
+    init(root: String, accounts: [AccountEntry], superuser: UInt32 = 0) {
         self.root = root
         self.accounts = accounts
+        self.superuser = superuser
     }
 
     /// This host.

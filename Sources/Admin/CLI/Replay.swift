@@ -140,6 +140,7 @@ private struct Replay {
         var asked = "\(request.service.name) from \(request.source)"
         if let user = request.remoteUser { asked += " by \(user)" }
         asked += " as \(request.target)"
+        if let pool = request.pool { asked += ", a guest of pool \(ByteText(pool).printable)" }
         switch request.outcome {
         case .permitted(_, let start): asked += ": \(start.commandLine.printable)"
         case .refused(_, _, let command?): asked += ": \(Shown.command(command))"
@@ -252,7 +253,8 @@ private struct Replay {
             ("time", .string(Shown.universalTime(milliseconds: request.milliseconds))),
             ("session", .optional(request.session?.description)), ("service", .string(request.service.name)),
             ("from", .string(request.source.description)), ("by", .optional(request.remoteUser?.description)),
-            ("as", .string(request.target.description)), ("command", command), ("count", .integer(request.count)),
+            ("as", .string(request.target.description)), ("pool", .optional(request.pool)), ("command", command),
+            ("count", .integer(request.count)),
             ("recorded", recorded), ("now", now),
             (
                 "possible",

@@ -54,6 +54,45 @@ struct Replayer {
         var request = Request(
             service: recorded.service, source: recorded.source, sourcePort: recorded.port,
             remoteUser: recorded.remoteUser, target: account, command: .needsShell(firstWord: nil), time: time)
+        guard recorded.pool != nil else { return verdict(recorded, request) }
+        // The policy of then chose the account; this one tries its own pools in turn.
+        var first: Verdict?
+        for account in try guests(recorded, account) {
+            request.target = account
+            let verdict = verdict(recorded, request)
+            if Self.permits(verdict, recorded.outcome) { return verdict }
+            first = first ?? verdict
+        }
+        return first ?? .unknownAccount
+    }
+
+    /// What a guest would be given by this policy: the recorded account where it is of a pool, else each pool's first.
+    private mutating func guests(_ recorded: RecordedRequest, _ account: Account) throws -> [Account] {
+        var found: [Account] = []
+        for pool in policy.settings.pools {
+            let isSame = pool.accounts.contains(recorded.target)
+            guard let name = isSame ? recorded.target : pool.accounts.first, var other = try self.account(name) else {
+                continue
+            }
+            other.pool = pool.name
+            found.append(other)
+        }
+        guard found.isEmpty else { return found }
+        // Without pools there are no guests: nothing permits one.
+        var nobody = account
+        nobody.pool = recorded.pool
+        return [nobody]
+    }
+
+    private static func permits(_ verdict: Verdict, _ outcome: RecordedRequest.Outcome) -> Bool {
+        switch (verdict, outcome) {
+        case (.same, .permitted), (.differs(.permit), _), (.open, _): true
+        default: false
+        }
+    }
+
+    private mutating func verdict(_ recorded: RecordedRequest, _ request: Request) -> Verdict {
+        var request = request
         switch recorded.outcome {
         case .permitted(let rule, let start):
             let (command, usedShell) = command(of: start)

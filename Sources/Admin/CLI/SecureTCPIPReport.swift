@@ -45,7 +45,7 @@ struct SecureTCPIPReport {
         self.policy = policy
         let packages = DebianPackages(host)
         let activation = Activation(host)
-        let waiting = WaitingDaemons(host, ownDirectory: ownDirectory)
+        let waiting = WaitingDaemons(host, settings: policy.settings, ownDirectory: ownDirectory)
         tools = RemoteTool.all.map { tool in
             Self.judge(
                 tool, policy.settings, RemoteProgram.find(tool, on: host, packages: packages),
@@ -75,17 +75,18 @@ struct SecureTCPIPReport {
         _ sockets: [WaitingDaemons.Entry]
     ) -> Tool {
         let usable = programs.filter { !$0.isDisabled && $0.provider != .openSSH }
-        let strangers = sockets.filter { !$0.isGateway && !$0.isUnknown }
+        let strangers = sockets.filter(\.isStranger)
         let foreign = starters.filter { !$0.isGateway }
-        let isServed = tool.service.map { settings.serves($0) } ?? false
         var mends: [String] = []
         if settings.secureTCPIP.isOn {
             // What is given back is given back through the gateway: another daemon asks no policy.
-            for socket in strangers { mends.append("end what listens on \(socket.description)") }
-            for starter in foreign { mends.append("disable \(ByteText(starter.place).printable)") }
-            if !isServed, sockets.contains(where: \.isGateway) {
-                mends.append("the gateway listens, but not by this policy: portcullis reload, or name its policy")
+            for socket in strangers {
+                mends.append(
+                    socket.owner == .otherPolicy
+                        ? "portcullis reload, or name the gateway's policy: \(socket.description)"
+                        : "end what listens on \(socket.description)")
             }
+            for starter in foreign { mends.append("disable \(ByteText(starter.place).printable)") }
             if !isGivenBack(tool, settings) {
                 mends += usable.map { mend(program: $0, tool) }
             }

@@ -21,7 +21,10 @@ struct RecordedRequest {
     var source: IPAddress
     var port: UInt16
     var remoteUser: UserName?
+    /// The account; of a guest the one that was decided on.
     var target: UserName
+    /// The guest pool that the account was of.
+    var pool: String?
     /// The policy that decided, where the record names it.
     var revision: Revision?
     /// How many requests the record stands for.
@@ -171,7 +174,7 @@ struct TrailRequests {
         guard login.origin.service == .rexec || remoteUser != nil else { return nil }
         return RecordedRequest(
             milliseconds: milliseconds, session: session, service: login.origin.service, source: source,
-            port: login.origin.port, remoteUser: remoteUser, target: target, revision: login.revision,
+            port: login.origin.port, remoteUser: remoteUser, target: target, pool: login.pool, revision: login.revision,
             count: max(1, login.count), outcome: outcome)
     }
 }

@@ -28,6 +28,7 @@ struct WhatCanVerb: ParsableCommand {
     @Option(help: "The source: ADDR, ADDR:PORT or [ADDR]:PORT.") var from: String
     @Option(help: "rexec or rsh; both without it.") var service: String?
     @Option(name: .customLong("as"), help: "Only what may be run as this account.") var target: String?
+    @Option(help: "With --as: a guest of this pool; --as is `guest`, or the account that is given.") var pool: String?
     @Option(help: "With --as: the account's groups, G,G…, whatever this host says of them.") var groups: String?
     @Option(help: "The gateway's local time, as 2026-11-20T23:30; any time without it.") var at: String?
     @OptionGroup var policy: PolicyOptions
@@ -36,6 +37,7 @@ struct WhatCanVerb: ParsableCommand {
     func validate() throws {
         try AskedPart.validate(service: service, from: from, by: by, as: target, at: at)
         guard groups == nil || target != nil else { throw ValidationError("--groups goes with --as.") }
+        guard pool == nil || target != nil else { throw ValidationError("--pool goes with --as.") }
     }
 
     func run() throws {
@@ -47,17 +49,21 @@ struct WhatCanVerb: ParsableCommand {
             question.remoteUser = by.flatMap { UserName($0) }
             question.time = at.flatMap { RequestText.time($0) }
             var isUnknown = false
+            let answer: PossiblePermits
             if let name = target.flatMap({ UserName($0) }) {
-                question.target = try HostLookup.account(name, groups: groups)
+                answer = try policy.permits(for: &question, as: name, pool: pool, groups: groups)
                 isUnknown = question.target == nil
+            } else {
+                answer = policy.permits(for: question)
             }
-            let table = PermitTable(
-                policy: policy, answer: isUnknown ? PossiblePermits() : policy.permits(for: question))
+            let table = PermitTable(policy: policy, answer: answer)
             var output = Output()
             if format.isJSON {
                 let json = table.json { permit in
                     [
-                        ("by", PermitTable.json(by(permit))), ("password", .bool(permit.services.contains(.rexec))),
+                        ("by", PermitTable.json(by(permit))),
+                        ("password", .bool(takes(permit).contains(WhoCanVerb.owner))),
+                        ("guest", .bool(takes(permit).contains(WhoCanVerb.guest))),
                         ("as", PermitTable.json(permit.rule.targets?.words)),
                         ("run", PermitTable.json(permit.rule.commands?.words)),
                     ]
@@ -67,8 +73,7 @@ struct WhatCanVerb: ParsableCommand {
                 try table.write(
                     [
                         PermitTable.Column(heading: "BY") { permit in
-                            let password = permit.services.contains(.rexec) ? ["whoever has the password"] : []
-                            return PermitTable.list((by(permit) ?? []) + password)
+                            PermitTable.list((by(permit) ?? []) + takes(permit))
                         },
                         PermitTable.Column(heading: "AS") { PermitTable.list($0.rule.targets?.words ?? ["any"]) },
                         PermitTable.Column(heading: "RUN") { PermitTable.list($0.rule.commands?.words ?? ["any"]) },
@@ -82,6 +87,14 @@ struct WhatCanVerb: ParsableCommand {
     /// Who it is possible for: the remote user that is asked about, else those that the permit has.
     private func by(_ permit: PossiblePermit) -> [String]? {
         permit.services.contains(.rsh) ? by.map { [$0] } ?? permit.remoteUsers : nil
+    }
+
+    /// Who may come by REXEC: who has the account's password, or a guest.
+    private func takes(_ permit: PossiblePermit) -> [String] {
+        guard permit.services.contains(.rexec) else { return [] }
+        let targets = permit.rule.targets
+        return (targets?.isForGuestsAlone == true ? [] : [WhoCanVerb.owner])
+            + (targets?.pools.isEmpty == false ? [WhoCanVerb.guest] : [])
     }
 
     private func whyNothing(

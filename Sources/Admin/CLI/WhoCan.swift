@@ -15,7 +15,7 @@ struct WhoCanVerb: ParsableCommand {
         discussion: """
             The account and the program are looked up on this host, as explain does. A permit all of which is forbidden is \
             left out; where a part is, the forbids stand under it. Of several permits that match one request the first \
-            decides. Passwords, trust files and PAM are not asked.
+            decides. Passwords, trust files and PAM are not asked. With a guest pool, `--as guest` asks about guests.
 
             EXAMPLE
               portcullis who-can --as backup -- 'dump 0uf - /home'
@@ -26,6 +26,7 @@ struct WhoCanVerb: ParsableCommand {
 
     @Option(help: "rexec or rsh; both without it.") var service: String?
     @Option(name: .customLong("as"), help: "The target account.") var target: String
+    @Option(help: "A guest of this pool; --as is `guest`, or the account that is given.") var pool: String?
     @Option(help: "The account's groups, G,G…, whatever this host says of them.") var groups: String?
     @Option(help: "The gateway's local time, as 2026-11-20T23:30; any time without it.") var at: String?
     @OptionGroup var policy: PolicyOptions
@@ -45,9 +46,9 @@ struct WhoCanVerb: ParsableCommand {
             let asked = AskedCommand(command, policy.settings)
             var question = PartialRequest(services: AskedPart.services(service))
             question.command = asked.command
-            question.target = try HostLookup.account(name, groups: groups)
             question.time = at.flatMap { RequestText.time($0) }
-            let answer = question.target == nil ? PossiblePermits() : policy.permits(for: question)
+            let answer = try policy.permits(for: &question, as: name, pool: pool, groups: groups)
+            let isGuest = pool != nil || (name == .guest && !policy.settings.pools.isEmpty)
             let table = PermitTable(policy: policy, answer: answer)
             var output = Output()
             if format.isJSON {
@@ -63,7 +64,7 @@ struct WhoCanVerb: ParsableCommand {
                     [
                         PermitTable.Column(heading: "FROM") { PermitTable.list($0.rule.sources?.words ?? ["any"]) },
                         PermitTable.Column(heading: "BY") {
-                            PermitTable.list($0.remoteUsers ?? ["whoever has the password"])
+                            PermitTable.list($0.remoteUsers ?? [isGuest ? Self.guest : Self.owner])
                         },
                     ], ifEmpty: "nobody: \(Self.whyNobody(question, name, asked, policy.settings, answer))", to: &output
                 )
@@ -71,6 +72,10 @@ struct WhoCanVerb: ParsableCommand {
             try output.flush()
         }
     }
+
+    /// Who a REXEC request is from.
+    static let owner = "whoever has the password"
+    static let guest = "any guest"
 
     private static func whyNobody(
         _ question: PartialRequest, _ name: UserName, _ asked: AskedCommand, _ settings: Settings,
@@ -84,6 +89,47 @@ struct WhoCanVerb: ParsableCommand {
         let general = "no permit lets anybody run this as \(name)"
         if let need = asked.shellNeed { return "\(need), and no permit with `run shell` is for \(name)" }
         return asked.programMiss.map { "\($0); \(general)" } ?? general
+    }
+}
+
+extension Policy {
+    /// The permits that could let somebody make a request as an account, or as a guest; of several accounts that a guest
+    /// could be given, what is permitted of one.
+    ///
+    /// - Parameter question: a request without its target, which is filled in where this host has one.
+    func permits(
+        for question: inout PartialRequest, as name: UserName, pool: String?, groups: String?
+    ) throws -> PossiblePermits {
+        var answer = PossiblePermits()
+        let services = question.services
+        for service in services {
+            question.services = [service]
+            if pool != nil, service == .rsh { continue }
+            let guests = try GuestLookup.accounts(name, service: service, pool: pool, groups: groups, settings)
+            for account in try guests ?? [HostLookup.account(name, groups: groups)].compactMap(\.self) {
+                question.target = account
+                if guests == nil, services.count == 2, settings.pools.isEmpty || name != .guest {
+                    // One account for both services: one answer.
+                    question.services = services
+                    return permits(for: question)
+                }
+                answer.add(permits(for: question))
+            }
+        }
+        question.services = services
+        return answer
+    }
+}
+
+extension PossiblePermits {
+    /// Adds what is possible besides; of a permit that is there already, nothing.
+    fileprivate mutating func add(_ other: PossiblePermits) {
+        let known = Set(permits.map(\.rule.name))
+        permits += other.permits.filter { !known.contains($0.rule.name) }
+        let open = Set(permits.map(\.rule.name))
+        forbidden =
+            (forbidden + other.forbidden.filter { new in !forbidden.contains { $0.rule.name == new.rule.name } })
+            .filter { !open.contains($0.rule.name) }
     }
 }
 

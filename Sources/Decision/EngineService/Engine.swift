@@ -7,7 +7,8 @@ import Logging
 import Messages
 import Policy
 
-/// The engine's loop: one thread, one epoll set, one answer a session.
+/// The engine's loop: one thread, one epoll set, one answer a session; a guest's session asks for one account after
+/// the other.
 ///
 /// What a session sends may come from a process that was taken over: a frame that is not exactly one ask costs that
 /// session its channel, and nobody else anything. What the monitor sends is the monitor's: a frame of it that cannot be
@@ -31,21 +32,26 @@ struct Engine {
     private struct Session {
         let number: UInt64
         let channel: Channel
+        /// The answers that it had for accounts of pools.
+        var guestAnswers = 0
     }
 
     private let monitor: Channel
     private let index: PolicyIndex
     private let revision: Revision
+    /// The accounts of all pools: a guest's session asks for each once at most.
+    private let guestAccounts: Int
     private let log: Logger
     private let epoll: Epoll
     private var sessions: [UInt64: Session] = [:]
     private var nextToken: UInt64 = 0
     private var isDraining = false
 
-    init(monitor: Channel, index: PolicyIndex, revision: Revision, log: Logger) throws {
+    init(monitor: Channel, index: PolicyIndex, revision: Revision, guestAccounts: Int = 0, log: Logger) throws {
         self.monitor = monitor
         self.index = index
         self.revision = revision
+        self.guestAccounts = guestAccounts
         self.log = log
         epoll = try Epoll()
         try epoll.add(monitor.descriptor, token: Self.monitorToken)
@@ -140,8 +146,11 @@ struct Engine {
                 let answer = DecisionAnswer.decision(
                     number: number, revision: revision, decision: index.decide(request))
                 try session.channel.send(answer.encoded(), waiting: false)
-                // A session asks once. The answer stays readable for it.
-                close(token, nil)
+                // A session asks once. The answer stays readable for it. A guest's goes on until it ends its channel.
+                guard request.target.pool != nil, session.guestAnswers + 1 < guestAccounts else {
+                    return close(token, nil)
+                }
+                sessions[token]?.guestAnswers += 1
             } catch {
                 close(token, "\(error)")
             }

@@ -97,7 +97,8 @@ public enum EngineProgram {
                 try monitor.send(EngineReport.sandbox(index: index, sandbox: sandbox).encoded())
             }
             let engine = try Engine(
-                monitor: monitor, index: prepared.index, revision: prepared.revision, log: log)
+                monitor: monitor, index: prepared.index, revision: prepared.revision,
+                guestAccounts: prepared.settings.pools.reduce(0) { $0 + $1.accounts.count }, log: log)
             try monitor.send(
                 EngineReport.loaded(
                     revision: prepared.revision, rules: prepared.rules,

@@ -16,7 +16,7 @@ struct Permit: ~Copyable {
     }
 }
 
-/// The session's channel to the engine: one ask, one answer.
+/// The session's channel to the engine: one ask, one answer; for a guest one after the other.
 enum EngineLink {
     /// What the engine says.
     enum Answer: ~Copyable {
@@ -26,7 +26,7 @@ enum EngineLink {
         case unavailable
     }
 
-    /// Asks once.
+    /// Asks.
     ///
     /// TRUST: an answer counts only with this session's number and the revision whose tables were frozen with it.
     static func decide(_ request: Request, number: UInt64, revision: Revision, on descriptor: Descriptor) -> Answer {

@@ -94,13 +94,13 @@ extension RequestSession {
             program = found.path
             arguments = words
         }
-        guard let target = claims?.target else { refuse(.unavailable) }
+        guard let target else { refuse(.unavailable) }
         let credentials = credentials(of: entry, named: target)
         checkSandbox(compiled.sandbox, terms: terms, home: entry.home)
         do {
             let confinement = try CommandConfinement(
                 settle(compiled, home: entry.home), credentials: credentials, home: entry.home,
-                sparesHome: sparesHome(terms))
+                sparesHome: sparesHome(terms), hasPrivateHome: guest != nil)
             return LaunchPlan(
                 program: program, arguments: arguments, commandLine: commandLine, entry: entry, sandbox: compiled,
                 confinement: confinement, credentials: credentials)
@@ -139,9 +139,9 @@ extension RequestSession {
         return settled
     }
 
-    /// Whether what runs must not be able to write its own `.rhosts`.
+    /// Whether what runs must not be able to write its own `.rhosts`. A guest's home is gone before anybody reads it.
     private func sparesHome(_ terms: Terms) -> Bool {
-        settings.serves(.rsh) && settings.readsHostTrust && !terms.selfTrust
+        settings.serves(.rsh) && settings.readsHostTrust && !terms.selfTrust && guest == nil
     }
 
     /// A sandbox that turns out to cover what it must not: the home without self-trust, or the gateway's directories.

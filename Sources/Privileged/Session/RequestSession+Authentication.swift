@@ -36,7 +36,7 @@ extension RequestSession {
     /// Establishes who asks, or refuses.
     ///
     /// TRUST: on return the remote user (RSH) or the password (REXEC, or RSH with a password field) was believed by what
-    /// the policy names, and the account may be used now.
+    /// the policy names, or this is a guest, who proves nothing; and the account may be used now.
     func authenticate(
         _ service: Service, entry: AccountEntry, peer: Endpoint, remoteUser: UserName?, terms: Terms,
         password: Secret?
@@ -44,6 +44,8 @@ extension RequestSession {
         guard let claims else { refuse(.unavailable) }
         let identity: EstablishedIdentity
         switch service {
+        case .rexec where guest != nil:
+            identity = establishGuest(peer: peer)
         case .rexec:
             guard let password else { refuse(.badCredentials, "no password came") }
             identity = verifyPassword(
@@ -97,7 +99,7 @@ extension RequestSession {
         guard Process.parentID == input.monitorPID else { Process.exitNow(1) }
     }
 
-    private func recordAuthentication(_ grantors: String, failure: Reason?, _ detail: String?) {
+    func recordAuthentication(_ grantors: String, failure: Reason?, _ detail: String?) {
         let record = Record.authentication(
             Record.Authentication(
                 origin: origin, account: targetText, grantors: grantors, failure: failure,
@@ -177,7 +179,8 @@ extension RequestSession {
 
     /// What PAM's modules may not keep changed of this process: its own descriptors are what they were.
     private func surroundings() throws(PAMError) -> ProcessSurroundings {
-        try ProcessSurroundings(descriptors: 0..<SessionDescriptors.Number.end)
+        try ProcessSurroundings(
+            descriptors: Array(0..<SessionDescriptors.Number.end) + (guest?.place.map { [$0.number] } ?? []))
     }
 
     /// Account, credentials and session of PAM.
@@ -191,6 +194,26 @@ extension RequestSession {
             throw error
         }
         return EstablishedIdentity(transaction)
+    }
+
+    /// A guest's account is managed as any other; no password is looked at, and no hash costs anything.
+    private func establishGuest(peer: Endpoint) -> EstablishedIdentity {
+        guard let guest else { refuse(.unavailable) }
+        recordAuthentication("guest-pool", failure: nil, guest.pool)
+        switch settings.rexec.authentication {
+        case .file:
+            checkAccount(guest.name)
+            return EstablishedIdentity()
+        case .pam(let name):
+            do throws(PAMError) {
+                let transaction = try PAMTransaction(
+                    service: name, user: guest.name, remoteHost: peer.address, remoteUser: nil, terminal: .rexec,
+                    keeping: try surroundings())
+                return try open(transaction)
+            } catch {
+                refuse(error.reason, "\(error)")
+            }
+        }
     }
 
     // MARK: Host trust

@@ -191,6 +191,9 @@ extension RequestSession {
         Process.exitNow(125)
     }
 
+    /// ENOENT.
+    private static let noSuchFile: Int32 = 2
+
     /// The process that becomes the command.
     ///
     /// ORDER: descriptors, limits, ids, directory, no_new_privs and Landlock, the filter; then ready, the gate, the
@@ -226,6 +229,8 @@ extension RequestSession {
             Process.setUmask(plan.sandbox.sandbox.umask)
             try plan.confinement.drop()
             if (try? Process.changeDirectory(plan.entry.home.bytes)) == nil {
+                // A guest has its own home or none at all: what hides it hides that it is private.
+                guard guest == nil else { throw ConfinementError(.mounts, Self.noSuchFile) }
                 ready = ChildReport.readyWithoutHome
                 try? Process.changeDirectory(Array("/".utf8))
             }

@@ -294,6 +294,7 @@ extension RequestSession {
         // monitor ends what does not go.
         tell(.ended)
         identity.close()
+        endGuest()
         Process.exitNow(0)
     }
 

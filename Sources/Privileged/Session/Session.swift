@@ -45,6 +45,8 @@ final class RequestSession {
     var moduleLimits: ResourceLimits.Snapshot?
     /// The target's group ids, once they were looked up.
     var knownGroups: [UInt32]?
+    /// The guest that this is, once the policy has decided on one.
+    var guest: Guest?
 
     init(_ input: SessionInput, _ parts: SessionDescriptors) {
         self.input = input
@@ -83,21 +85,32 @@ final class RequestSession {
         Process.setTitle("portcullisd: session \(claims.target) \(service.name) \(peer.address) [priv]")
 
         // 4. The account and the program, then the engine.
-        let entry = resolveAccount(claims.target)
-        let account = describe(entry, as: claims.target)
-        let command = requestedCommand(claims.command)
         guard let time = Clock.localTime() else { refuse(.unavailable, "no local time") }
-        let request = Request(
-            service: service, source: peer.address, sourcePort: peer.port, remoteUser: claims.remoteUser,
-            target: account, command: command, time: time)
+        let makeRequest = { (account: Account, command: RequestedCommand) in
+            Request(
+                service: service, source: peer.address, sourcePort: peer.port, remoteUser: claims.remoteUser,
+                target: account, command: command, time: time)
+        }
+        let entry: AccountEntry
+        let command: RequestedCommand
         let permit: Permit
-        switch EngineLink.decide(request, number: input.number, revision: input.revision, on: parts.engine) {
-        case .permitted(let given):
-            permit = given
-        case .denied(let denial):
-            refuse(denial.reason, rule: denial.rule, isDecided: true)
-        case .unavailable:
-            refuse(.unavailable, "no engine answered")
+        if service == .rexec, claims.target == .guest, !settings.pools.isEmpty {
+            command = requestedCommand(claims.command)
+            let given = admitGuest(password) { [command] in makeRequest($0, command) }
+            entry = given.entry
+            permit = given.permit
+        } else {
+            entry = resolveAccount(claims.target)
+            let account = describe(entry, as: claims.target)
+            command = requestedCommand(claims.command)
+            switch decide(makeRequest(account, command)) {
+            case .permitted(let given):
+                permit = given
+            case .denied(let denial):
+                refuse(denial.reason, rule: denial.rule, isDecided: true)
+            case .unavailable:
+                refuse(.unavailable, "no engine answered")
+            }
         }
         let terms = permit.terms
         let plan = planLaunch(terms, command: command, commandLine: claims.command, entry: entry)
@@ -110,13 +123,19 @@ final class RequestSession {
         trail.send(
             .login(
                 Record.Login(
-                    origin: origin, account: ByteText(claims.target.bytes), remoteUser: remoteUser, refusal: nil,
-                    rule: terms.rule, revision: input.revision)))
+                    origin: origin, account: targetText, remoteUser: remoteUser, refusal: nil, rule: terms.rule,
+                    revision: input.revision, pool: guest?.pool)))
         launch(permit, plan, identity)
     }
 
     var remoteUser: ByteText? { claims?.remoteUser.map { ByteText($0.bytes) } }
-    var targetText: ByteText { ByteText(claims?.target.bytes ?? []) }
+    /// The account that this is about: the one that was asked for, or that a guest is given.
+    var target: UserName? { guest?.name ?? claims?.target }
+    var targetText: ByteText { ByteText(target?.bytes ?? []) }
+
+    func decide(_ request: Request) -> EngineLink.Answer {
+        EngineLink.decide(request, number: input.number, revision: input.revision, on: parts.engine)
+    }
 
     // MARK: What front hands over
 
@@ -173,9 +192,10 @@ final class RequestSession {
     {
         let record = Record.login(
             Record.Login(
-                origin: origin, account: claims.map { ByteText($0.target.bytes) }, remoteUser: remoteUser,
-                refusal: reason, rule: rule, revision: isDecided || rule != nil ? input.revision : nil,
-                detail: detail.map { ByteText($0) }, command: claims.map { Record.RefusedCommand($0.command) }))
+                origin: origin, account: target.map { ByteText($0.bytes) }, remoteUser: remoteUser, refusal: reason,
+                rule: rule, revision: isDecided || rule != nil ? input.revision : nil,
+                detail: detail.map { ByteText($0) }, command: claims.map { Record.RefusedCommand($0.command) },
+                pool: guest?.pool))
         trail.send(record)
         _ = kernelTrail.send(record, session: input.session)
         // Refused it is anyway; but the record goes first wherever there is a trail to write. Where there is none the
@@ -184,6 +204,7 @@ final class RequestSession {
         removeTemporaryDirectory()
         tell(isRecorded ? .refused(reason: reason) : .unrecorded(reason: reason))
         try? front.send(RequestAnswer.refuse(reason: reason).encoded())
+        endGuest()
         Process.exitNow(0)
     }
 

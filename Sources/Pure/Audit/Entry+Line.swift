@@ -124,7 +124,7 @@ private struct LineReader {
                 Record.Login(
                     origin: origin, account: line.accountIsUnknown ? nil : account, remoteUser: line["ruser"],
                     refusal: refusal, rule: rule, revision: revision, detail: detail, command: command,
-                    count: count)))
+                    count: count, pool: text("pool"))))
     }
 
     private func end() -> Entry? {

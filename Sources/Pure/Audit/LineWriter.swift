@@ -218,6 +218,7 @@ private struct FieldWriter {
             FieldText.append(rule.place.line, to: &bytes)
         }
         if let revision = record.revision { word("revision", revision.description) }
+        if let pool = record.pool { word("pool", pool) }
         if record.count != 1 { number("count", min(record.count, Record.Login.countLimit)) }
         if let user = record.remoteUser { untrusted("ruser", user.bytes, limit: TrailFormat.nameLimit) }
         detail(

@@ -53,7 +53,7 @@ public enum Record: Sendable, Hashable {
         public var origin: Origin
         /// The account's name, as it was asked for.
         public var account: ByteText
-        /// What vouched for it: a PAM service, `credentials-file`, `rhosts`, `trust-file` or `rule`.
+        /// What vouched for it: a PAM service, `credentials-file`, `rhosts`, `trust-file`, `rule` or `guest-pool`.
         public var grantors: String
         /// Why it failed; nil where it succeeded.
         public var failure: Reason?
@@ -74,8 +74,11 @@ public enum Record: Sendable, Hashable {
     public struct Login: Sendable, Hashable {
         /// Where the request came from.
         public var origin: Origin
-        /// The account's name, as it was asked for; nil where the handshake did not get that far.
+        /// The account's name, as it was asked for; nil where the handshake did not get that far. Of a guest the account
+        /// that was decided on.
         public var account: ByteText?
+        /// The guest pool that the account is of; nil for who is no guest.
+        public var pool: String?
         /// The remote user that an RSH client claimed.
         public var remoteUser: ByteText?
         /// Why it was refused; nil where it was permitted.
@@ -99,10 +102,12 @@ public enum Record: Sendable, Hashable {
         /// A decision.
         public init(
             origin: Origin, account: ByteText?, remoteUser: ByteText?, refusal: Reason?, rule: RuleReference?,
-            revision: Revision?, detail: ByteText? = nil, command: RefusedCommand? = nil, count: Int = 1
+            revision: Revision?, detail: ByteText? = nil, command: RefusedCommand? = nil, count: Int = 1,
+            pool: String? = nil
         ) {
             self.origin = origin
             self.account = account
+            self.pool = pool
             self.remoteUser = remoteUser
             self.refusal = refusal
             self.rule = rule

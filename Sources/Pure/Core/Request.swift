@@ -48,14 +48,22 @@ public struct Account: Sendable, Hashable {
     public var isSystem: Bool
     /// Whether it is one of the gateway's own accounts, which nothing permits but its literal name.
     public var isGateway: Bool
+    /// The guest pool that it was taken from for this request; nil where it was asked for by its own name.
+    public var pool: String?
+
+    /// Whether a guest may have it: its shell says nothing of that, since the policy names it as a pool's.
+    public var canBeGuest: Bool { uid >= GuestPool.firstUID && !isGateway }
 
     /// An account.
-    public init(name: UserName, uid: UInt32, groups: [ByteText], isSystem: Bool, isGateway: Bool = false) {
+    public init(
+        name: UserName, uid: UInt32, groups: [ByteText], isSystem: Bool, isGateway: Bool = false, pool: String? = nil
+    ) {
         self.name = name
         self.uid = uid
         self.groups = groups
         self.isSystem = isSystem
         self.isGateway = isGateway
+        self.pool = pool
     }
 }
 

@@ -13,6 +13,8 @@ public struct Settings: Sendable, Hashable {
     public var refusal: RefusalSettings
     /// The trail.
     public var audit: AuditSettings
+    /// The guest pools, in the order in which they were written.
+    public var pools: [GuestPool] = []
     /// Directories in which a first word without `/` is looked up, in order.
     public var searchPath: [ByteText]
 
@@ -50,6 +52,27 @@ public struct Settings: Sendable, Hashable {
     /// Whether `.rhosts` and `hosts.equiv` may be read at all.
     public var readsHostTrust: Bool {
         rsh.trust == .rhosts && secureTCPIP.allows(.rhosts)
+    }
+}
+
+/// Accounts of this host that REXEC's guests are given, one each and alone: z/VM's slave machines (REXECD -s).
+///
+/// A guest asks for `UserName.guest` with an empty password.
+public struct GuestPool: Sendable, Hashable {
+    /// The most accounts of all pools together.
+    public static let accountLimit = 1_024
+    /// The least uid of a guest: no account of the system's is given away (login.defs, UID_MIN).
+    public static let firstUID: UInt32 = 1_000
+
+    /// The name, `[a-z][a-z0-9-]{0,62}`.
+    public var name: String
+    /// The accounts, in the order in which they are tried; none stands in two pools.
+    public var accounts: [UserName]
+
+    /// A pool.
+    public init(name: String, accounts: [UserName]) {
+        self.name = name
+        self.accounts = accounts
     }
 }
 

@@ -27,6 +27,9 @@ public struct UserName: Sendable, Hashable, CustomStringConvertible {
     /// The literal name `root`, the only one by which a permit can mean uid 0.
     public static let root = UserName(uncheckedASCII: "root")
 
+    /// What REXEC's guests ask for, where the policy has a guest pool.
+    public static let guest = UserName(uncheckedASCII: "guest")
+
     private init(uncheckedASCII text: StaticString) {
         bytes = Array(text.description.utf8)
     }

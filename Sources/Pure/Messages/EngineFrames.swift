@@ -182,7 +182,7 @@ public enum LoaderAnswer: Frame, Hashable {
     }
 }
 
-/// What a session asks of the engine: once.
+/// What a session asks of the engine: once; a guest's session once for each account that it may be given.
 public enum DecisionAsk: Frame, Hashable {
     /// Decide a request.
     case decide(number: UInt64, request: Request)

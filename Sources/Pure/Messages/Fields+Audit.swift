@@ -85,7 +85,10 @@ extension Record: FrameField {
                     revision: try reader.optionalField(),
                     detail: try reader.optionalBytes(limit: FieldLimit.detail),
                     command: try reader.optionalField(),
-                    count: try reader.count(1...Int(Int32.max))))
+                    count: try reader.count(1...Int(Int32.max)),
+                    pool: try reader.optional { (reader) throws(FrameError) in
+                        try reader.text(limit: RuleReference.nameLimit)
+                    }))
         case 7:
             self = .command(
                 Command(
@@ -155,6 +158,7 @@ extension Record: FrameField {
             writer.optionalBytes(record.detail)
             writer.field(record.command)
             writer.integer(Int64(record.count))
+            writer.optional(record.pool) { $0.text($1) }
         case .command(let record):
             writer.integer(UInt8(7))
             writer.field(record.origin)

@@ -131,7 +131,10 @@ extension Account: FrameField {
             groups: try reader.list(limit: Self.groupLimit) { (reader) throws(FrameError) in
                 try reader.bytes(limit: FieldLimit.name)
             },
-            isSystem: try reader.flag(), isGateway: try reader.flag())
+            isSystem: try reader.flag(), isGateway: try reader.flag(),
+            pool: try reader.optional { (reader) throws(FrameError) in
+                try reader.text(limit: RuleReference.nameLimit)
+            })
     }
 
     func write(to writer: inout FrameWriter) {
@@ -140,6 +143,7 @@ extension Account: FrameField {
         writer.list(groups) { $0.bytes($1) }
         writer.flag(isSystem)
         writer.flag(isGateway)
+        writer.optional(pool) { $0.text($1) }
     }
 }
 

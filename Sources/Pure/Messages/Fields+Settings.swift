@@ -13,6 +13,7 @@ extension Settings: FrameField {
         guard rexec.service == .rexec, rsh.service == .rsh else { throw .value }
         refusal = try reader.field()
         audit = try reader.field()
+        pools = try reader.fields(limit: GuestPool.accountLimit)
         searchPath = try reader.list(limit: 64) { (reader) throws(FrameError) in
             try reader.bytes(limit: FieldLimit.path)
         }
@@ -25,7 +26,21 @@ extension Settings: FrameField {
         writer.field(rsh)
         writer.field(refusal)
         writer.field(audit)
+        writer.fields(pools)
         writer.list(searchPath) { $0.bytes($1) }
+    }
+}
+
+extension GuestPool: FrameField {
+    init(reading reader: inout FrameReader) throws(FrameError) {
+        self.init(
+            name: try reader.text(limit: RuleReference.nameLimit),
+            accounts: try reader.fields(limit: GuestPool.accountLimit))
+    }
+
+    func write(to writer: inout FrameWriter) {
+        writer.text(name)
+        writer.fields(accounts)
     }
 }
 

@@ -196,15 +196,20 @@ public struct Targets: Sendable, Hashable {
     public var literal: AccountSet
     /// The sets that it names.
     public var sets: [NamedSet<AccountSet>]
+    /// The guest pools that it names, which a permit alone does.
+    public var pools: [String]
 
     /// A clause.
     public init(
-        isAny: Bool = false, isSame: Bool = false, literal: AccountSet = AccountSet(), sets: [NamedSet<AccountSet>] = []
+        isAny: Bool = false, isSame: Bool = false, literal: AccountSet = AccountSet(),
+        sets: [NamedSet<AccountSet>] = [],
+        pools: [String] = []
     ) {
         self.isAny = isAny
         self.isSame = isSame
         self.literal = literal
         self.sets = sets
+        self.pools = pools
     }
 
     /// Whether the rule itself has the name `root`; through a set or a group it is not the literal name.
@@ -213,8 +218,9 @@ public struct Targets: Sendable, Hashable {
     /// Whether a permit's clause matches an account.
     ///
     /// uid 0 is matched by the literal name `root` alone. `any`, `same` and groups match no system account and never
-    /// the gateway's own.
+    /// the gateway's own. An account that came from a pool is matched by that pool alone: nobody proved to be it.
     public func permits(_ account: Account, remoteUser: UserName?) -> Bool {
+        if let pool = account.pool { return account.canBeGuest && pools.contains(pool) }
         guard account.uid != 0 else { return account.name == .root && namesRoot }
         if literal.names.contains(account.name) { return true }
         if sets.contains(where: { $0.items.names.contains(account.name) }) { return true }
@@ -237,6 +243,11 @@ public struct Targets: Sendable, Hashable {
     private func sharesGroup(with account: Account) -> Bool {
         literal.groups.contains { account.groups.contains($0) }
             || sets.contains { $0.items.groups.contains { account.groups.contains($0) } }
+    }
+
+    /// Whether guests are all that it can be for.
+    public var isForGuestsAlone: Bool {
+        !pools.isEmpty && !isAny && !isSame && literal.names.isEmpty && literal.groups.isEmpty && sets.isEmpty
     }
 
     /// Every name, of the rule and of its sets.

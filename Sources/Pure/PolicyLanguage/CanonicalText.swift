@@ -25,13 +25,14 @@ extension UserItem: CanonicalItem {
         switch self {
         case .name(let name):
             // An account that is called like a word of the language.
-            let isWord = name.bytes.elementsEqual("any".utf8) || name.bytes.elementsEqual("same".utf8)
+            let isWord = ["any", "same", "pool"].contains { name.bytes.elementsEqual($0.utf8) }
             if isWord { out.append(quoted: name.bytes) } else { out.append(contentsOf: name.bytes) }
         case .group(let group):
             let text = [UInt8(ascii: "%")] + group.bytes
             if text.allSatisfy({ Lexer.isWord($0) }) { out += text } else { out.append(quoted: text) }
         case .set(let name): out.append(set: name)
         case .same: out.append(contentsOf: "same".utf8)
+        case .pool(let name): out.append(contentsOf: "pool \(name)".utf8)
         case .any: out.append(contentsOf: "any".utf8)
         }
     }

@@ -73,8 +73,20 @@ extension Parser {
     }
 
     /// Where a user item stands.
-    enum UserPlace { case set, by, `as` }
+    enum UserPlace {
+        case set, by, `as`, pool
 
+        /// What may stand there.
+        var items: String {
+            switch self {
+            case .by: "a name or a set"
+            case .pool: "a name"
+            case .set, .as: "a name, a %group or a set"
+            }
+        }
+    }
+
+    /// An item of a set, of a clause or of a pool.
     mutating func userItem(_ position: UserPlace) -> Located<UserItem>? {
         if token.kind == .string {
             guard let (text, place) = takeString("a name") else { return nil }
@@ -82,18 +94,23 @@ extension Parser {
         }
         let place = span(of: token)
         guard token.kind == .word else {
-            sink.error(place, "\(position == .by ? "a name or a set" : "a name, a %group or a set") is missing here")
+            sink.error(place, "\(position.items) is missing here")
             return nil
         }
         let word = bytes(token)
-        if word.first == UInt8(ascii: "@") { return setName().map { Located(value: .set($0), span: place) } }
-        let (isAny, isSame) = (isAt("any"), isAt("same"))
+        if word.first == UInt8(ascii: "@"), position != .pool {
+            return setName().map { Located(value: .set($0), span: place) }
+        }
+        let (isAny, isSame, isPool) = (isAt("any"), isAt("same"), isAt("pool"))
         advance()
-        guard isAny || isSame else { return userName(Array(word), place, position) }
-        if isAny, position != .set { return Located(value: .any, span: place) }
+        if isPool, position == .as {
+            return takeName("a pool").map { Located(value: .pool($0.value), span: place.through($0.span)) }
+        }
+        guard isAny || isSame || isPool else { return userName(Array(word), place, position) }
+        if isAny, position == .by || position == .as { return Located(value: .any, span: place) }
         if isSame, position == .as { return Located(value: .same, span: place) }
         sink.error(
-            place, isAny ? "'any' stands in rules alone" : "'same' stands in 'as' clauses alone",
+            place, isAny ? "'any' stands in rules alone" : "'\(isSame ? "same" : "pool")' stands in 'as' clauses alone",
             hint: "an account of that name is written in quotes")
         return nil
     }
@@ -101,6 +118,10 @@ extension Parser {
     private func userName(_ bytes: [UInt8], _ span: Span, _ place: UserPlace) -> Located<UserItem>? {
         if bytes.first == UInt8(ascii: "%") {
             let group = ByteText(Array(bytes.dropFirst()))
+            guard place != .pool else {
+                sink.error(span, "a pool holds accounts by their names, no groups")
+                return nil
+            }
             guard place != .by else {
                 sink.error(span, "a group says nothing of a remote user; %group is for targets")
                 return nil

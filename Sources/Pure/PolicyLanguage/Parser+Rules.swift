@@ -172,6 +172,14 @@ extension Parser {
                 }
             }
         }
+        for item in rule.targets ?? [] {
+            guard case .pool = item.value else { continue }
+            if rule.effect == .forbid {
+                sink.error(item.span, "a forbid names accounts, no pool: it matches them however they were asked for")
+            } else if rule.services != .only(.rexec) {
+                sink.error(item.span, "a guest comes by REXEC, so the rule is one for rexec")
+            }
+        }
         guard rule.effect == .permit else { return }
         if seen[.from] == nil { missing("from", "any address", rule) }
         if seen[.by] == nil, rule.services.contains(.rsh) { missing("by", "any remote user", rule) }

@@ -28,7 +28,7 @@ struct Parser {
 
     static let statementWords = [
         "policy", "include", "securetcpip", "service", "refusal", "audit", "search-path", "networks", "users",
-        "commands", "hours", "sandbox", "permit", "forbid",
+        "commands", "hours", "pool", "sandbox", "permit", "forbid",
     ]
 
     /// A parser of a file that the sink knows by its number.
@@ -97,6 +97,7 @@ struct Parser {
         case "users": parsed = parseSet(word, { $0.userItem(.set) }, { .users($0) })
         case "commands": parsed = parseSet(word, { $0.commandItem(allowsWords: false) }, { .commands($0) })
         case "hours": parsed = parseSet(word, { $0.hoursItem() }, { .hours($0) })
+        case "pool": parsed = parseSet(word, { $0.userItem(.pool) }, { .pool($0) })
         case "sandbox":
             kind = .sandbox
             parsed = parseSandbox()

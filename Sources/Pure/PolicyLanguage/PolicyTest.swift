@@ -111,6 +111,7 @@ extension Parser {
         if sketch.service == .rexec, let by = sketch.remoteUser {
             sink.error(by.span, "REXEC carries no remote user")
         }
+        if sketch.service == .rsh, let pool = sketch.pool { sink.error(pool.span, "a guest comes by REXEC") }
         let place = FilePlace(file: sink.name(of: start), line: sink.line(of: start))
         return PolicyTest(place: place, expectation: expectation, request: request)
     }
@@ -154,7 +155,7 @@ extension Parser {
     }
 
     private mutating func parseClauses(_ sketch: inout RequestSketch) -> Bool {
-        let words = ["from", "by", "as", "groups", "run", "at"]
+        let words = ["from", "by", "as", "pool", "groups", "run", "at"]
         itemWords = words
         defer { itemWords = [] }
         var seen = Set<String>()
@@ -185,6 +186,9 @@ extension Parser {
         case "by", "as":
             guard let name = takeUser() else { return false }
             if clause == "by" { sketch.remoteUser = name } else { sketch.target = name.value }
+        case "pool":
+            guard let name = takeName("a pool") else { return false }
+            sketch.pool = name
         case "groups":
             // A test is a line: a comma at its end does not take the next test's words for groups.
             let groups = parseWords("a group", continuesOverLines: false) { parser in
@@ -229,14 +233,17 @@ private struct RequestSketch {
     var remoteUser: Located<UserName>?
     var target: UserName?
     var groups: [ByteText] = []
+    var pool: Located<String>?
     var command: RequestedCommand?
     var time: LocalTime?
 
     func request(now: LocalTime) -> Request? {
         guard let source, let target, let command else { return nil }
+        var account = RequestText.account(target, groups: groups)
+        account.pool = pool?.value
         return Request(
             service: service, source: source.address, sourcePort: source.port, remoteUser: remoteUser?.value,
-            target: RequestText.account(target, groups: groups), command: command, time: time ?? now)
+            target: account, command: command, time: time ?? now)
     }
 }
 
@@ -309,6 +316,7 @@ public enum RequestText {
         var line = "\(request.service.name) from \(request.source)"
         if let remoteUser = request.remoteUser { line += " by \(remoteUser)" }
         line += " as \(request.target.name)"
+        if let pool = request.target.pool { line += " pool \(pool)" }
         let groups = request.target.groups.map { $0.text ?? $0.printable }
         if !groups.isEmpty { line += " groups \(groups.joined(separator: ","))" }
         line += " run \(Parser.quoted(command))"

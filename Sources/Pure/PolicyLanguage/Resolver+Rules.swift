@@ -61,7 +61,7 @@ extension Resolver {
             switch item.value {
             case .any: out.isAny = true
             case .name(let name): out.literal.append(name)
-            case .group, .same: break
+            case .group, .same, .pool: break
             case .set(let name):
                 references.append(SetReference(rule: rule, clause: .by, name: name, span: item.span))
             }
@@ -77,6 +77,9 @@ extension Resolver {
                 out.isAny = true
                 if syntax.effect == .permit, syntax.services.contains(.rsh) { openTargets.append(item.span) }
             case .same: out.isSame = true
+            case .pool(let name):
+                out.pools.append(name)
+                poolReferences.append(Located(value: name, span: item.span))
             case .name(let name): out.literal.names.append(name)
             case .group(let group):
                 out.literal.groups.append(group)
@@ -120,6 +123,7 @@ extension Resolver {
         ruleNames = [:]
         for reference in references { resolve(reference) }
         references = []
+        resolvePools()
         // Each of these is the whole of the trust.
         if services[.rsh]?.settings.trust == .rule {
             for span in openTargets {
@@ -128,6 +132,7 @@ extension Resolver {
         }
         for index in policy.rules.indices where policy.rules[index].effect == .permit {
             policy.rules[index].sandbox = sandbox(of: notes[index], index)
+            checkGuestSandbox(of: index)
         }
     }
 

@@ -158,9 +158,10 @@ extension Resolver {
         if !sandbox.isConfined {
             sink.warning(span, "permit '\(policy.rules[rule].name)' runs what it permits without Landlock ('\(name)')")
         }
-        // What runs there could write its own .rhosts, and so choose who is trusted next.
+        // What runs there could write its own .rhosts, and so choose who is trusted next. A guest's home is gone then.
         let readsRhosts = settings.serves(.rsh) && settings.rsh.trust == .rhosts
-        if sandbox.writesHome, readsRhosts, !policy.rules[rule].selfTrust {
+        let isForGuests = policy.rules[rule].targets?.isForGuestsAlone ?? false
+        if sandbox.writesHome, readsRhosts, !policy.rules[rule].selfTrust, !isForGuests {
             sink.error(
                 span, "sandbox '\(name)' can write the target's home, and with it the .rhosts that service rsh trusts",
                 hint: "end the rule in 'self-trust' if that is meant")

@@ -28,7 +28,7 @@ extension Resolver {
                 case .set(let name):
                     out.names += users.resolved(name)?.names ?? []
                     out.groups += users.resolved(name)?.groups ?? []
-                case .any, .same: break
+                case .any, .same, .pool: break
                 }
             }
             guard count(out.names.count + out.groups.count, users[index].name) else { return }

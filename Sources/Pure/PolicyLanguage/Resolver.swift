@@ -28,6 +28,11 @@ struct Resolver {
     var commands = SetTable<CommandItem, [CommandPattern]>(kind: "commands")
     var hours = SetTable<HoursItem, [WeeklyRange]>(kind: "hours")
     var resolvedCount = 0
+    /// Of each pool where its name stands, and of each account in which pool it is.
+    var poolPlaces: [String: Span] = [:]
+    var pooledAccounts: [UserName: String] = [:]
+    /// The pools that permits name.
+    var poolReferences: [Located<String>] = []
 
     var sandboxes: [String: SandboxSyntax] = [:]
     var sandboxOrder: [String] = []
@@ -80,6 +85,8 @@ struct Resolver {
             if let first = commands.add(set) { twice(set.name, "set", first) }
         case .hours(let set):
             if let first = hours.add(set) { twice(set.name, "set", first) }
+        case .pool(let set):
+            takePool(set)
         case .sandbox(let syntax):
             take(syntax)
         case .rule(let syntax):
@@ -101,6 +108,7 @@ struct Resolver {
         // What seems of no use beside an error may be what the error hides.
         guard sink.errorCount == 0 else { return policy }
         warnOfUnusedSets()
+        warnOfPools()
         warnOfFamilies()
         analyse(comparing: analyses, limit: limit)
         return policy
@@ -164,6 +172,12 @@ struct Resolver {
             checkPasswordField(rsh)
             if rsh.settings.isEnabled, !settings.secureTCPIP.allows(.rsh) {
                 sink.warning(rsh.nameSpan, "service rsh stays off: securetcpip is on without 'except rsh'")
+            } else if rsh.settings.isEnabled, rsh.settings.trust == .rhosts, !settings.readsHostTrust,
+                let span = rsh.itemSpans["trust"]
+            {
+                sink.warning(
+                    span, "'trust rhosts' reads no file: securetcpip is on without 'except rhosts'",
+                    hint: "write securetcpip on except rsh, rhosts; trust rule needs no file")
             }
         }
         for syntax in services.values where syntax.settings.sessionsPerSource > syntax.settings.sessions {

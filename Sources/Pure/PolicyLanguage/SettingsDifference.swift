@@ -28,6 +28,8 @@ public struct SettingDifference: Sendable, Hashable {
             }
         }
         for (one, other) in zip(old.commonItems, new.commonItems) { rows.append((one.name, one.text, other.text)) }
+        let pools = Set((old.pools + new.pools).map(\.name)).sorted()
+        rows += pools.map { ("pool \($0)", old.text(ofPool: $0), new.text(ofPool: $0)) }
         return rows.filter { $0.old != $0.new }.map { SettingDifference(name: $0.name, old: $0.old, new: $0.new) }
     }
 }
@@ -36,6 +38,11 @@ public struct SettingDifference: Sendable, Hashable {
 private typealias Item = (name: String, text: String)
 
 extension Settings {
+    fileprivate func text(ofPool name: String) -> String {
+        guard let pool = pools.first(where: { $0.name == name }) else { return "none" }
+        return "{ " + pool.accounts.map(\.description).joined(separator: ", ") + " }"
+    }
+
     fileprivate var commonItems: [Item] {
         [
             ("refusal: delay", duration(refusal.delay)), ("refusal: rexec", Parser.quoted(refusal.rexecText)),

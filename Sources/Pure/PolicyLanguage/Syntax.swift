@@ -33,6 +33,7 @@ struct Statement: Sendable {
         case users(SetSyntax<UserItem>)
         case commands(SetSyntax<CommandItem>)
         case hours(SetSyntax<HoursItem>)
+        case pool(SetSyntax<UserItem>)
         case sandbox(SandboxSyntax)
         case rule(RuleSyntax)
         /// A statement with errors, of which nothing is used.
@@ -135,13 +136,15 @@ enum NetworkItem: Sendable {
     case any
 }
 
-/// What stands in `users` and after `by` and `as`.
+/// What stands in `users` and `pool` and after `by` and `as`.
 enum UserItem: Sendable {
     case name(UserName)
     case group(ByteText)
     case set(String)
     case same
     case any
+    /// `pool NAME`.
+    case pool(String)
 }
 
 /// What stands in `commands` and after `run`.

@@ -92,7 +92,7 @@ enum RecordRight {
     /// several where there was no room for each on the way here.
     static func frontMaySend(_ record: Record) -> Bool {
         guard case .login(let login) = record, login.rule == nil, login.revision == nil, login.command == nil,
-            (1...countLimit).contains(login.count)
+            login.pool == nil, (1...countLimit).contains(login.count)
         else { return false }
         switch login.refusal {
         case .sourcePort, .limit, .penalty, .protocolError, .unavailable, .auditUnavailable: return true

@@ -63,6 +63,7 @@ struct RefusalFlood {
         sum.stamp.sender = gateway
         if sum.login.origin.port != login.origin.port { sum.login.origin.port = 0 }
         if sum.login.account != login.account { sum.login.account = nil }
+        if sum.login.pool != login.pool { sum.login.pool = nil }
         if sum.login.remoteUser != login.remoteUser { sum.login.remoteUser = nil }
         if sum.login.rule != login.rule { sum.login.rule = nil }
         if sum.login.revision != login.revision { sum.login.revision = nil }

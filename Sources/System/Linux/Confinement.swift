@@ -163,6 +163,7 @@ public struct CommandConfinement: Sendable {
     private let credentials: Credentials
     private let home: ByteText
     private let sparesHome: Bool
+    private let hasPrivateHome: Bool
 
     /// A confinement, checked as far as can be before anything is forked.
     ///
@@ -172,10 +173,13 @@ public struct CommandConfinement: Sendable {
     ///   - home: the target's home directory.
     ///   - sparesHome: whether what the sandbox writes must not cover the home (self-trust). What a name means is the
     ///     target's to change until it is opened, so the objects that were opened are held against it.
+    ///   - hasPrivateHome: whether an empty home of the session's own lies over the home, as a guest has it; root and a
+    ///     confined sandbox are needed.
     /// - Throws: step `landlock` where the kernel has less than the sandbox needs, step `filter` where the filter is
-    ///   none: both are `sandbox-unavailable`.
+    ///   none, step `mounts` where a private home cannot be had: all are `sandbox-unavailable`.
     public init(
-        _ compiled: CompiledSandbox, credentials: Credentials, home: ByteText, sparesHome: Bool = false
+        _ compiled: CompiledSandbox, credentials: Credentials, home: ByteText, sparesHome: Bool = false,
+        hasPrivateHome: Bool = false
     ) throws(ConfinementError) {
         guard Confinement.canApply(compiled.sandbox) else { throw ConfinementError(.landlock, EOPNOTSUPP) }
         sandbox = compiled.sandbox
@@ -183,6 +187,8 @@ public struct CommandConfinement: Sendable {
         self.credentials = credentials
         self.home = home
         self.sparesHome = sparesHome
+        self.hasPrivateHome = hasPrivateHome
+        guard !hasPrivateHome || compiled.sandbox.isConfined else { throw ConfinementError(.mounts, EPERM) }
     }
 
     /// Refuses an opened place from which the home, or its `.rhosts`, could be written.
@@ -199,14 +205,16 @@ public struct CommandConfinement: Sendable {
 
     /// Before all others, as root, in the init of the session's namespaces: what is mounted for the command.
     ///
-    /// On return nothing mounted here shows elsewhere; /tmp is empty and the session's own; /proc shows the session's
-    /// processes. In a confined sandbox everything that it does not write is read-only besides, so that modes, owners,
+    /// On return nothing mounted here shows elsewhere; /tmp is empty and the session's own, and so is a private home;
+    /// /proc shows the session's processes. In a confined sandbox everything that it does not write is read-only besides, so that modes, owners,
     /// times and attributes, which Landlock does not govern, stay as they are there.
     ///
     /// The write places are opened as the target would open them, and mounted by descriptor: root follows no link of
     /// the target's.
     public func mount() throws(ConfinementError) {
         try Mounts.makePrivate()
+        // ORDER: before the write places are opened, so that the home among them is this one.
+        if hasPrivateHome { try mountHome() }
         if sandbox.isConfined {
             do {
                 let places = try credentials.borrowed { try writePlaces() }
@@ -217,6 +225,21 @@ public struct CommandConfinement: Sendable {
         }
         try Mounts.temporary()
         try Mounts.processes()
+    }
+
+    /// Lays an empty home over the target's.
+    ///
+    /// TRUST: the home must be the target's own directory, on a way of root's, neither writable by others: so it is none
+    /// of the system's, nobody can lead its path elsewhere, and what the path names from here on is the new one.
+    private func mountHome() throws(ConfinementError) {
+        let opened: SecureOpen.Opened
+        do {
+            opened = try credentials.borrowed { try SecureOpen.home(home, of: credentials.uid) }
+        } catch {
+            throw error as? ConfinementError ?? ConfinementError(.mounts, EACCES)
+        }
+        guard opened.owner == credentials.uid, credentials.uid != 0 else { throw ConfinementError(.mounts, EACCES) }
+        try Mounts.home(over: opened.descriptor, uid: credentials.uid, gid: credentials.gid)
     }
 
     /// What the sandbox writes and exists, opened; nil where that is the whole machine.

@@ -5,6 +5,14 @@ internal import CLinux
 public import Core
 internal import Glibc
 
+/// Which file it is, by whatever path it was reached.
+public struct FileIdentity: Sendable, Hashable {
+    /// The device.
+    public var device: UInt64
+    /// The number on the device.
+    public var inode: UInt64
+}
+
 /// What a file is, from its open descriptor.
 public struct FileStatus: Sendable, Hashable {
     /// What kind of file.
@@ -32,6 +40,9 @@ public struct FileStatus: Sendable, Hashable {
     public var device: UInt64
     /// The number on the device.
     public var inode: UInt64
+
+    /// Which file it is.
+    public var identity: FileIdentity { FileIdentity(device: device, inode: inode) }
 
     init(_ raw: stat) {
         switch raw.st_mode & S_IFMT {

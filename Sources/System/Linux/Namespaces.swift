@@ -84,6 +84,25 @@ public enum Mounts {
             options: "mode=1777,size=\(size),nr_inodes=\(entries)")
     }
 
+    /// Mounts an empty tmpfs over an open directory, for one account alone: mode 0700, without setuid and devices.
+    ///
+    /// What may be executed there is the sandbox's to say.
+    ///
+    /// - Parameters:
+    ///   - place: opened in this namespace, O_PATH or not; no path of a stranger's is followed.
+    ///   - uid: whose it is.
+    ///   - gid: its group.
+    ///   - size: the most bytes that it holds.
+    ///   - entries: the most files and directories that it holds.
+    static func home(
+        over place: Descriptor, uid: UInt32, gid: UInt32, size: UInt64 = 256 << 20, entries: UInt64 = 65_536
+    ) throws(ConfinementError) {
+        // The kernel's own link to what is open: mount(2) takes no descriptor.
+        try mount(
+            "tmpfs", at: "/proc/self/fd/\(place.number)", type: "tmpfs", flags: noSetuid | noDevices,
+            options: "mode=0700,uid=\(uid),gid=\(gid),size=\(size),nr_inodes=\(entries)")
+    }
+
     /// Mounts a /proc that shows the processes of this pid namespace alone, without setuid, devices and programs.
     ///
     /// Called in the namespace's own init: a /proc shows the pid namespace of who mounts it.

@@ -108,8 +108,8 @@ internal import Glibc
 
     /// Receives one message of a channel as the whole secret, straight into this memory.
     ///
-    /// One NUL at the message's end is not part of the secret. An empty message is an empty secret: SEQPACKET shows
-    /// the other side's close alike, and an empty password opens nothing.
+    /// One NUL at the message's end is not part of the secret: so an empty secret is a message of one NUL. An empty
+    /// message is none, as SEQPACKET shows the other side's close alike.
     public func receive(from channel: Channel) throws(SystemError) -> Reading {
         erase()
         var got = 0
@@ -118,14 +118,15 @@ internal import Glibc
             unsafe got = recv(channel.descriptor.number, page, Self.limit + 1, Int32(MSG_TRUNC))
         } while got < 0 && errno == EINTR
         guard got >= 0 else { throw .last("recv") }
+        guard got > 0 else { return .closed }
         guard got <= Self.limit + 1 else {
             erase()
             return .refused
         }
         count = min(got, Self.limit)
         // SAFETY: got is at most the limit and one, which the page holds.
-        let last = got > 0 ? unsafe page.load(fromByteOffset: got - 1, as: UInt8.self) : 0
-        if got > 0, last == 0 { count = got - 1 }
+        let last = unsafe page.load(fromByteOffset: got - 1, as: UInt8.self)
+        if last == 0 { count = got - 1 }
         guard got <= Self.limit || last == 0, !containsNUL else {
             erase()
             return .refused

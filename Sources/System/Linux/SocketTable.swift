@@ -93,35 +93,77 @@ public enum SocketTable {
 public struct SocketHolder: Sendable, Hashable {
     /// The process.
     public var pid: Int32
-    /// Its effective user.
+    /// Its effective user, as this process's user namespace numbers it: who is root in a namespace of its own is not 0.
     public var uid: UInt32
     /// What it calls itself (proc(5), comm): up to 15 bytes of its own choice.
     public var name: ByteText
-    /// Its program's path; nil where the kernel does not say.
+    /// Its program's path, in a mount namespace that may be its own; nil where the kernel does not say.
     public var program: ByteText?
+    /// Its program's file, whatever the path; nil where the kernel does not say.
+    public var file: FileIdentity?
 }
 
 /// Who holds sockets, from /proc.
 public struct SocketHolders: Sendable {
     /// The holders of each socket that was asked for, by inode, in the order of their pids.
     public private(set) var holders: [UInt64: [SocketHolder]] = [:]
+    /// Whether the search came to its end. Where it did not, a socket may have holders that are not named.
+    public private(set) var isComplete = true
 
+    /// How long a search takes at most, in milliseconds.
+    ///
+    /// Any account can have processes with hundreds of thousands of descriptors, and each is looked at.
+    public static let patience: Int64 = 20_000
+    /// How many descriptors are looked at between two looks at the clock.
+    private static let stride = 256
     /// The most bytes of a process's name.
     private static let nameLimit = 64
 
     /// Looks for the holders of sockets.
-    public init(of inodes: Set<UInt64>, _ directory: String = "/proc") throws(SystemError) {
+    ///
+    /// - Parameters:
+    ///   - inodes: the sockets.
+    ///   - uids: whose processes are looked at first, and all of them; where each socket has a holder among them, the
+    ///     processes of other accounts are not looked at.
+    ///   - patience: how long it takes at most, in milliseconds.
+    ///   - directory: where the processes are.
+    public init(
+        of inodes: Set<UInt64>, first uids: Set<UInt32> = [0], patience: Int64 = Self.patience,
+        _ directory: String = "/proc"
+    ) throws(SystemError) {
         guard !inodes.isEmpty else { return }
+        let deadline = Clock.monotonicMilliseconds() + patience
         let links = Dictionary(uniqueKeysWithValues: inodes.map { (ByteText("socket:[\($0)]"), $0) })
-        let pids = try Directory.names(directory).compactMap { Int32($0.printable) }.sorted()
+        var first: [Int32] = []
+        var others: [Int32] = []
+        let names = try Directory.names(directory)
+        if names.count >= Directory.nameLimit { isComplete = false }
+        for pid in names.compactMap({ Int32($0.printable) }).sorted() {
+            guard let uid = (try? File.status("\(directory)/\(pid)"))?.uid else { continue }
+            if uids.contains(uid) { first.append(pid) } else { others.append(pid) }
+        }
+        look(at: first, in: directory, links, until: deadline)
+        if isComplete, holders.count < inodes.count { look(at: others, in: directory, links, until: deadline) }
+        for inode in holders.keys { holders[inode]?.sort { $0.pid < $1.pid } }
+    }
+
+    private mutating func look(
+        at pids: [Int32], in directory: String, _ links: [ByteText: UInt64], until deadline: Int64
+    ) {
         for pid in pids {
             let place = "\(directory)/\(pid)"
             // A process that has ended meanwhile holds nothing; another account's only root can look into.
             guard let names = try? Directory.names(place + "/fd") else { continue }
-            let held = Set(
-                names.compactMap { name in
-                    (try? File.linkTarget("\(place)/fd/\(name.printable)")).flatMap { links[$0] }
-                })
+            if names.count >= Directory.nameLimit { isComplete = false }
+            var held: Set<UInt64> = []
+            for (index, name) in names.enumerated() {
+                if index % Self.stride == 0, Clock.monotonicMilliseconds() >= deadline {
+                    isComplete = false
+                    return
+                }
+                let target = try? File.linkTarget("\(place)/fd/\(name.printable)")
+                if let inode = target.flatMap({ links[$0] }) { held.insert(inode) }
+            }
             guard !held.isEmpty, let holder = Self.holder(pid, at: place) else { continue }
             for inode in held { holders[inode, default: []].append(holder) }
         }
@@ -131,7 +173,12 @@ public struct SocketHolders: Sendable {
         guard let uid = (try? File.status(place))?.uid else { return nil }
         var name = (try? File.open(place + "/comm", [.reading]).read(nameLimit)) ?? []
         if name.last == UInt8(ascii: "\n") { name.removeLast() }
-        return SocketHolder(
-            pid: pid, uid: uid, name: ByteText(name), program: try? File.linkTarget(place + "/exe"))
+        let program = try? File.linkTarget(place + "/exe")
+        let file = (try? File.status(place + "/exe"))?.identity
+        // A process may become another program meanwhile, and another user by it: then nothing is known of it.
+        guard (try? File.status(place))?.uid == uid else {
+            return SocketHolder(pid: pid, uid: uid, name: ByteText(name))
+        }
+        return SocketHolder(pid: pid, uid: uid, name: ByteText(name), program: program, file: file)
     }
 }

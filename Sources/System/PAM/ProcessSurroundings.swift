@@ -46,7 +46,7 @@ public final class ProcessSurroundings {
     /// Takes them.
     ///
     /// - Parameter descriptors: numbers of which those that are open have to be the same open files after every step.
-    public init(descriptors: Range<Int32>) throws(PAMError) {
+    public init(descriptors: some Sequence<Int32>) throws(PAMError) {
         var open: [Int32: Identity] = [:]
         for number in descriptors { open[number] = Self.identity(number) }
         self.descriptors = open

@@ -96,6 +96,11 @@ public struct CredentialTable: Sendable, Hashable {
         lines.compactMap(\.name)
     }
 
+    /// Whether an account is there, and no password is its.
+    public func isLocked(_ name: UserName) -> Bool {
+        lines.contains { if case .locked(name, _) = $0 { true } else { false } }
+    }
+
     /// Some hash of the table, for `PasswordHash.spend`.
     public var anyHash: PasswordHash? {
         lines.lazy.compactMap { if case .account(_, let hash) = $0 { hash } else { nil } }.first

@@ -39,5 +39,12 @@ enum Files {
 
     static func read(_ path: String) -> [UInt8] { Array(FileManager.default.contents(atPath: path) ?? Data()) }
     static func text(_ path: String) -> String { String(decoding: read(path), as: UTF8.self) }
+
+    /// The permission bits of a path; nil where there is nothing.
+    static func mode(_ path: String) -> Int? {
+        let attributes = try? FileManager.default.attributesOfItem(atPath: path)
+        return (attributes?[.posixPermissions] as? NSNumber)?.intValue
+    }
+
     static func exists(_ path: String) -> Bool { FileManager.default.fileExists(atPath: path) }
 }

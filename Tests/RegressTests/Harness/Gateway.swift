@@ -25,10 +25,15 @@ final class Gateway {
         var rsh: String? = "trust rule\n    account none"
         var refusalDelay = "300ms"
         var audit = "kernel off"
-        /// The address that is listened on, with the services' ports; nil for one of the test's own.
+        /// The address that is listened on, with ports of the test's own; nil for an address of its own instead, as root with
+        /// the services' ports.
         var address: IPAddress?
+        /// The services' ports with that address: for one test at a time.
+        var atServicePorts = false
         /// Accounts without a line in the credentials file.
         var withoutCredentials: Set<String> = []
+        /// Accounts for guest pools, each with a home that holds a file.
+        var guests: [String] = []
         /// Shell commands run in the gateway's mount namespace before it starts; `$DIR` is the test's directory.
         var mounts = ":"
         /// A program with its arguments that starts the gateway in its own place, with exec.
@@ -51,6 +56,8 @@ final class Gateway {
     let setup: Setup
     private(set) var daemon: Child?
     private let ports: (rexec: UInt16, rsh: UInt16)
+    /// The uid of the first guest. Whatever runs as a guest keeps other guests out, so no two gateways have the same.
+    private let firstGuest: uid_t
 
     /// In a folder of its own: no sandbox may write where the policy lies, and the homes are beside it.
     var policyPath: String { directory + "/policy/test.policy" }
@@ -100,8 +107,9 @@ final class Gateway {
         let number = Self.numbers.next()
         let fresh = IPAddress(v4: 0x7F4D_0000 | UInt32(getpid() % 250 + 1) << 8 | UInt32(number % 250 + 1))
         address = setup.address ?? fresh
+        firstGuest = uid_t(1_000_000 + Int(getpid()) % 10_000 * 1_000 + number % 100 * 10)
         let high = UInt16(20_000 + Int(getpid()) % 150 * 250 + number % 250)
-        let usesRealPorts = Host.isRoot && setup.address == nil && !setup.asNobody
+        let usesRealPorts = Host.isRoot && (setup.address == nil || setup.atServicePorts) && !setup.asNobody
         ports = usesRealPorts ? (512, 514) : (high, high + 40)
         // Not below /tmp as root: a sandbox with a /tmp of its own would not see the homes.
         let base = Host.isRoot ? "/run" : FileManager.default.temporaryDirectory.path
@@ -162,6 +170,11 @@ final class Gateway {
         uid_t(4_100 + (accounts.firstIndex(of: account) ?? 0))
     }
 
+    /// The uid of one of the accounts for guest pools.
+    func uid(ofGuest name: String) -> uid_t {
+        firstGuest + uid_t(setup.guests.firstIndex(of: name) ?? 0)
+    }
+
     /// The /etc that this gateway alone sees, as root.
     var etc: String { directory + "/etc" }
 
@@ -178,6 +191,14 @@ final class Gateway {
             group += "\(name):x:\(uid):\n"
             shadow += "\(name):\(Self.hash):19000:0:99999:7:::\n"
             Files.makeDirectory(home(name), mode: 0o755, owner: uid)
+        }
+        for name in setup.guests {
+            let uid = uid(ofGuest: name)
+            passwd += "\(name):x:\(uid):\(uid):test:\(home(name)):/bin/sh\n"
+            group += "\(name):x:\(uid):\n"
+            shadow += "\(name):!:19000:0:99999:7:::\n"
+            Files.makeDirectory(home(name), mode: 0o700, owner: uid)
+            try Files.write("the host's", to: home(name) + "/before", mode: 0o644, owner: uid)
         }
         // An account that has expired, one whose password has, and one that is locked.
         passwd += "expired:x:4190:4190:test:/:/bin/sh\nstale:x:4191:4191:test:/:/bin/sh\n"

@@ -89,7 +89,10 @@ private struct RuleBounds: Sendable {
             clause.isAny || clause.count > Self.itemLimit ? nil : Array(clause.names)
         }
         targets = rule.targets.flatMap { clause in
-            guard !clause.isAny, !clause.isSame, clause.groups.isEmpty, clause.count <= Self.itemLimit else {
+            // What a pool gives has a name that a forbid may say.
+            guard !clause.isAny, !clause.isSame, clause.groups.isEmpty, clause.pools.isEmpty,
+                clause.count <= Self.itemLimit
+            else {
                 return nil
             }
             let names = clause.names

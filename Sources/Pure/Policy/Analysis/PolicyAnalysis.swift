@@ -21,6 +21,8 @@ public struct RequestScope: Sendable, Hashable {
     public var includesRemoteCopy: Bool
     /// Whether nothing but rcp's server side is asked for.
     var isRemoteCopyOnly = false
+    /// The guest pools: REXEC's requests come from these accounts, too.
+    public var pools: [GuestPool] = []
 
     /// Every request that can be made.
     public static let everything = RequestScope(services: Set(Service.allCases), includesRemoteCopy: true)
@@ -35,13 +37,16 @@ public struct RequestScope: Sendable, Hashable {
     public init(_ settings: Settings) {
         services = Set(Service.allCases.filter { settings.serves($0) })
         includesRemoteCopy = settings.secureTCPIP.allows(.rcp)
+        pools = settings.pools
     }
 
     /// The requests that are of both scopes.
     func intersection(_ other: Self) -> Self {
-        RequestScope(
+        var scope = RequestScope(
             services: services.intersection(other.services),
             includesRemoteCopy: includesRemoteCopy && other.includesRemoteCopy)
+        scope.pools = pools + other.pools.filter { !pools.contains($0) }
+        return scope
     }
 
     /// The requests that are not of another scope, in parts.
@@ -54,6 +59,7 @@ public struct RequestScope: Sendable, Hashable {
             part.isRemoteCopyOnly = true
             parts.append(part)
         }
+        for index in parts.indices { parts[index].pools = pools }
         return parts.filter { !$0.services.isEmpty }
     }
 

@@ -189,7 +189,8 @@ public struct PolicyReview {
     }
 
     private func isSomethingWithRemoteCopy(_ rule: Rule) -> Bool {
-        let scope = RequestScope(services: analysis.scope.services, includesRemoteCopy: true)
+        var scope = analysis.scope
+        scope.includesRemoteCopy = true
         return PolicyAnalysis.witness(matching: [rule], avoiding: [], in: scope) != .none
     }
 

@@ -17,6 +17,8 @@ enum AccountKind: CaseIterable {
     case system
     /// uid 0 under another name than root.
     case superuser
+    /// What a guest pool gives.
+    case guest
 }
 
 /// How a remote user and a target stand to each other, as far as `same` asks.
@@ -80,6 +82,9 @@ struct WhoQuestion {
         case .superuser:
             // A forbid that says root means whoever has uid 0.
             return [fresh] + clauses.flatMap(\.names).filter { $0 != .root }
+        case .guest:
+            // Those of the pools: `guests` has them.
+            return []
         }
     }
 }
@@ -92,6 +97,15 @@ extension PolicyAnalysis {
         var request = Self.blank
         request.service = service
         switch relation {
+        case .absent where kind == .guest:
+            var targets: [Atom<Account>] = []
+            for pool in scope.pools {
+                targets += try targetAtoms(question, request, pool.accounts, kind, isSame: false, pool: pool.name)
+            }
+            let users = try remoteUserAtoms(question, request, [nil])
+            return try product(users, least(targets)) { Asker(remoteUser: $0, target: $1) }
+        case .same where kind == .guest, .different where kind == .guest:
+            return []
         case .absent:
             let targets = try targetAtoms(question, request, question.targets(kind), kind, isSame: false)
             let users = try remoteUserAtoms(question, request, [nil])
@@ -129,7 +143,8 @@ extension PolicyAnalysis {
     }
 
     private mutating func targetAtoms(
-        _ question: WhoQuestion, _ blank: Request, _ names: [UserName], _ kind: AccountKind, isSame: Bool
+        _ question: WhoQuestion, _ blank: Request, _ names: [UserName], _ kind: AccountKind, isSame: Bool,
+        pool: String? = nil
     ) throws(WorkLimitReached) -> [Atom<Account>] {
         var request = blank
         var atoms: [Atom<Account>] = []
@@ -137,7 +152,8 @@ extension PolicyAnalysis {
             // Where the names differ no rule's `same` matches, as where there is no remote user.
             request.remoteUser = isSame ? name : nil
             let account = Account(
-                name: name, uid: name == .root || kind == .superuser ? 0 : 1_000, groups: [], isSystem: kind == .system)
+                name: name, uid: name == .root || kind == .superuser ? 0 : 1_000, groups: [], isSystem: kind == .system,
+                pool: pool)
             for groups in try leastGroups(question, request, account) {
                 request.target = account
                 request.target.groups = groups

@@ -8,6 +8,9 @@ struct AccountIndex: Sendable {
     /// The names of both clauses, and the groups of `as`.
     private var names = ByteTable()
     private var groups = ByteTable()
+    /// The pools of permits' `as`, and the permits of each.
+    private var pools = ByteTable()
+    private let poolPermits: [RuleSetList]
 
     /// What each name satisfies, side by side, as a request asks for all of it.
     private let namesRules: [NameRules]
@@ -44,6 +47,8 @@ struct AccountIndex: Sendable {
     init(_ rules: NumberedRules, _ sets: inout RuleSets) {
         var names = ByteTable()
         var groups = ByteTable()
+        var pools = ByteTable()
+        var asPools = ClausePostings()
         var by = ClausePostings()
         var byAny: [UInt32] = []
         var asNames = ClausePostings()
@@ -66,6 +71,7 @@ struct AccountIndex: Sendable {
                 absent.append(number)
                 continue
             }
+            for pool in targets.pools.isEmpty ? [] : Set(targets.pools) { asPools.insert(pools.insert(Array(pool.utf8).span), rule: number) }
             if targets.isAny { any.append(number) }
             if targets.isSame { same.append(number) }
             let hasRoot =
@@ -101,8 +107,10 @@ struct AccountIndex: Sendable {
         }
         forbids = parts[0]
         permits = parts[1]
+        poolPermits = asPools.lists(pools.count, of: [rules.halves[1]], &sets)[0]
         self.names = names
         self.groups = groups
+        self.pools = pools
     }
 
     /// Tells a search the sets of a request's claimed name and of its target.
@@ -127,9 +135,14 @@ struct AccountIndex: Sendable {
         if account.uid == 0 { search.add(forbids.root, of: sets) }
 
         // A permit means uid 0 only by the literal name, and a system account or the gateway's own only by its name.
+        // One that came from a pool is permitted by that pool, and by nothing that its name or groups say.
         search.add(permits.absent, of: sets)
-        let isPlain = account.uid != 0 && !account.isSystem && !account.isGateway
-        if account.uid != 0 {
+        let isPlain = account.uid != 0 && !account.isSystem && !account.isGateway && account.pool == nil
+        if let pool = account.pool {
+            if account.canBeGuest, let number = pools.number(Array(pool.utf8).span) {
+                search.add(poolPermits[number], of: sets)
+            }
+        } else if account.uid != 0 {
             if let target { search.add(namesRules[target].target.permits, of: sets) }
         } else if account.name == .root {
             search.add(permits.root, of: sets)

@@ -119,6 +119,13 @@ struct ClauseComparison {
     /// Why a clause of wide words does not match an account.
     private func difference(_ targets: Targets) -> String? {
         let account = request.target
+        if let pool = account.pool {
+            guard account.canBeGuest else { return "\(account.name) is an account of the system's, and no guest's" }
+            return "\(account.name) is a guest's, of pool \(pool)"
+        }
+        if targets.isForGuestsAlone {
+            return "a pool is for guests, who ask for '\(UserName.guest)' without a password"
+        }
         if account.uid == 0 { return "uid 0 is permitted by the word root alone" }
         guard targets.isAny || targets.isSame || !targets.groups.isEmpty else { return nil }
         if account.isGateway { return "\(account.name) is the gateway's own account" }

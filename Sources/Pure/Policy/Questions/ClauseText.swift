@@ -38,10 +38,10 @@ extension RemoteUsers {
 }
 
 extension Targets {
-    /// The clause's items as they are written: `any`, `same`, names, `%groups` and sets.
+    /// The clause's items as they are written: `any`, `same`, names, `%groups`, sets and pools.
     public var words: [String] {
         (isAny ? ["any"] : []) + (isSame ? ["same"] : []) + literal.names.map(\.description)
-            + literal.groups.map { "%\($0.printable)" } + sets.map { "@\($0.name)" }
+            + literal.groups.map { "%\($0.printable)" } + sets.map { "@\($0.name)" } + pools.map { "pool \($0)" }
     }
 }
 

@@ -92,6 +92,6 @@ extension Rule {
     var isPlainlyPossible: Bool {
         guard let targets else { return true }
         return targets.isAny || !targets.literal.names.isEmpty || !targets.groups.isEmpty
-            || (targets.isSame && services == .only(.rsh) && (remoteUsers?.isAny ?? true))
+            || !targets.pools.isEmpty || (targets.isSame && services == .only(.rsh) && (remoteUsers?.isAny ?? true))
     }
 }

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+import Glibc
+import Linux
+import Testing
+
+/// Which processes run as an account, and their end.
+@Suite(.enabled(if: geteuidIsRoot(), "needs root")) struct AccountProcessesTests {
+    /// An account of nobody's, and of no other test's.
+    private static func uid(_ number: UInt32) -> UInt32 { 900_000_000 + UInt32(getpid()) * 4 + number }
+
+    private static func spawn(as uid: UInt32, _ script: String) throws -> pid_t {
+        let words = ["setpriv", "--reuid=\(uid)", "--regid=\(uid)", "--clear-groups", "--", "/bin/sh", "-c", script]
+        var arguments: [UnsafeMutablePointer<CChar>?] = unsafe words.map { unsafe strdup($0) } + [nil]
+        // SAFETY: each was made by strdup above, and is freed once.
+        defer { unsafe arguments.forEach { unsafe free($0) } }
+        var pid: pid_t = 0
+        // SAFETY: the array ends in a null pointer and outlives the call.
+        let code = unsafe posix_spawn(&pid, "/usr/bin/setpriv", nil, nil, &arguments, nil)
+        try #require(code == 0)
+        return pid
+    }
+
+    @Test func allOfAnAccountAreSeenAndEndedAndNobodyElses() throws {
+        let (mine, other) = (Self.uid(0), Self.uid(1))
+        #expect(try AccountProcesses.ids(of: mine).isEmpty)
+        let first = try Self.spawn(as: mine, "sleep 600 & sleep 600 & wait")
+        let bystander = try Self.spawn(as: other, "exec sleep 600")
+        defer {
+            kill(bystander, SIGKILL)
+            Children.reap(bystander)
+        }
+        while try AccountProcesses.ids(of: mine).count < 3 { usleep(10_000) }
+        while try AccountProcesses.ids(of: other) != [bystander] { usleep(10_000) }
+        #expect(try AccountProcesses.ids(of: mine).contains(first))
+        // What has ended runs nothing, though nobody has waited for it.
+        #expect(try AccountProcesses.end(of: mine))
+        #expect(try AccountProcesses.ids(of: mine).isEmpty)
+        Children.reap(first)
+        #expect(try AccountProcesses.ids(of: other) == [bystander])
+    }
+
+    /// Where processes that run for certain are not seen, nobody knows what else is hidden.
+    @Test func aHostThatHidesProcessesSaysNothing() throws {
+        #expect(throws: SystemError(EACCES, "/proc")) {
+            _ = try AccountProcesses.ids(of: Self.uid(2), besides: [Self.uid(3)])
+        }
+        #expect(try AccountProcesses.ids(of: Self.uid(2), besides: [0, Self.uid(3)]).isEmpty)
+    }
+
+    @Test(arguments: [0, 1, 999] as [UInt32]) func nothingOfTheSystemsIsEnded(uid: UInt32) throws {
+        #expect(try !AccountProcesses.end(of: uid))
+    }
+}
