@@ -3,6 +3,9 @@
 
 import Core
 import Linux
+import Policy
+import PolicyLanguage
+import TestSupport
 import Testing
 
 @testable import RemoteCommand
@@ -67,6 +70,30 @@ import Testing
     ])
     func onlyTheStatementDecides(text: String, allows: Bool) {
         #expect(SecureTCPIPStatement.allowsNetrc(text: Array(text.utf8)) == allows)
+    }
+
+    /// What the policy's own parser takes means the same to both. A failure prints the text.
+    @Test func thePolicysParserAgrees() throws {
+        var generator = SeededGenerator(seed: 12)
+        let pieces = [
+            "securetcpip", "securetcpip", "on", "off", "except", "netrc", "rsh", "rhosts", "rcp", ",", ", ", " ", "\t",
+            "\n", "\n", "\r\n", "\\\n", " \\\n ", "#", "# ", "# securetcpip off\n", "policy 1\n",
+            "refusal { delay 2s rexec \"securetcpip\" }\n", "refusal {\n delay 2s\n}\n",
+            "securetcpip on except ", "securetcpip off", "search-path /usr/bin\n",
+        ]
+        var taken = (0, 0)
+        for _ in 0..<60_000 {
+            var text = ""
+            for _ in 0..<Int.random(in: 1...9, using: &generator) {
+                text += (pieces.randomElement(using: &generator) ?? "") + (Bool.random(using: &generator) ? " " : "")
+            }
+            guard let policy = PolicyText.load(SourceFile(name: "p", text: text)).policy else { continue }
+            let allows = policy.settings.secureTCPIP.allows(.netrc)
+            if allows { taken.0 += 1 } else { taken.1 += 1 }
+            #expect(SecureTCPIPStatement.allowsNetrc(text: Array(text.utf8)) == allows, "\(text.debugDescription)")
+        }
+        // It looked at both.
+        #expect(taken.0 > 100 && taken.1 > 100, "\(taken)")
     }
 
     /// The statement may stand in an included file: portcullis.policy(5), include.

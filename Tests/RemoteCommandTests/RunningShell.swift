@@ -55,7 +55,9 @@ final class RunningShell {
             var lock: Int32 = 0
             var number: Int32 = -1
             // SAFETY: each call reads or writes one int. The numbers are TIOCSPTLCK and TIOCGPTN, which are macros.
-            let codes = unsafe (ioctl(terminal.number, 0x4004_5431, &lock), ioctl(terminal.number, 0x8004_5430, &number))
+            let codes = unsafe (
+                ioctl(terminal.number, 0x4004_5431, &lock), ioctl(terminal.number, 0x8004_5430, &number)
+            )
             try #require(codes == (0, 0))
             slave = "/dev/pts/\(number)"
             self.terminal = terminal

@@ -90,17 +90,6 @@ public struct RemoteRequest {
     ///
     /// - Returns: the connection of an accepted request: what follows on the primary is the command's output.
     public func open() throws(RemoteCommandError) -> RemoteConnection {
-        try open { () throws(RemoteCommandError) in try addresses() }
-    }
-
-    /// The same, of a host at these addresses.
-    package func open(at endpoints: [Endpoint]) throws(RemoteCommandError) -> RemoteConnection {
-        try open { () throws(RemoteCommandError) in endpoints }
-    }
-
-    private func open(
-        _ addresses: () throws(RemoteCommandError) -> [Endpoint]
-    ) throws(RemoteCommandError) -> RemoteConnection {
         // What cannot be sent is found before anybody is called.
         var names = try encodedNames()
         // The password's copy: overwritten as far as the compiler leaves it in.
@@ -193,7 +182,8 @@ public struct RemoteRequest {
         for _ in ReservedPort.range {
             let socket: Descriptor
             do throws(RemoteCommandError) {
-                socket = try isReserved
+                socket =
+                    try isReserved
                     ? ReservedPort.bind(&localPort, address: any)
                     : asked { () throws(SystemError) in try Socket.open(endpoint.address.family) }
             } catch {
