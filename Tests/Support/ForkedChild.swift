@@ -48,18 +48,22 @@ public final class ForkedChild {
         let (read, write) = try Descriptor.pipe()
         switch try Process.fork() {
         case .child:
-            do {
-                try write.writeAll(Array(try work().utf8))
-                Process.exitNow(0)
-            } catch {
-                StandardError("test").say("a forked child threw \(error)")
-                Process.exitNow(Self.thrown)
-            }
+            Self.run(work, to: write)
         case .parent(let pid):
             self.pid = pid
             said = read
             handle = try ProcessHandle(pid: pid)
         }
+    }
+
+    private static func run(_ work: () throws -> String, to said: Descriptor) -> Never {
+        do {
+            try said.writeAll(Array(try work().utf8))
+        } catch {
+            StandardError("test").say("a forked child threw \(error)")
+            Process.exitNow(thrown)
+        }
+        Process.exitNow(0)
     }
 
     deinit { kill() }

@@ -71,7 +71,9 @@ struct AccountIndex: Sendable {
                 absent.append(number)
                 continue
             }
-            for pool in targets.pools.isEmpty ? [] : Set(targets.pools) { asPools.insert(pools.insert(Array(pool.utf8).span), rule: number) }
+            for pool in targets.pools.isEmpty ? [] : Set(targets.pools) {
+                asPools.insert(pools.insert(Array(pool.utf8).span), rule: number)
+            }
             if targets.isAny { any.append(number) }
             if targets.isSame { same.append(number) }
             let hasRoot =
