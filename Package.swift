@@ -161,7 +161,12 @@ let package = Package(
         tests("Session", ["Audit", "Core", "Linux", "Messages", "PasswordHash", "Session"]),
         tests("AuditorService", ["Audit", "AuditorService", "Core", "Linux", "Messages", logging]),
         tests("CLI", ["Audit", "CLI", "Core", "Linux", "Messages", "PasswordHash", "TestSupport", "portcullis"]),
-        tests("RemoteCommand", ["Core", "HostTrustFiles", "Linux", "RemoteCommand", "Trust", "Wire"]),
+        tests(
+            "RemoteCommand",
+            [
+                "Core", "HostTrustFiles", "Linux", "Policy", "PolicyLanguage", "RemoteCommand", "TestSupport", "Trust",
+                "Wire",
+            ]),
         tests("Regress", ["Core"], exclude: ["Clients"]),
     ]
 )

@@ -3,6 +3,9 @@
 
 import Core
 import Linux
+import Policy
+import PolicyLanguage
+import TestSupport
 import Testing
 
 @testable import RemoteCommand
@@ -33,6 +36,16 @@ import Testing
         #expect(taken.forParser == ["-p", "-", "-l", "-froot", "--", "host", "x"])
     }
 
+    @Test func everySecretIsKeptFromTheParserAndKnown() {
+        let words = ["-p", "first", "host", "-nlbob", "-psecond", "-p", "-", "x", "-p", "third"]
+        let taken = ClientArguments(words.map { Array($0.utf8) }, valued: Set("lpP".utf8), secret: Set("p".utf8))
+        #expect(taken.secrets == ["first", "second"])
+        #expect(taken.values[UInt8(ascii: "p")] == "-")
+        #expect(
+            taken.forParser
+                == ["-p", "*", "-n", "-l", "bob", "-p", "*", "-p", "-", "--", "host", "x", "-p", "third"])
+    }
+
     @Test func theCommandsWordsAreBytes() {
         let taken = ClientArguments([Array("host".utf8), [0xFF, 0x20], [0xC3]], valued: [])
         #expect(taken.commandLine.bytes == [0xFF, 0x20, 0x20, 0xC3])
@@ -57,6 +70,49 @@ import Testing
     ])
     func onlyTheStatementDecides(text: String, allows: Bool) {
         #expect(SecureTCPIPStatement.allowsNetrc(text: Array(text.utf8)) == allows)
+    }
+
+    /// What the policy's own parser takes means the same to both. A failure prints the text.
+    @Test func thePolicysParserAgrees() throws {
+        var generator = SeededGenerator(seed: 12)
+        let pieces = [
+            "securetcpip", "securetcpip", "on", "off", "except", "netrc", "rsh", "rhosts", "rcp", ",", ", ", " ", "\t",
+            "\n", "\n", "\r\n", "\\\n", " \\\n ", "#", "# ", "# securetcpip off\n", "policy 1\n",
+            "refusal { delay 2s rexec \"securetcpip\" }\n", "refusal {\n delay 2s\n}\n",
+            "securetcpip on except ", "securetcpip off", "search-path /usr/bin\n",
+        ]
+        var taken = (0, 0)
+        for _ in 0..<30_000 {
+            // Half of them with a head that most of the pieces go on from.
+            var text = Bool.random(using: &generator) ? "" : "securetcpip on except netrc"
+            for _ in 0..<Int.random(in: 1...9, using: &generator) {
+                text += (pieces.randomElement(using: &generator) ?? "") + (Bool.random(using: &generator) ? " " : "")
+            }
+            guard let policy = PolicyText.load(SourceFile(name: "p", text: text)).policy else { continue }
+            let allows = policy.settings.secureTCPIP.allows(.netrc)
+            if allows { taken.0 += 1 } else { taken.1 += 1 }
+            #expect(SecureTCPIPStatement.allowsNetrc(text: Array(text.utf8)) == allows, "\(text.debugDescription)")
+        }
+        // It looked at both.
+        #expect(taken.0 > 100 && taken.1 > 100, "\(taken)")
+    }
+
+    /// The statement may stand in an included file: portcullis.policy(5), include.
+    @Test(arguments: [
+        ("include \"rules.d/*.policy\"\n", "securetcpip off\n", true),
+        ("include \"rules.d/a.policy\" # all\n", "securetcpip on except netrc\n", true),
+        ("include \"rules.d/*.policy\"\nsecuretcpip off", "include \"*.policy\"\n", true),
+        ("include \"rules.d/*.policy\"\n", "securetcpip on\n", false),
+        ("include \"rules.d/b*\"\n", "securetcpip off\n", false),
+        ("# include \"rules.d/a.policy\"\n", "securetcpip off\n", false),
+        ("include \"../rules.d/a.policy\"\n", "securetcpip off\n", false),
+    ])
+    func theStatementMayStandInAnIncludedFile(main: String, included: String, allows: Bool) throws {
+        let directory = try TestDirectory()
+        try File.makeDirectory(directory.path + "/rules.d", mode: 0o700)
+        _ = try directory.file("rules.d/a.policy", Array(included.utf8))
+        let path = try directory.file("portcullis.policy", Array(main.utf8))
+        #expect(SecureTCPIPStatement.allowsNetrc(policy: path) == allows)
     }
 
     @Test func aHostWithoutAReadablePolicyHasNone() {

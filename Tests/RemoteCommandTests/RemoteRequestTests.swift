@@ -274,10 +274,29 @@ struct ReservedPortTests {
         _ = (found, taken)
     }
 
-    @Test(arguments: [UInt16(0), 1, 511, 1_024, 65_535])
-    func rresvportStartsAtTheUpperEndForAPortOutsideItsRange(start: UInt16) throws {
+    /// As the C library has it: a start that is too low is the lowest port, and then comes the highest.
+    @Test(arguments: [(UInt16(0), UInt16(512)), (1, 512), (511, 512), (600, 600), (1_024, 1_023), (65_535, 1_023)])
+    func aStartOutsideTheRangeIsItsNearerEnd(start: UInt16, expected: UInt16) throws {
         var port = start
-        _ = try rresvport(&port)
-        #expect(ReservedPort.range.contains(port))
+        _ = try ReservedPort.bind(&port, address: try #require(IPAddress("127.83.7.2")))
+        #expect(port == expected)
+    }
+
+    /// With SO_REUSEADDR it would hand out ports that others are bound to, and whose connect fails then.
+    @Test func rresvportHandsOutNoPortThatAnotherSocketHas() throws {
+        var first = UInt16(1_000)
+        let other = try ReservedPort.bind(&first, address: IPAddress(v4: 0))
+        var second = first
+        _ = try rresvport(&second)
+        #expect(second != first)
+        withExtendedLifetime(other) {}
+    }
+
+    /// A gateway that is careful, ours for one, calls back on no port where a service listens.
+    @Test(arguments: [UInt16(995), 992, 636, 515, 512])
+    func noPortForStderrIsOneThatAGatewayRefuses(start: UInt16) throws {
+        var port = start
+        _ = try ReservedPort.bind(&port, address: try #require(IPAddress("127.83.7.3")), listening: true)
+        #expect(ConnectBackRule.permits(port: port, of: .rsh))
     }
 }

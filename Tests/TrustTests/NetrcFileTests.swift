@@ -43,6 +43,17 @@ import Trust
         #expect(entry.password == password)
     }
 
+    /// glibc's ruserpass has both words.
+    @Test func passwdIsPassword() throws {
+        let file = try NetrcFile(Array("machine a login b passwd c".utf8))
+        #expect(file.entry(host: "a", login: nil, localDomain: nil)?.password == "c")
+    }
+
+    @Test func aByteOrderMarkIsCalledSo() {
+        let error = #expect(throws: NetrcError.self) { try NetrcFile([0xEF, 0xBB, 0xBF] + Array("machine a".utf8)) }
+        #expect(error?.description == "line 1: a byte order mark of UTF-8; save the file without one")
+    }
+
     @Test func anEntryForAnotherLoginIsNotUsed() throws {
         #expect(try entry("mvs1.example.org", "root") == nil)
     }

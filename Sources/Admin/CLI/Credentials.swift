@@ -75,6 +75,7 @@ struct CredentialsVerb: ParsableCommand {
                 switch error {
                 case .interrupted(let signal): throw ExitCode(128 + signal)
                 case .noAnswer: throw Failure(description: "no password: nothing was changed")
+                case .tooLong: throw Failure(description: "the password is too long: nothing was changed")
                 case .none: throw Failure(description: "no terminal to ask on: give the password on standard input")
                 case .system(let error): throw error
                 }

@@ -65,13 +65,13 @@ public func rexec(
 /// Binds a socket of a family to a reserved port, as rresvport(3) and rresvport_af(3) do.
 ///
 /// - Parameters:
-///   - port: where to start, downwards and round; a port outside 512 to 1023 starts at 1023. On return, the port that
-///     was bound.
+///   - port: where to start, downwards and round; a port below 512 starts at 512, and one above 1023 at 1023. On
+///     return, the port that was bound: one that nothing else was bound to, a connection that is over included.
 ///   - family: the socket's; an IPv6 one takes no IPv4.
 /// - Returns: a socket that is bound, non-blocking, and not connected.
 /// - Throws: `portsInUse` (the C function's EAGAIN), `portsNotPermitted` (its EACCES).
 public func rresvport(_ port: inout UInt16, family: IPAddress.Family = .v4) throws(RemoteCommandError) -> Descriptor {
-    try ReservedPort.bind(&port, address: family == .v4 ? IPAddress(v4: 0) : IPAddress(v6: 0))
+    try ReservedPort.bind(&port, address: family == .v4 ? IPAddress(v4: 0) : IPAddress(v6: 0), reusing: false)
 }
 
 /// Whether host trust lets a remote user at an address act as a local user, as iruserok(3), iruserok_af(3) and

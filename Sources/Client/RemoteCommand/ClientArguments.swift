@@ -2,6 +2,7 @@
 // Copyright the Portcullis authors
 
 public import Core
+import Linux
 
 /// A client's arguments, taken apart as people type them: options before and after HOST, and then the command, of
 /// which every word is the server's, options and all.
@@ -14,6 +15,8 @@ public struct ClientArguments: Sendable, Hashable {
     public var command: [ByteText] = []
     /// The values of options by their letter, as bytes; a later one replaces an earlier one.
     public var values: [UInt8: ByteText] = [:]
+    /// Every value of the options that take a secret: those that a later one replaced are secrets too.
+    public var secrets: [ByteText] = []
 
     /// The command as it is sent: the words with a blank between them.
     public var commandLine: ByteText {
@@ -22,7 +25,8 @@ public struct ClientArguments: Sendable, Hashable {
 
     /// The arguments as a parser of texts takes them: options and their values, the host, and the command behind `--`.
     ///
-    /// Bytes that are no text come repaired: what is sent is taken from `host`, `values` and `commandLine`.
+    /// Bytes that are no text come repaired: what is sent is taken from `host`, `values` and `commandLine`. A secret comes
+    /// as `*`.
     public var forParser: [String] {
         let positional = (host.map { [$0] } ?? []) + command
         return (options + (positional.isEmpty ? [] : ["--"]) + positional).map {
@@ -35,7 +39,8 @@ public struct ClientArguments: Sendable, Hashable {
     /// - Parameters:
     ///   - arguments: the words after the program's name.
     ///   - valued: the letters of the options that take a value, in the same word or the next.
-    public init(_ arguments: [[UInt8]], valued: Set<UInt8>) {
+    ///   - secret: those of them whose value is a secret; `-` is none.
+    public init(_ arguments: [[UInt8]], valued: Set<UInt8>, secret: Set<UInt8> = []) {
         let dash = UInt8(ascii: "-")
         var rest = arguments[...]
         while let word = rest.popFirst() {
@@ -57,12 +62,14 @@ public struct ClientArguments: Sendable, Hashable {
                 options.append(ByteText(word))
                 continue
             }
-            take(word.dropFirst(), &rest, valued)
+            take(word.dropFirst(), &rest, valued, secret)
         }
     }
 
     /// Takes a word of short options: `-n`, `-nl`, `-lalice`.
-    private mutating func take(_ letters: ArraySlice<UInt8>, _ rest: inout ArraySlice<[UInt8]>, _ valued: Set<UInt8>) {
+    private mutating func take(
+        _ letters: ArraySlice<UInt8>, _ rest: inout ArraySlice<[UInt8]>, _ valued: Set<UInt8>, _ secret: Set<UInt8>
+    ) {
         var letters = letters
         while let letter = letters.popFirst() {
             options.append(ByteText([UInt8(ascii: "-"), letter]))
@@ -72,9 +79,18 @@ public struct ClientArguments: Sendable, Hashable {
                 letters = next[...]
             }
             let value = ByteText(Array(letters))
-            options.append(value)
+            let isSecret = secret.contains(letter) && value != "-"
+            if isSecret { secrets.append(value) }
+            options.append(isSecret ? "*" : value)
             values[letter] = value
             return
         }
+    }
+
+    /// Overwrites the secrets in this process's arguments, where others see them, and lets go of them here, but for the
+    /// `values` that count.
+    public mutating func hideSecrets() {
+        for secret in secrets { Arguments.hide(secret.bytes) }
+        secrets = []
     }
 }

@@ -45,16 +45,24 @@ public struct ClientProgram: Sendable {
         // It was sent, and nobody needs it while the command runs.
         if case .rexec(_, let password) = request.identity { password.erase() }
         do {
-            // With a secondary signals are the command's; without one they end this program as they always do.
+            // With a secondary signals are the command's; without one they end this program as they always do. Those
+            // that nohup(1) or a shell has this program ignore are nobody's.
             let signals = try connection.secondary.map { _ in
-                try Signals([
-                    Signals.Number.hangup, Signals.Number.interrupt, Signals.Number.quit, Signals.Number.terminate,
-                ])
+                try Signals(
+                    [
+                        Signals.Number.hangup, Signals.Number.interrupt, Signals.Number.quit,
+                        Signals.Number.terminate,
+                    ], exceptIgnored: true)
             }
             var relay = Relay(
                 connection, input: input, output: StandardStreams.output, errors: StandardStreams.error,
                 signals: signals)
-            switch try relay.run() {
+            let end = try relay.run()
+            // A stdin that takes only writes is nohup's, and a terminal that is gone is known to be.
+            if let error = relay.inputError, !error.isBadDescriptor, !error.isInputOutput {
+                say("stdin: \(error.text)")
+            }
+            switch end {
             case .finished: return 0
             case .lost(let error):
                 say("connection lost: \(error.text)")

@@ -61,9 +61,13 @@ public enum Netrc {
         guard status.kind == .regular else { throw refusal("it is no regular file") }
         guard status.uid == Process.userID else { throw refusal("it belongs to somebody else") }
         guard status.mode & 0o077 == 0 else { throw refusal("group or others have rights on it; try chmod 600") }
-        guard let bytes = try? file.readAll(limit: NetrcFile.sizeLimit) else {
-            throw refusal("it cannot be read, or is too long")
+        guard status.size <= NetrcFile.sizeLimit else { throw refusal("it is too long") }
+        // In one piece, of which nothing is left: the others' passwords stand there too.
+        guard var bytes = try? file.read(NetrcFile.sizeLimit + 1), bytes.count == Int(status.size) else {
+            throw refusal("it cannot be read, or somebody writes it now")
         }
+        // Overwritten as far as the compiler leaves it in.
+        defer { for place in bytes.indices { bytes[place] = 0 } }
         do {
             guard let entry = try NetrcFile(bytes).entry(host: host, login: login, localDomain: localDomain) else {
                 return nil

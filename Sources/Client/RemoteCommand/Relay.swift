@@ -25,6 +25,9 @@ public struct Relay {
     private let errors: Sink
     private let signals: Signals?
 
+    /// Why the input could not be read to its end; nil where it was. It counts as ended there.
+    public private(set) var inputError: SystemError?
+
     private var toPrimary = ArraySlice<UInt8>()
     private var toOutput = ArraySlice<UInt8>()
     private var toErrors = ArraySlice<UInt8>()
@@ -111,17 +114,20 @@ public struct Relay {
             if primaryIsOpen, toOutput.isEmpty { receiveOutput() }
         }
         if isReady(.secondary, in: entries) { receiveErrors() }
-        if isReady(.input, in: entries), let input { try takeInput(input) }
+        if isReady(.input, in: entries), let input { takeInput(input) }
         return nil
     }
 
-    private mutating func takeInput(_ input: Descriptor) throws(SystemError) {
+    private mutating func takeInput(_ input: Descriptor) {
         do {
             toPrimary = try input.read(Self.pieceLimit)[...]
         } catch {
             // Somebody who shares the stream made it non-blocking, and was quicker.
             if error.wouldBlock { return }
-            throw error
+            // Whatever cannot be read has ended, and the command has not: nohup(1) leaves a stdin that only takes
+            // writes (EBADF), and the terminal of a session that is over, or of another job's, has nothing (EIO).
+            inputError = error
+            toPrimary = []
         }
         if toPrimary.isEmpty { inputIsOpen = false } else { sendInput() }
     }
@@ -179,11 +185,12 @@ private struct Sink {
     private static let safePiece = 4_096
 
     init(_ stream: Descriptor) {
-        // O_NONBLOCK on the stream itself would be everybody's who shares it: the shell's, for one. A pipe can be
-        // opened anew, with flags of its own; a regular file never waits, and must keep its place.
+        // O_NONBLOCK on the stream itself would be everybody's who shares it: the shell's, for one. A pipe or a terminal
+        // can be opened anew, with flags of its own. All else has to keep its place, its flags or its locks: a
+        // regular file or block device, opened anew, would be written from its start.
         let kind = (try? File.status(stream))?.kind
-        if kind == .other, !Terminal.isTerminal(stream),
-            let own = try? File.open("/proc/self/fd/\(stream.number)", [.writing, .nonBlocking])
+        if kind == .fifo || Terminal.isTerminal(stream),
+            let own = try? File.open("/proc/self/fd/\(stream.number)", [.writing, .nonBlocking, .noTerminal])
         {
             descriptor = own
             pieceLimit = Relay.pieceLimit

@@ -17,8 +17,8 @@ public enum RemoteCommandError: Error, Sendable {
     case portsNotPermitted
     /// No address of the host could be connected to; what each of them said.
     case notConnected([(endpoint: Endpoint, error: SystemError)])
-    /// A field cannot be sent.
-    case field(ClientHandshake.EncodingError)
+    /// A field of this protocol's request cannot be sent.
+    case field(ClientHandshake.EncodingError, of: Service)
     /// The server did not call back on the port for stderr in time.
     case notCalledBack
     /// The server did not answer in time.
@@ -56,12 +56,10 @@ extension RemoteCommandError: CustomStringConvertible {
             "no reserved port may be bound: that needs root, or the capability cap_net_bind_service"
         case .notConnected(let attempts):
             attempts.map { "connect to \($0.endpoint): \($0.error.text)" }.joined(separator: "; ")
-        case .field(let error):
-            switch error {
-            case .containsNUL: "a NUL cannot be sent"
-            case .empty(let field): "an empty \(field) cannot be sent"
-            case .tooLong(let field): "the \(field) is too long"
-            }
+        case .field(.containsNUL(let field), of: let service): "the \(field.name(in: service)) has a NUL in it"
+        case .field(.empty(let field), of: let service): "the \(field.name(in: service)) is empty"
+        case .field(.tooLong(let field), of: let service):
+            "the \(field.name(in: service)) is longer than \(field.limit) bytes"
         case .notCalledBack: "the server did not call back on the port for stderr"
         case .noAnswer: "the server did not answer in time"
         case .refused(let text): text.printable
@@ -69,5 +67,22 @@ extension RemoteCommandError: CustomStringConvertible {
         case .whenBound(let error): "\(error)"
         case .system(let error): error.description
         }
+    }
+}
+
+extension ServerHandshake.Field {
+    /// What people call it.
+    fileprivate func name(in service: Service) -> String {
+        switch self {
+        case .port: "port"
+        case .first: service == .rsh ? "local user's name" : "user's name"
+        case .second: service == .rsh ? "remote user's name" : "password"
+        case .command: "command"
+        }
+    }
+
+    /// The most bytes that a client sends in it.
+    fileprivate var limit: Int {
+        self == .command ? ServiceSettings.commandLengthLimit : ClientHandshake.nameLimit
     }
 }

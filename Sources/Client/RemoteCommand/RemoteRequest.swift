@@ -135,7 +135,7 @@ public struct RemoteRequest {
                     .rexec, first: user.bytes, second: password.copyOfBytes(), command: command.bytes)
             }
         } catch {
-            throw .field(error)
+            throw .field(error, of: service)
         }
     }
 
@@ -176,24 +176,29 @@ public struct RemoteRequest {
     private func connect(
         to endpoint: Endpoint, _ localPort: inout UInt16, until deadline: Deadline
     ) throws(RemoteCommandError) -> Result<Descriptor, SystemError> {
+        let isReserved = service == .rsh && ports == .reserved
         let any = endpoint.address.family == .v4 ? IPAddress(v4: 0) : IPAddress(v6: 0)
+        var last = SystemError.noneFree("connect")
         for _ in ReservedPort.range {
-            let isReserved = service == .rsh && ports == .reserved
             let socket: Descriptor
-            if isReserved {
-                socket = try ReservedPort.bind(&localPort, address: any)
-            } else {
-                do {
-                    socket = try Socket.open(endpoint.address.family)
-                } catch {
-                    return .failure(error)
-                }
+            do throws(RemoteCommandError) {
+                socket =
+                    try isReserved
+                    ? ReservedPort.bind(&localPort, address: any)
+                    : asked { () throws(SystemError) in try Socket.open(endpoint.address.family) }
+            } catch {
+                // Of this address alone: a kernel without its family, for one. No port, and no right to one, is no
+                // address's fault.
+                guard case .system(let error) = error else { throw error }
+                return .failure(error)
             }
             guard let error = finishConnecting(socket, to: endpoint, until: deadline) else { return .success(socket) }
             guard isReserved, error.isAddressInUse || error.isAddressNotAvailable else { return .failure(error) }
+            last = error
             localPort = ReservedPort.next(localPort)
         }
-        throw .portsInUse
+        // EADDRNOTAVAIL is also said where no address here can reach that one, whatever the port.
+        return .failure(last)
     }
 
     /// Connects a non-blocking socket within the time; nil for success.

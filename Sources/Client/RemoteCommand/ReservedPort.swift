@@ -23,20 +23,31 @@ public enum ReservedPort {
 
     /// Binds a socket to a reserved port, trying each port once, downwards and round from `port`.
     ///
+    /// A listening socket is on none of the ports where services believe or relay: a gateway that is careful calls back
+    /// on none of them (`ConnectBackRule`).
+    ///
     /// - Parameters:
-    ///   - port: where to start; a port outside the range starts at its upper end. On return, the port that was bound.
+    ///   - port: where to start; one below the range starts at its lower end, one above it at its upper end. On return,
+    ///     the port that was bound.
     ///   - address: the local address; unspecified for any.
     ///   - scope: the interface index of a link-local address.
     ///   - listening: have the socket listen.
+    ///   - reusing: set SO_REUSEADDR, as a socket needs that will be connected where others of the same port are not; a
+    ///     listening one always has it. Without it a port that anything else is bound to is in use, as in C.
     /// - Throws: `portsInUse` where none is free, `portsNotPermitted` where this process may bind none of them.
     public static func bind(
-        _ port: inout UInt16, address: IPAddress, scope: UInt32 = 0, listening: Bool = false
+        _ port: inout UInt16, address: IPAddress, scope: UInt32 = 0, listening: Bool = false, reusing: Bool = true
     ) throws(RemoteCommandError) -> Descriptor {
-        if !range.contains(port) { port = range.upperBound }
+        port = min(max(port, range.lowerBound), range.upperBound)
         for _ in range {
+            if listening, ConnectBackRule.isForbidden(port) {
+                port = next(port)
+                continue
+            }
             let endpoint = Endpoint(address: address, port: port, scope: scope)
             do {
-                return try listening ? Socket.listen(endpoint, backlog: 1) : Socket.bound(endpoint)
+                return try listening
+                    ? Socket.listen(endpoint, backlog: 1) : Socket.bound(endpoint, reusing: reusing)
             } catch {
                 if error.isPermission { throw .portsNotPermitted }
                 guard error.isAddressInUse else { throw .system(error) }

@@ -3,6 +3,7 @@
 
 public import Core
 public import Linux
+import Wire
 
 /// The user and password that `rexec` sends: from its options, from .netrc, or asked for at the terminal.
 public struct RexecLogin {
@@ -25,7 +26,7 @@ public struct RexecLogin {
     ///   - program: who asks and says.
     ///   - host: the host as the person named it.
     ///   - user: the option's.
-    ///   - password: the option's; `-` for a line of stdin.
+    ///   - password: the option's; `-` for a line of stdin, or for the question where that is a terminal.
     ///   - readsNetrc: whether .netrc may be read; the host's policy may forbid it too.
     public init(
         program: ClientProgram, host: ByteText, user: ByteText?, password: ByteText?, readsNetrc: Bool
@@ -34,27 +35,38 @@ public struct RexecLogin {
         var secret: Secret?
         if let password {
             let given = try Secret()
-            if password == "-" {
-                guard try given.readLine(from: StandardStreams.input) == .complete else {
-                    throw Failure(text: "no password on stdin", status: 1)
+            if password != "-" {
+                guard given.append(password.bytes) else { throw Self.tooLong }
+                secret = given
+            } else if !Terminal.isTerminal(StandardStreams.input) {
+                switch try given.readLine(from: StandardStreams.input) {
+                case .complete: secret = given
+                case .closed: throw Failure(text: "no password on stdin", status: 1)
+                case .refused:
+                    throw Failure(text: "the password on stdin is too long, or has a NUL in it", status: 1)
                 }
-            } else {
-                guard given.append(password.bytes) else { throw Failure(text: "the password is too long", status: 1) }
-                Arguments.hide(password.bytes)
             }
-            secret = given
+            // A line of a terminal's would be shown while it is typed: it is asked for instead.
         }
-        if readsNetrc, user == nil || secret == nil, let path = Netrc.path {
+        if readsNetrc, user == nil || password == nil, let path = Netrc.path {
             let found = Self.netrc(program, host: host, user: user, path: path)
             if user == nil { user = found?.login }
-            if secret == nil, let password = found?.password {
+            if password == nil, let password = found?.password {
                 let given = try Secret()
-                guard given.append(password.bytes) else { throw Failure(text: "the password is too long", status: 1) }
+                guard given.append(password.bytes) else { throw Self.tooLong }
                 secret = given
             }
         }
         self.user = try user ?? Self.askName(program, host: host)
         self.password = try secret ?? Self.askPassword(self.user, host: host)
+        guard self.password.count <= Self.passwordLimit else { throw Self.tooLong }
+    }
+
+    /// The most bytes of a password that is sent.
+    private static let passwordLimit = ClientHandshake.nameLimit
+
+    private static var tooLong: Failure {
+        Failure(text: "the password is longer than \(passwordLimit) bytes", status: 1)
     }
 
     private static func netrc(
@@ -108,6 +120,8 @@ public struct RexecLogin {
             throw Failure(text: "no terminal to ask on", status: 1)
         } catch .noAnswer {
             throw Failure(text: "no answer", status: 1)
+        } catch .tooLong {
+            throw Failure(text: "the answer is longer than \(Terminal.lineLimit) bytes", status: 1)
         } catch .system(let error) {
             throw Failure(text: "\(error)", status: 1)
         }

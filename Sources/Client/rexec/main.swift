@@ -61,10 +61,13 @@ struct Rexec: ParsableCommand {
 let program = ClientProgram("rexec")
 do {
     try StandardStreams.fill()
+    // The password is in this process's memory: no core file, and no debugger of the same user's.
+    try Process.becomeUndumpable()
 } catch {
     Process.exitNow(1)
 }
-let taken = ClientArguments(Arguments.bytes, valued: Set("lpP".utf8))
+var taken = ClientArguments(Arguments.bytes, valued: Set("lpP".utf8), secret: Set("p".utf8))
+taken.hideSecrets()
 let parsed = Rexec.parseOrExit(taken.forParser)
 let host = taken.host ?? ""
 

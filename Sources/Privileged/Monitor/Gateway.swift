@@ -87,9 +87,10 @@ public final class Gateway {
         self.options = options
         Signals.ignore(Signals.Number.pipe)
         epoll = try Epoll()
-        signals = try Signals([
-            Signals.Number.hangup, Signals.Number.terminate, Signals.Number.interrupt, Signals.Number.child,
-        ])
+        signals = try Signals(
+            [
+                Signals.Number.hangup, Signals.Number.terminate, Signals.Number.interrupt, Signals.Number.child,
+            ], forGood: true)
         try epoll.add(signals.descriptor, token: Token.signals.with(0))
         helpersDirectory = Helper.directory()
         let directories = try Directories(options, log: log)

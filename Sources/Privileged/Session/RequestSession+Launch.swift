@@ -164,7 +164,7 @@ extension RequestSession {
             } else {
                 try Process.becomeSubreaper()
             }
-            let signals = try Signals([Signals.Number.child])
+            let signals = try Signals([Signals.Number.child], forGood: true)
             switch try Process.fork() {
             case .child:
                 runChild(plan, environment, report: report, gate: gate, errors: errors)

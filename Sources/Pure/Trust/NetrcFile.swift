@@ -7,7 +7,8 @@ public import Core
 ///
 /// Tokens are separated by blanks, tabs, newlines and commas; `"…"` and a backslash quote (ruserpass(3), netrc(5)).
 /// `macdef` and its lines up to an empty one are skipped, and so is `account`; `default` comes last. An entry may take
-/// one line, as z/OS asks, or many, as AIX permits. A `#` that starts a token where a keyword is due starts a comment.
+/// one line, as z/OS asks, or many, as AIX permits. `passwd` is `password` (glibc's ruserpass). A `#` that starts a token
+/// where a keyword is due starts a comment.
 public struct NetrcFile: Sendable, Hashable {
     /// The most bytes of a file.
     public static let sizeLimit = 65_536
@@ -34,6 +35,7 @@ public struct NetrcFile: Sendable, Hashable {
     /// - Throws: `NetrcError` with the first line that is not understood: a password must not be sent by guess.
     public init(_ bytes: [UInt8]) throws(NetrcError) {
         guard bytes.count <= Self.sizeLimit else { throw NetrcError(line: 0, .fileTooLong) }
+        guard !bytes.starts(with: [0xEF, 0xBB, 0xBF]) else { throw NetrcError(line: 1, .byteOrderMark) }
         var scanner = NetrcScanner(bytes)
         var entries: [Entry] = []
         var current: Entry?
@@ -52,7 +54,7 @@ public struct NetrcFile: Sendable, Hashable {
                 let value = try scanner.value()
                 guard current != nil else { throw NetrcError(line: line, .outsideMachine) }
                 current?.login = value
-            case "password":
+            case "password", "passwd":
                 let value = try scanner.value()
                 guard current != nil else { throw NetrcError(line: line, .outsideMachine) }
                 current?.password = value
@@ -110,6 +112,9 @@ public struct NetrcError: Error, Sendable, Hashable, CustomStringConvertible {
         case unclosedQuote
         /// A keyword without its value.
         case missingValue
+        /// The three bytes that some editors put before a text in UTF-8: part of the first word, for everybody who reads
+        /// the file.
+        case byteOrderMark
         /// A word that is no keyword.
         case unknownWord
         /// A login or password before any machine.
@@ -131,6 +136,7 @@ public struct NetrcError: Error, Sendable, Hashable, CustomStringConvertible {
         case .controlByte: "a control byte"
         case .unclosedQuote: "a quote that does not end"
         case .missingValue: "a word without its value"
+        case .byteOrderMark: "a byte order mark of UTF-8; save the file without one"
         case .unknownWord: "an unknown word"
         case .outsideMachine: "login or password before any machine"
         case .afterDefault: "an entry after default"

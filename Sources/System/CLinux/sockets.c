@@ -71,14 +71,14 @@ int portcullis_socket_open(int is_v6, int *made) {
     return 0;
 }
 
-int portcullis_socket_bind(const struct portcullis_endpoint *endpoint, int *made) {
+int portcullis_socket_bind(const struct portcullis_endpoint *endpoint, int reuse, int *made) {
     int opened;
     int code = portcullis_socket_open(endpoint->is_v6, &opened);
     if (code != 0) return code;
     int on = 1;
     struct sockaddr_storage storage;
     socklen_t size = endpoint_write(endpoint, &storage);
-    if (setsockopt(opened, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
+    if ((reuse && setsockopt(opened, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0) ||
         (endpoint->is_v6 && setsockopt(opened, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) != 0) ||
         bind(opened, (struct sockaddr *)&storage, size) != 0) {
         code = errno;
@@ -91,7 +91,7 @@ int portcullis_socket_bind(const struct portcullis_endpoint *endpoint, int *made
 
 int portcullis_socket_listen(const struct portcullis_endpoint *endpoint, int backlog, int *made) {
     int bound;
-    int code = portcullis_socket_bind(endpoint, &bound);
+    int code = portcullis_socket_bind(endpoint, 1, &bound);
     if (code != 0) return code;
     if (listen(bound, backlog) != 0) {
         code = errno;
@@ -198,17 +198,45 @@ int portcullis_local_notify(const char *path, const char *text) {
     return code;
 }
 
-int portcullis_signals_open(uint64_t mask, int *descriptor) {
-    sigset_t set;
-    sigemptyset(&set);
+static void signals_set(uint64_t mask, sigset_t *set) {
+    sigemptyset(set);
     for (int number = 1; number <= 31; number++) {
-        if (mask & (UINT64_C(1) << (number - 1))) sigaddset(&set, number);
+        if (mask & (UINT64_C(1) << (number - 1))) sigaddset(set, number);
     }
-    if (sigprocmask(SIG_BLOCK, &set, NULL) != 0) return errno;
+}
+
+int portcullis_signals_open(uint64_t mask, uint64_t *added, int *descriptor) {
+    sigset_t set, before;
+    signals_set(mask, &set);
+    if (sigprocmask(SIG_BLOCK, &set, &before) != 0) return errno;
     int opened = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (opened < 0) return errno;
+    if (opened < 0) {
+        int code = errno;
+        sigprocmask(SIG_SETMASK, &before, NULL);
+        return code;
+    }
+    *added = 0;
+    for (int number = 1; number <= 31; number++) {
+        uint64_t bit = UINT64_C(1) << (number - 1);
+        if ((mask & bit) && sigismember(&before, number) == 0) *added |= bit;
+    }
     *descriptor = opened;
     return 0;
+}
+
+int portcullis_thread_id(void) {
+    return gettid();
+}
+
+void portcullis_signals_unblock(uint64_t mask) {
+    sigset_t set;
+    signals_set(mask, &set);
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
+int portcullis_signal_is_ignored(int signal_number) {
+    struct sigaction action;
+    return sigaction(signal_number, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
 }
 
 int portcullis_signals_read(int descriptor) {

@@ -20,6 +20,7 @@ public struct FileStatus: Sendable, Hashable {
         case regular
         case directory
         case link
+        case fifo
         case other
     }
 
@@ -48,6 +49,7 @@ public struct FileStatus: Sendable, Hashable {
         case S_IFREG: kind = .regular
         case S_IFDIR: kind = .directory
         case S_IFLNK: kind = .link
+        case S_IFIFO: kind = .fifo
         default: kind = .other
         }
         mode = raw.st_mode & 0o7777
@@ -88,6 +90,8 @@ public enum File {
         public static let noFollow = Options(rawValue: O_NOFOLLOW)
         /// Do not wait for a FIFO's other side or the like.
         public static let nonBlocking = Options(rawValue: O_NONBLOCK)
+        /// Do not take a terminal for this process's own.
+        public static let noTerminal = Options(rawValue: O_NOCTTY)
         /// Only a directory.
         public static let directory = Options(rawValue: O_DIRECTORY)
     }

@@ -308,6 +308,10 @@ public enum Children {
 }
 
 /// Signals as something to read.
+///
+/// The signals are blocked while the value lives, and then no longer, where they were not before. A mask is a thread's:
+/// make the value and let it go on one thread, one that other threads do not share the signals with. A value that is let
+/// go of elsewhere leaves the masks as they are. A signal that came and was not read has its effect when the value goes.
 public struct Signals: Sendable {
     /// The signals of a session's and a monitor's life.
     public enum Number {
@@ -319,6 +323,18 @@ public struct Signals: Sendable {
         public static let quit = SIGQUIT
         /// Kill.
         public static let kill = SIGKILL
+        /// A timer of the process's own.
+        public static let alarm = SIGALRM
+        /// The program's own first.
+        public static let user1 = SIGUSR1
+        /// The program's own second.
+        public static let user2 = SIGUSR2
+        /// A stop from the keyboard.
+        public static let stop = SIGTSTP
+        /// A read from the terminal in the background.
+        public static let backgroundRead = SIGTTIN
+        /// A write to the terminal in the background.
+        public static let backgroundWrite = SIGTTOU
         /// Terminate.
         public static let terminate = SIGTERM
         /// A child ended.
@@ -335,25 +351,59 @@ public struct Signals: Sendable {
 
     /// Readable when one of the signals has come.
     public let descriptor: Descriptor
+    private let blocked: Blocked?
 
-    /// Blocks the signals and makes them readable.
-    public init(_ numbers: [Int32]) throws(SystemError) {
-        let mask = numbers.reduce(UInt64(0)) { $0 | 1 << UInt64($1 - 1) }
-        var made: Int32 = -1
-        // SAFETY: the shim writes one int.
-        try check(unsafe portcullis_signals_open(mask, &made), "signalfd")
-        descriptor = Descriptor(owning: made)
+    /// Signals that one thread has blocked for a value.
+    private final class Blocked: Sendable {
+        private let mask: UInt64
+        private let thread = portcullis_thread_id()
+
+        init(_ mask: UInt64) {
+            self.mask = mask
+        }
+
+        deinit {
+            // A forked process is another thread too: what it wants blocked is its own affair.
+            if portcullis_thread_id() == thread { portcullis_signals_unblock(mask) }
+        }
     }
 
-    /// Takes a descriptor over that another value made.
+    /// Blocks the signals and makes them readable.
+    ///
+    /// - Parameters:
+    ///   - numbers: the signals, each from 1 to 31.
+    ///   - exceptIgnored: leave out those that are ignored now, as nohup(1) and shells without job control leave them to
+    ///     their programs: blocked, they would be queued and read all the same.
+    ///   - forGood: keep them blocked when this value goes.
+    public init(
+        _ numbers: [Int32], exceptIgnored: Bool = false, forGood: Bool = false
+    ) throws(SystemError) {
+        let mask = numbers.reduce(UInt64(0)) {
+            exceptIgnored && Self.isIgnored($1) ? $0 : $0 | 1 << UInt64($1 - 1)
+        }
+        var made: Int32 = -1
+        var added: UInt64 = 0
+        // SAFETY: the shim writes one integer each.
+        try check(unsafe portcullis_signals_open(mask, &added, &made), "signalfd")
+        descriptor = Descriptor(owning: made)
+        blocked = forGood ? nil : Blocked(added)
+    }
+
+    /// Takes a descriptor over that another value made, which keeps its signals blocked.
     public init(taking descriptor: Descriptor) {
         self.descriptor = descriptor
+        blocked = nil
     }
 
     /// The next signal; nil where none has come.
     public func next() -> Int32? {
         let number = portcullis_signals_read(descriptor.number)
         return number == 0 ? nil : number
+    }
+
+    /// Whether this process ignores a signal.
+    public static func isIgnored(_ number: Int32) -> Bool {
+        portcullis_signal_is_ignored(number) != 0
     }
 
     /// Ignores a signal in this process.

@@ -142,10 +142,17 @@ internal import Glibc
     /// Reads a line, byte by byte so that not one byte after it is taken; the newline is not part of it.
     public func readLine(from descriptor: Descriptor) throws(SystemError) -> Reading {
         erase()
+        guard let reading = try continueLine(from: descriptor) else { throw SystemError(EAGAIN, "read") }
+        return reading
+    }
+
+    /// Reads on in a line whose bytes so far are kept here; nil where a non-blocking descriptor has no more just now.
+    public func continueLine(from descriptor: Descriptor) throws(SystemError) -> Reading? {
         while true {
             // SAFETY: count is at most the limit, and the page has room for one byte more.
             let got = unsafe Glibc.read(descriptor.number, page + count, 1)
             if got < 0, errno == EINTR { continue }
+            if got < 0, errno == EAGAIN { return nil }
             guard got >= 0 else { throw .last("read") }
             // A last line without newline counts, as it does everywhere.
             guard got > 0 else { return isEmpty ? .closed : .complete }

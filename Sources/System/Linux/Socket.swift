@@ -67,12 +67,14 @@ public enum Socket {
         return Descriptor(owning: made)
     }
 
-    /// A non-blocking socket bound to an address, SO_REUSEADDR set.
-    public static func bound(_ endpoint: Endpoint) throws(SystemError) -> Descriptor {
+    /// A non-blocking socket bound to an address.
+    ///
+    /// - Parameter reusing: set SO_REUSEADDR: sockets that are bound so and do not listen may share the port.
+    public static func bound(_ endpoint: Endpoint, reusing: Bool = true) throws(SystemError) -> Descriptor {
         var address = raw(endpoint)
         var made: Int32 = -1
         // SAFETY: the shim reads one structure and writes one int.
-        try check(unsafe portcullis_socket_bind(&address, &made), "bind")
+        try check(unsafe portcullis_socket_bind(&address, reusing ? 1 : 0, &made), "bind")
         return Descriptor(owning: made)
     }
 

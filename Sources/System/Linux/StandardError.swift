@@ -35,9 +35,12 @@ public enum StandardStreams {
 
     /// Opens /dev/null where one of the three is closed, so that no socket of ours gets its number; a program does this
     /// before anything else.
+    ///
+    /// What is read from a closed input is its end, and what is written to a closed stderr is gone. A closed stdout can
+    /// only be read then: output that is lost is an error of its first write (EBADF), as it was without this call.
     public static func fill() throws(SystemError) {
         for fixed in Int32(0)...2 where fcntl(fixed, F_GETFD) < 0 {
-            let null = try File.open("/dev/null", fixed == 0 ? [.reading] : [.writing]).duplicate()
+            let null = try File.open("/dev/null", fixed == 2 ? [.writing] : [.reading]).duplicate()
             try null.place(at: fixed)
         }
     }

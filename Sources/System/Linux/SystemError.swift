@@ -40,6 +40,12 @@ public struct SystemError: Error, Sendable, Hashable, CustomStringConvertible {
     /// Whether it was not permitted.
     public var isPermission: Bool { code == EACCES || code == EPERM }
 
+    /// Whether the descriptor is not open, or not for this.
+    public var isBadDescriptor: Bool { code == EBADF }
+
+    /// Whether the device could not do it: a terminal, for a process that has lost it.
+    public var isInputOutput: Bool { code == EIO }
+
     /// Whether an address was already in use.
     public var isAddressInUse: Bool { code == EADDRINUSE }
 

@@ -13,8 +13,10 @@ public enum Terminal {
         case none
         /// The person sent this signal instead.
         case interrupted(Int32)
-        /// The terminal was closed, or the answer was too long.
+        /// The terminal was closed.
         case noAnswer
+        /// The answer was longer than `lineLimit`, or had a NUL in it.
+        case tooLong
         /// A call failed.
         case system(SystemError)
     }
@@ -42,35 +44,105 @@ public enum Terminal {
         try answer(prompt, echo: false)
     }
 
+    /// The most times that a question is asked again after this process was stopped: where stopping has no effect, it
+    /// would be for ever.
+    private static let roundLimit = 1_000
+
+    /// The signals that end the question: all that end a process and may be sent to one that waits.
+    private static let ending = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGALRM, SIGUSR1, SIGUSR2, SIGPIPE]
+
+    /// How asking once ended.
+    private enum Round {
+        case answered(Secret)
+        case failed(Failure)
+        /// This process, or its whole group, is to stop by this signal.
+        case stopped(Int32, wholeGroup: Bool)
+    }
+
     private static func answer(_ prompt: String, echo: Bool) throws(Failure) -> Secret {
-        guard let input = try? File.open("/dev/tty", [.reading]),
-            let output = try? File.open("/dev/tty", [.writing])
+        // Descriptions of our own, so that nobody else finds them non-blocking.
+        guard let input = try? File.open("/dev/tty", [.reading, .nonBlocking]),
+            let output = try? File.open("/dev/tty", [.writing, .nonBlocking])
         else { throw .none }
-        do throws(SystemError) {
-            // ORDER: signals first: the echo must not stay off because somebody pressed ^C or ^Z.
-            let signals = try Signals([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP])
-            defer { Signals.reset() }
-            var before: UInt32 = 0
-            // SAFETY: the shim writes one int.
-            if !echo { try check(unsafe portcullis_terminal_hide(input.number, &before), "tcsetattr") }
-            defer { if !echo { _ = portcullis_terminal_show(input.number, before) } }
-            try output.writeAll(Array(prompt.utf8))
-            while true {
-                var entries = [Poll.Entry(input), Poll.Entry(signals.descriptor)]
-                try Poll.wait(&entries, milliseconds: -1)
-                if entries.last?.isReadable == true, let signal = signals.next(), signal != SIGTSTP {
-                    throw SystemError(-signal, "interrupted")
-                }
-                guard entries.first?.isReadable == true || entries.first?.isHangup == true else { continue }
-                // A terminal hands over whole lines.
-                let line = try Secret()
-                guard case .complete = try line.readLine(from: input) else { throw SystemError(0, "no answer") }
-                return line
+        for _ in 0..<roundLimit {
+            let round: Round
+            do throws(SystemError) {
+                round = try askOnce(prompt, echo: echo, input, output)
+            } catch {
+                throw .system(error)
             }
-        } catch {
-            if error.code < 0 { throw .interrupted(-error.code) }
-            throw error.code == 0 ? .noAnswer : .system(error)
+            switch round {
+            case .answered(let line): return line
+            case .failed(let failure): throw failure
+            // The echo is back and nothing of ours is blocked: this returns when somebody lets the process go on.
+            case .stopped(let signal, let wholeGroup): _ = kill(wholeGroup ? 0 : getpid(), signal)
+            }
         }
+        throw .system(SystemError(EIO, "read"))
+    }
+
+    private static func askOnce(
+        _ prompt: String, echo: Bool, _ input: Descriptor, _ output: Descriptor
+    ) throws(SystemError) -> Round {
+        // ORDER: signals first, and unblocked last: the echo must not stay off because somebody pressed ^C or ^Z.
+        let signals = try Signals(ending + [SIGTSTP], exceptIgnored: true)
+        defer { withExtendedLifetime(signals) {} }
+        var before: UInt32 = 0
+        // SAFETY: the shim writes one int.
+        try check(unsafe portcullis_terminal_prepare(input.number, echo ? 0 : 1, &before), "tcsetattr")
+        // ORDER: after that call, by which the kernel stops a process in the background.
+        let background = try? Signals([SIGTTIN, SIGTTOU], exceptIgnored: true)
+        var isAnswered = false
+        defer {
+            _ = portcullis_terminal_show(input.number, before, isAnswered ? 0 : 1)
+            withExtendedLifetime(background) {}
+        }
+        let line = try Secret()
+        var prompt = Array(prompt.utf8)[...]
+        while true {
+            var entries = [
+                Poll.Entry(input), Poll.Entry(prompt.isEmpty ? nil : output, reading: false, writing: true),
+                Poll.Entry(signals.descriptor), Poll.Entry(background?.descriptor),
+            ]
+            try Poll.wait(&entries, milliseconds: -1)
+            if let signal = signals.next() ?? background?.next() {
+                return ending.contains(signal)
+                    ? .failed(.interrupted(signal)) : .stopped(signal, wholeGroup: false)
+            }
+            if entries[1].isWritable || entries[1].isHangup { try write(&prompt, to: output) }
+            guard entries[0].isReadable || entries[0].isHangup else { continue }
+            let reading: Secret.Reading?
+            do throws(SystemError) {
+                // A terminal need not hand over whole lines: ^D hands over what there is.
+                reading = try line.continueLine(from: input)
+            } catch {
+                guard error.code == EIO, isInBackground(input) else { throw error }
+                return .stopped(SIGTTIN, wholeGroup: true)
+            }
+            switch reading {
+            case nil: continue
+            case .complete:
+                isAnswered = true
+                return .answered(line)
+            case .closed: return .failed(.noAnswer)
+            case .refused: return .failed(.tooLong)
+            }
+        }
+    }
+
+    /// Writes some of a prompt.
+    private static func write(_ prompt: inout ArraySlice<UInt8>, to output: Descriptor) throws(SystemError) {
+        do {
+            prompt = prompt.dropFirst(try output.write(prompt))
+        } catch {
+            if !error.wouldBlock { throw error }
+        }
+    }
+
+    /// Whether another group than this process's has the terminal now.
+    private static func isInBackground(_ terminal: Descriptor) -> Bool {
+        let group = tcgetpgrp(terminal.number)
+        return group > 0 && group != getpgrp()
     }
 }
 

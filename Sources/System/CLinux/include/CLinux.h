@@ -96,7 +96,7 @@ int portcullis_socket_local(int socket, struct portcullis_endpoint *_Nonnull end
 int portcullis_socket_listen(const struct portcullis_endpoint *_Nonnull endpoint, int backlog, int *_Nonnull made);
 
 /// A TCP socket bound to an address with SO_REUSEADDR, close-on-exec and non-blocking. In C because of the casts.
-int portcullis_socket_bind(const struct portcullis_endpoint *_Nonnull endpoint, int *_Nonnull made);
+int portcullis_socket_bind(const struct portcullis_endpoint *_Nonnull endpoint, int reuse, int *_Nonnull made);
 
 /// A TCP socket of a family, not bound, close-on-exec and non-blocking. In C because of the type's flags.
 int portcullis_socket_open(int is_v6, int *_Nonnull made);
@@ -128,8 +128,18 @@ int portcullis_local_connect(const char *_Nonnull path, int *_Nonnull made);
 /// Sends a datagram to a path or, with a leading '@', to an abstract name (sd_notify). In C because of the casts.
 int portcullis_local_notify(const char *_Nonnull path, const char *_Nonnull text);
 
-/// A signalfd for the signals of a bit mask (bit n-1 for signal n), which are blocked. In C because sigset_t is opaque.
-int portcullis_signals_open(uint64_t mask, int *_Nonnull descriptor);
+/// A signalfd for the signals of a bit mask (bit n-1 for signal n), which are blocked in the calling thread; `added` has
+/// those that were not before. In C because sigset_t is opaque.
+int portcullis_signals_open(uint64_t mask, uint64_t *_Nonnull added, int *_Nonnull descriptor);
+
+/// The calling thread's id, another one in each process. In C because gettid(2) is declared for GNU sources alone.
+int portcullis_thread_id(void);
+
+/// Unblocks the signals of a bit mask in the calling thread.
+void portcullis_signals_unblock(uint64_t mask);
+
+/// Whether a signal's disposition is SIG_IGN. In C because sigaction's handler is a union.
+int portcullis_signal_is_ignored(int signal);
 
 /// Reads one signal from a signalfd; 0 for none. In C because of the structure's size.
 int portcullis_signals_read(int descriptor);
