@@ -299,14 +299,15 @@ import Testing
     @Test(arguments: [0, 1, 2, 7, 8, 9, 16, 17, 100, 1_001]) func anIntervalIsFoundByEachOfItsValues(_ count: Int) {
         var random = SplitMix(seed: UInt64(count))
         let bounds = Set((0..<count).map { _ in UInt16(truncatingIfNeeded: random.next()) }).sorted()
-        var map = IntervalMap<UInt16>()
+        var building = IntervalMap<UInt16, Int>()
         for (number, bound) in bounds.enumerated() {
             // The last word on a bound holds.
-            map.start(bound, .max)
-            map.start(bound, UInt32(number))
+            building.start(bound, .max)
+            building.start(bound, number)
         }
+        let map = building.mapValues { UInt32($0) }
         for value in UInt16.min...UInt16.max {
-            let number = map.number(of: value)
+            let number = map.value(of: value)
             // Without the scan of all bounds: the bound below is no more, the one above is.
             guard let number else {
                 #expect(bounds.first.map { value < $0 } ?? true)

@@ -9,21 +9,28 @@ import Core
 /// holds it is known; from there the larger ones follow, each by the next smaller. Long ways up are cut short by
 /// unions.
 struct AddressIndex: Sendable {
-    private static let none: UInt32 = .max
+    fileprivate static let none: UInt32 = .max
     /// After so many blocks a union ends the way up, where memory allows.
-    private static let wayLimit = 12
+    fileprivate static let wayLimit = 12
 
     /// The smallest block that holds each interval, by the interval's first address.
-    private var v4 = IntervalMap<UInt32>()
-    private var v6 = IntervalMap<UInt128>()
-    private var blocks: [Block] = []
+    private let v4: IntervalMap<UInt32, Block>
+    private let v6: IntervalMap<UInt128, Block>
+    private let blocks: [Block]
     /// The rules that any address satisfies.
     private let any: RuleSet?
 
-    private struct Block: Sendable {
+    fileprivate struct Block: Sendable {
         /// The smallest larger one whose rules are not in its own list.
         var outer: UInt32
         var rules: RuleSetList
+    }
+
+    /// What is known of the blocks while an index is made.
+    fileprivate struct Building {
+        var v4 = IntervalMap<UInt32, UInt32>()
+        var v6 = IntervalMap<UInt128, UInt32>()
+        var blocks: [Block]
     }
 
     init(_ rules: NumberedRules, _ sets: inout RuleSets) {
@@ -59,24 +66,48 @@ struct AddressIndex: Sendable {
             if left.base != right.base { return left.base < right.base }
             return left.prefixLength < right.prefixLength
         }
-        self.blocks = order.map { Block(outer: Self.none, rules: own[$0]) }
-        link(order.map { blocks[$0] })
-        unite(&sets)
+        var building = Building(blocks: order.map { Block(outer: Self.none, rules: own[$0]) })
+        building.link(order.map { blocks[$0] })
+        building.unite(&sets)
+        let linked = building.blocks
+        let block = { (number: UInt32) in
+            number == Self.none ? Block(outer: Self.none, rules: .none) : linked[Int(number)]
+        }
+        v4 = building.v4.mapValues(block)
+        v6 = building.v6.mapValues(block)
+        self.blocks = linked
     }
 
+    /// Tells a search the sets of an address.
+    func tell(_ address: IPAddress, _ search: inout RuleSearch, _ sets: borrowing RuleSets) {
+        search.add(any, of: sets)
+        var next =
+            switch address.family {
+            case .v4: v4.value(of: UInt32(truncatingIfNeeded: address.value))
+            case .v6: v6.value(of: address.value)
+            }
+        while let block = next {
+            search.add(block.rules, of: sets)
+            next = block.outer == Self.none ? nil : blocks[Int(block.outer)]
+        }
+        search.endClause()
+    }
+}
+
+extension AddressIndex.Building {
     /// Finds the outer blocks and the intervals of sorted blocks, which are numbered anew in that order.
-    private mutating func link(_ blocks: [AddressBlock]) {
+    mutating func link(_ blocks: [AddressBlock]) {
         var open: [UInt32] = []
         for (number, block) in zip(UInt32(0)..., blocks) {
             while let last = open.last, !blocks[Int(last)].contains(block) {
                 open.removeLast()
-                end(blocks[Int(last)], open.last ?? Self.none)
+                end(blocks[Int(last)], open.last ?? AddressIndex.none)
             }
-            self.blocks[Int(number)].outer = open.last ?? Self.none
+            self.blocks[Int(number)].outer = open.last ?? AddressIndex.none
             open.append(number)
             start(block.base.family, block.base.value, number)
         }
-        while let last = open.popLast() { end(blocks[Int(last)], open.last ?? Self.none) }
+        while let last = open.popLast() { end(blocks[Int(last)], open.last ?? AddressIndex.none) }
     }
 
     /// After a block's last address the one that holds it goes on.
@@ -97,48 +128,32 @@ struct AddressIndex: Sendable {
     }
 
     /// Ends long ways up with a union.
-    private mutating func unite(_ sets: inout RuleSets) {
+    mutating func unite(_ sets: inout RuleSets) {
         /// Of each block the length of its way up, and the entries on it that no union holds.
         var ways: [(length: Int, entries: Int)] = []
         ways.reserveCapacity(blocks.count)
         for block in blocks.indices {
             let outer = blocks[block].outer
-            var way = outer == Self.none ? (length: 0, entries: 0) : ways[Int(outer)]
+            var way = outer == AddressIndex.none ? (length: 0, entries: 0) : ways[Int(outer)]
             sets.forEach(blocks[block].rules) {
                 way.length += 1
                 way.entries += sets.weight($0)
             }
-            if outer != Self.none, way.length > Self.wayLimit || way.entries * 4 > sets.blockCount {
+            if outer != AddressIndex.none, way.length > AddressIndex.wayLimit || way.entries * 4 > sets.blockCount {
                 var all: [RuleSet] = []
                 var next = UInt32(block)
-                while next != Self.none {
+                while next != AddressIndex.none {
                     sets.forEach(blocks[Int(next)].rules) { all.append($0) }
                     next = blocks[Int(next)].outer
                 }
                 if let union = sets.affordableUnion(all) {
-                    blocks[block] = Block(outer: Self.none, rules: sets.list(CollectionOfOne(union)))
+                    blocks[block] = AddressIndex.Block(
+                        outer: AddressIndex.none, rules: sets.list(CollectionOfOne(union)))
                     ways.append((length: 1, entries: 0))
                     continue
                 }
             }
             ways.append(way)
         }
-    }
-
-    /// Tells a search the sets of an address.
-    func tell(_ address: IPAddress, _ search: inout RuleSearch, _ sets: borrowing RuleSets) {
-        search.add(any, of: sets)
-        let smallest =
-            switch address.family {
-            case .v4: v4.number(of: UInt32(truncatingIfNeeded: address.value))
-            case .v6: v6.number(of: address.value)
-            }
-        var next = smallest ?? Self.none
-        while next != Self.none {
-            let block = blocks[Int(next)]
-            search.add(block.rules, of: sets)
-            next = block.outer
-        }
-        search.endClause()
     }
 }

@@ -33,12 +33,41 @@ struct PatternTree: Sendable {
         static let none: UInt32 = .max
     }
 
-    private var nodes: [Node] = []
+    /// The nodes. Roots have their programs' numbers, so that one look finds them, and a bit besides.
+    private struct Nodes: Sendable {
+        private static let rootBit: UInt32 = 1 << 31
+
+        private var roots: [Node] = []
+        /// The first of them is none: 0 is no child.
+        private var inner = [Node()]
+
+        static func root(of program: Int) -> UInt32 { UInt32(program) | rootBit }
+
+        mutating func makeRoot(of program: Int) {
+            if program == roots.count { roots.append(Node()) }
+        }
+
+        mutating func make() -> UInt32 {
+            inner.append(Node())
+            return UInt32(inner.count - 1)
+        }
+
+        subscript(_ number: UInt32) -> Node {
+            get { number & Self.rootBit == 0 ? inner[Int(number)] : roots[Int(number & ~Self.rootBit)] }
+            set {
+                if number & Self.rootBit == 0 {
+                    inner[Int(number)] = newValue
+                } else {
+                    roots[Int(number & ~Self.rootBit)] = newValue
+                }
+            }
+        }
+    }
+
+    private var nodes = Nodes()
     /// The tokens of waiting patterns.
     private var tokens = TokenText()
-    /// The programs; the root of each.
     private var programs = ByteTable()
-    private var roots: [UInt32] = []
     /// The literal arguments that are edges.
     private var words = ByteTable()
     /// Children by a node and the number of a literal that is not its first, or of a directory.
@@ -54,8 +83,8 @@ struct PatternTree: Sendable {
     /// The number of a pattern, which is a new one if it was not seen.
     mutating func insert(_ pattern: CommandPattern) -> Int {
         let program = programs.insert(pattern.program.bytes.span)
-        if program == roots.count { roots.append(newNode()) }
-        var node = Int(roots[program])
+        nodes.makeRoot(of: program)
+        var node = Nodes.root(of: program)
         var depth = 0
         while true {
             let waiting = nodes[node].waiting
@@ -98,38 +127,33 @@ struct PatternTree: Sendable {
         return count - 1
     }
 
-    private mutating func newNode() -> UInt32 {
-        nodes.append(Node())
-        return UInt32(nodes.count - 1)
-    }
-
-    private mutating func child(_ node: Int, _ token: CommandPattern.Argument) -> Int {
+    private mutating func child(_ node: UInt32, _ token: CommandPattern.Argument) -> UInt32 {
         switch token {
         case .literal(let literal):
             let number = UInt32(words.insert(literal.bytes.span))
-            if let child = literalChild(of: UInt32(node), nodes[node], number) { return Int(child) }
-            let child = newNode()
+            if let child = literalChild(of: node, nodes[node], number) { return child }
+            let child = nodes.make()
             if nodes[node].literalChild == 0 {
                 nodes[node].literalChild = child
                 nodes[node].literal = number
             } else {
                 nodes[node].hasMoreLiterals = true
-                literalEdges.insert(child, of: UInt32(node), number)
+                literalEdges.insert(child, of: node, number)
             }
-            return Int(child)
+            return child
         case .integer:
-            if nodes[node].integer == 0 { nodes[node].integer = newNode() }
-            return Int(nodes[node].integer)
+            if nodes[node].integer == 0 { nodes[node].integer = nodes.make() }
+            return nodes[node].integer
         case .word:
-            if nodes[node].word == 0 { nodes[node].word = newNode() }
-            return Int(nodes[node].word)
+            if nodes[node].word == 0 { nodes[node].word = nodes.make() }
+            return nodes[node].word
         case .path(let directory):
             nodes[node].hasPaths = true
             let number = UInt32(directories.insert(directory))
-            if let child = pathEdges.child(of: UInt32(node), number) { return Int(child) }
-            let child = newNode()
-            pathEdges.insert(child, of: UInt32(node), number)
-            return Int(child)
+            if let child = pathEdges.child(of: node, number) { return child }
+            let child = nodes.make()
+            pathEdges.insert(child, of: node, number)
+            return child
         }
     }
 
@@ -145,7 +169,7 @@ struct PatternTree: Sendable {
     /// Each node is visited at most once, and each word is looked up once for a kind of token, however many nodes ask.
     func match(_ program: ByteText, _ command: [ByteText], _ found: inout FewNumbers) {
         guard let program = programs.number(program.bytes.span) else { return }
-        var level = FewNumbers(roots[program])
+        var level = FewNumbers(Nodes.root(of: program))
         var next = FewNumbers()
         var words = Words(command)
         var depth = 0
@@ -153,7 +177,7 @@ struct PatternTree: Sendable {
             let isEnd = depth == words.count
             for place in 0..<level.count {
                 let number = level[place]
-                let node = nodes[Int(number)]
+                let node = nodes[number]
                 if node.waiting != Node.passed {
                     // INVARIANT: a node is made for a pattern, so one waits here.
                     if tokens.match(node.rest, from: depth, &words) { found.append(node.waiting) }
