@@ -8,8 +8,9 @@ public import Core
 /// It agrees with `Policy.decide(_:)` on every request. Rules are numbered as they are written, forbids before permits.
 /// For each clause the index knows which sets of rules a request satisfies; the first rule that is in every clause's
 /// union is the one that decides: a forbid if any matches, else the first permit. It keeps nothing of the policy but
-/// what is looked up, and the rules' names and places.
-public struct PolicyIndex: Sendable {
+/// what is looked up, and the rules' names and places. It is an object, as its many arrays would be counted one by one
+/// whenever a value of it were taken out of another's.
+public final class PolicyIndex: Sendable {
     private let served: [Service]
     private let permitsRemoteCopy: Bool
     private let forbidCount: Int
@@ -36,7 +37,7 @@ public struct PolicyIndex: Sendable {
     }
 
     /// Makes the index of a policy.
-    public init(_ policy: Policy) {
+    public convenience init(_ policy: Policy) {
         self.init(policy, unionAllowance: RuleSets.unionAllowance)
     }
 
