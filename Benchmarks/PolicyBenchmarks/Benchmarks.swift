@@ -108,7 +108,7 @@ private func decision(_ name: String, _ shape: Shape, _ size: Int, _ choose: @es
         // before it: what the library does between two measurements would else have driven the engine's code, but none of
         // its data, out of the nearest caches.
         let request = subject[benchmark.currentIteration]
-        blackHole(subject.index.decide(subject[benchmark.currentIteration + Requests.count]).isPermit)
+        blackHole(subject.index.decide(subject[benchmark.currentIteration + Requests.count / 2]).isPermit)
         benchmark.startMeasurement()
         let isPermit = subject.index.decide(request).isPermit
         benchmark.stopMeasurement()

@@ -8,7 +8,7 @@ import Testing
 /// Which processes run as an account, and their end.
 @Suite(.enabled(if: geteuidIsRoot(), "needs root")) struct AccountProcessesTests {
     /// An account of nobody's, and of no other test's.
-    private static func uid(_ number: UInt32) -> UInt32 { 900_000_000 + UInt32(getpid()) * 4 + number }
+    private static func uid(_ number: UInt32) -> UInt32 { 900_000_000 + UInt32(getpid()) * 8 + number }
 
     private static func spawn(as uid: UInt32, _ script: String) throws -> pid_t {
         let words = ["setpriv", "--reuid=\(uid)", "--regid=\(uid)", "--clear-groups", "--", "/bin/sh", "-c", script]
@@ -47,6 +47,26 @@ import Testing
             _ = try AccountProcesses.ids(of: Self.uid(2), besides: [Self.uid(3)])
         }
         #expect(try AccountProcesses.ids(of: Self.uid(2), besides: [0, Self.uid(3)]).isEmpty)
+    }
+
+    /// It is gone whenever it is looked at, and its child is in no list yet.
+    @Test func whatForksAndEndsInTurnIsNotMissed() throws {
+        let mine = Self.uid(4)
+        let stop = "/tmp/portcullis-test-\(getpid())-stop"
+        defer { try? File.remove(stop) }
+        let script = "exec perl -e 'for (1..500000) { last if -e $ARGV[0]; exit if fork }' \(stop)"
+        // It has forked when it has ended.
+        let first = try Self.spawn(as: mine, script)
+        Children.reap(first)
+        for _ in 0..<20 {
+            do throws(SystemError) {
+                #expect(try !AccountProcesses.ids(of: mine).isEmpty)
+            } catch {
+                #expect(error.code == EAGAIN, "\(error)")
+            }
+        }
+        try File.open(stop, [.writing, .creating, .exclusive]).writeAll([])
+        while (try? AccountProcesses.ids(of: mine).isEmpty) != true { usleep(10_000) }
     }
 
     @Test(arguments: [0, 1, 999] as [UInt32]) func nothingOfTheSystemsIsEnded(uid: UInt32) throws {

@@ -8,29 +8,50 @@ internal import Glibc
 public enum AccountProcesses {
     /// The most bytes of a process's status that are looked at: its ids stand near the beginning.
     private static let statusLimit = 4_096
+    /// Looks at /proc within one answer: each takes less than a millisecond more than the processes that are new in it.
+    private static let looks = 200
     /// Rounds of ending, so that what forks while it is ended is ended, too.
     private static let rounds = 50
     /// How long one process may take to go, in milliseconds.
     private static let patience: Int32 = 100
 
-    /// Processes of which the real, effective, saved or file-system uid is the account's.
+    /// Processes of which the real or the saved uid is the account's: those that kill(2) lets it end, and none of root's that
+    /// has borrowed its rights for a moment.
+    ///
+    /// A process that forks and ends in turn is gone whenever it is looked at, and its child is in no list yet. So what was
+    /// gone is looked for again, until every process that is there was seen.
     ///
     /// By what the kernel says in `status`: the owner of /proc/PID is root's where a process is not dumpable.
     ///
     /// - Parameter others: accounts of which processes run for certain, none of them dumpable. Where none of those is
     ///   seen, this host hides processes (hidepid) from who may not trace them, and nothing is known.
-    /// - Throws: where /proc, or an entry of it that is there, cannot be read; `EACCES` where processes are hidden.
+    /// - Throws: where /proc, or an entry of it that is there, cannot be read; `EACCES` where processes are hidden; `EAGAIN`
+    ///   where processes came and went for as long as was looked; `E2BIG` where there are too many.
     public static func ids(of uid: UInt32, besides others: Set<UInt32> = []) throws(SystemError) -> [Int32] {
         var found: [Int32] = []
+        var known: Set<Int32> = []
         var seesOthers = others.isEmpty
-        for name in try Directory.names("/proc") {
-            guard let text = name.text, let pid = Int32(text), pid > 0 else { continue }
-            let owners = try uids(of: pid)
-            if owners.contains(uid) { found.append(pid) }
-            if !seesOthers { seesOthers = !others.isDisjoint(with: owners) }
+        for _ in 0..<looks {
+            var hasMissed = false
+            let names = try Directory.names("/proc")
+            guard names.count < Directory.nameLimit else { throw SystemError(E2BIG, "/proc") }
+            for name in names {
+                guard let text = name.text, let pid = Int32(text), pid > 0, !known.contains(pid) else { continue }
+                guard let owners = try uids(of: pid) else {
+                    hasMissed = true
+                    continue
+                }
+                known.insert(pid)
+                if owners.contains(uid) { found.append(pid) }
+                if !seesOthers { seesOthers = !others.isDisjoint(with: owners) }
+            }
+            // One of the account's is enough for an answer.
+            guard hasMissed, found.isEmpty else {
+                guard seesOthers else { throw SystemError(EACCES, "/proc") }
+                return found
+            }
         }
-        guard seesOthers else { throw SystemError(EACCES, "/proc") }
-        return found
+        throw SystemError(EAGAIN, "/proc")
     }
 
     /// Ends every process of an account, and waits until they are gone.
@@ -45,7 +66,7 @@ public enum AccountProcesses {
             if running.isEmpty { return true }
             for pid in running {
                 // TRUST: the number may be another's by now; that of an open handle cannot become it any more.
-                guard let process = try? ProcessHandle(pid: pid), try uids(of: pid).contains(uid) else { continue }
+                guard let process = try? ProcessHandle(pid: pid), try uids(of: pid)?.contains(uid) == true else { continue }
                 process.signal(Signals.Number.kill)
                 var entries = [Poll.Entry(process.descriptor)]
                 try Poll.wait(&entries, milliseconds: patience)
@@ -54,14 +75,14 @@ public enum AccountProcesses {
         return try ids(of: uid).isEmpty
     }
 
-    /// The four uids of a process; none where it is gone, or has ended and was not waited for yet.
-    private static func uids(of pid: Int32) throws(SystemError) -> [UInt32] {
+    /// The real and the saved uid of a process; none where it has ended and was not waited for yet, nil where it is gone.
+    private static func uids(of pid: Int32) throws(SystemError) -> [UInt32]? {
         let status: [UInt8]
         do throws(SystemError) {
             status = try File.open("/proc/\(pid)/status", [.reading]).read(statusLimit)
         } catch {
             guard error.isNotFound || error.code == ESRCH else { throw error }
-            return []
+            return nil
         }
         var fields: [String: [Substring]] = [:]
         for line in String(decoding: status, as: UTF8.self).split(separator: "\n") {
@@ -72,6 +93,9 @@ public enum AccountProcesses {
         // One whose first thread has ended can have others that run.
         let threads = fields["Threads"]?.first.flatMap { Int($0) } ?? .max
         if threads <= 1, let state = fields["State"]?.first, state == "Z" || state == "X" { return [] }
-        return (fields["Uid"] ?? []).compactMap { UInt32($0) }
+        // Real, effective, saved and file-system (proc_pid_status(5)).
+        let ids = (fields["Uid"] ?? []).compactMap { UInt32($0) }
+        guard ids.count == 4 else { throw SystemError(EIO, "/proc/\(pid)/status") }
+        return [ids[0], ids[2]]
     }
 }
