@@ -37,13 +37,15 @@ public enum AccountProcesses {
             guard names.count < Directory.nameLimit else { throw SystemError(E2BIG, "/proc") }
             for name in names {
                 guard let text = name.text, let pid = Int32(text), pid > 0, !known.contains(pid) else { continue }
-                guard let owners = try uids(of: pid) else {
+                guard let process = try process(pid) else {
                     hasMissed = true
                     continue
                 }
                 known.insert(pid)
-                if owners.contains(uid) { found.append(pid) }
-                if !seesOthers { seesOthers = !others.isDisjoint(with: owners) }
+                if !seesOthers { seesOthers = !others.isDisjoint(with: process.uids) }
+                guard process.uids.contains(uid) else { continue }
+                // One that has ended may have forked since the list was made.
+                if process.hasEnded { hasMissed = true } else { found.append(pid) }
             }
             // One of the account's is enough for an answer.
             guard hasMissed, found.isEmpty else {
@@ -66,17 +68,19 @@ public enum AccountProcesses {
             if running.isEmpty { return true }
             for pid in running {
                 // TRUST: the number may be another's by now; that of an open handle cannot become it any more.
-                guard let process = try? ProcessHandle(pid: pid), try uids(of: pid)?.contains(uid) == true else { continue }
-                process.signal(Signals.Number.kill)
-                var entries = [Poll.Entry(process.descriptor)]
+                guard let handle = try? ProcessHandle(pid: pid), let process = try process(pid),
+                    process.uids.contains(uid), !process.hasEnded
+                else { continue }
+                handle.signal(Signals.Number.kill)
+                var entries = [Poll.Entry(handle.descriptor)]
                 try Poll.wait(&entries, milliseconds: patience)
             }
         }
         return try ids(of: uid).isEmpty
     }
 
-    /// The real and the saved uid of a process; none where it has ended and was not waited for yet, nil where it is gone.
-    private static func uids(of pid: Int32) throws(SystemError) -> [UInt32]? {
+    /// The real and the saved uid of a process, and whether it has ended and was not waited for yet; nil where it is gone.
+    private static func process(_ pid: Int32) throws(SystemError) -> (uids: [UInt32], hasEnded: Bool)? {
         let status: [UInt8]
         do throws(SystemError) {
             status = try File.open("/proc/\(pid)/status", [.reading]).read(statusLimit)
@@ -92,10 +96,11 @@ public enum AccountProcesses {
         }
         // One whose first thread has ended can have others that run.
         let threads = fields["Threads"]?.first.flatMap { Int($0) } ?? .max
-        if threads <= 1, let state = fields["State"]?.first, state == "Z" || state == "X" { return [] }
+        let state = fields["State"]?.first
+        let hasEnded = threads <= 1 && (state == "Z" || state == "X")
         // Real, effective, saved and file-system (proc_pid_status(5)).
         let ids = (fields["Uid"] ?? []).compactMap { UInt32($0) }
         guard ids.count == 4 else { throw SystemError(EIO, "/proc/\(pid)/status") }
-        return [ids[0], ids[2]]
+        return ([ids[0], ids[2]], hasEnded)
     }
 }
