@@ -540,8 +540,9 @@ import Testing
                 + "permit q: rexec from any as @u run any", 4
         ),
         ("pool g = { a }\npermit p: rexec from any as pool g run any\npermit q: rexec from any as guest run any", 3),
+        ("pool g = { a }\npermit p: rexec from any as pool g run any\nforbid f: any as guest", 3),
     ])
-    func aPermitThatDoesNotGoWithAPoolIsWarnedOf(_ text: String, _ line: Int) {
+    func aRuleThatDoesNotGoWithAPoolIsWarnedOf(_ text: String, _ line: Int) {
         let found = load(text + "\nservice rexec { enable }").diagnostics
         #expect(found.map { "\($0.line):\($0.column) \($0.severity.name)" } == ["\(line):8 warning"])
         #expect(found.first.map { $0.message.contains("'a'") || $0.message.contains("'guest'") } == true)

@@ -124,6 +124,37 @@ struct GuestPoolTests {
             "/usr/bin/setpriv", ["--reuid=\(uid)", "--regid=\(uid)", "--clear-groups", "--", "/bin/sleep", "600"])
     }
 
+    /// At a guest's end everything that runs as its account is ended: nobody else may have it until then.
+    @Test func anAccountIsAGuestsOrThoseWhoNameIt() throws {
+        let rules = """
+            pool visitors = { guest1 }
+            permit g: rexec from 127.0.0.0/8 as pool visitors run shell sandbox home
+            permit named: rsh from 127.0.0.0/8 by any as guest1 run shell sandbox home self-trust
+            """
+        try Gateway.with(setup(rules, guests: ["guest1"])) { gate throws in
+            func named() throws -> Child.Result {
+                try Child.run(Host.own("rsh"), ["-n", "-l", "guest1", "\(gate.address)", "id -un"])
+            }
+            let (client, account) = try holder(gate)
+            #expect(account == "guest1")
+            #expect(try named().outcome == .status(1))
+            let refusal = try gate.record("USER_LOGIN") { $0["res"] == "failed" }
+            #expect([refusal["reason"], refusal.value("errors")] == ["limit", "a guest has guest1"])
+            client.primary.shutdownWrites()
+            #expect(client.answer().primaryEnd == .endOfFile)
+            #expect(gate.wait { (try? named().outText) == "guest1\n" })
+
+            let other = try Child(Host.own("rsh"), ["-l", "guest1", "\(gate.address)", "echo in; exec sleep 60"])
+            #expect(gate.wait { other.outSoFar == "in\n" })
+            #expect(try guest(gate, "id").answer().status == 1)
+            #expect(try gate.lastReason() == "limit")
+            // Those who name it have it together.
+            #expect(try named().outText == "guest1\n")
+            other.send(SIGTERM)
+            #expect(other.wait(within: 15_000) != .stillRunning)
+        }
+    }
+
     // MARK: One account, one guest
 
     @Test func eachGuestHasAnAccountAloneAndOneTooManyIsRefused() throws {

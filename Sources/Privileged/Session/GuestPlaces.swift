@@ -27,8 +27,10 @@ struct GuestPlaces {
     }
 
     /// Takes an account's place; nil where somebody has it. Letting go of the descriptor gives it back.
-    func take(_ uid: UInt32) throws -> Descriptor? {
+    ///
+    /// - Parameter shared: with other sessions that share it, and with no guest.
+    func take(_ uid: UInt32, shared: Bool = false) throws -> Descriptor? {
         let file = try File.open("\(uid)", below: directory, [.writing, .creating, .noFollow], mode: 0o600)
-        return try File.lock(file) ? file : nil
+        return try File.lock(file, shared: shared) ? file : nil
     }
 }

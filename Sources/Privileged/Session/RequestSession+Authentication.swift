@@ -179,8 +179,9 @@ extension RequestSession {
 
     /// What PAM's modules may not keep changed of this process: its own descriptors are what they were.
     private func surroundings() throws(PAMError) -> ProcessSurroundings {
-        try ProcessSurroundings(
-            descriptors: Array(0..<SessionDescriptors.Number.end) + (guest?.place.map { [$0.number] } ?? []))
+        let place = guest?.place ?? accountPlace
+        return try ProcessSurroundings(
+            descriptors: Array(0..<SessionDescriptors.Number.end) + (place.map { [$0.number] } ?? []))
     }
 
     /// Account, credentials and session of PAM.

@@ -86,6 +86,24 @@ extension RequestSession {
         refuse(.accountRefused, "the pools have no account that can be given" + search.passedOver)
     }
 
+    /// Keeps guests from an account of a pool that was asked for by its own name, for as long as this session runs.
+    ///
+    /// Sessions by name share it with each other. Where a guest has it, they are refused: at the guest's end, everything that
+    /// runs as the account is ended.
+    func keepGuestsOut(of entry: AccountEntry) {
+        let isPooled = settings.pools.contains { pool in
+            pool.accounts.contains { $0.bytes == entry.name.bytes }
+        }
+        guard Process.isRoot, isPooled else { return }
+        do {
+            let places = try GuestPlaces(runtimeDirectory: input.runtimeDirectory)
+            accountPlace = try places.take(entry.uid, shared: true)
+        } catch {
+            refuse(.unavailable, "the place of \(entry.name.printable): \(error)", isDecided: true)
+        }
+        if accountPlace == nil { refuse(.limit, "a guest has \(entry.name.printable)", isDecided: true) }
+    }
+
     /// Ends what runs as the guest's account: what got out of the session's namespace by way of others goes with it.
     ///
     /// The place is held meanwhile, so that whatever is ended is no other guest's.

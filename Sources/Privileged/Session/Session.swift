@@ -47,6 +47,8 @@ final class RequestSession {
     var knownGroups: [UInt32]?
     /// The guest that this is, once the policy has decided on one.
     var guest: Guest?
+    /// The place of a pool's account that was asked for by its own name.
+    var accountPlace: Descriptor?
 
     init(_ input: SessionInput, _ parts: SessionDescriptors) {
         self.input = input
@@ -106,6 +108,7 @@ final class RequestSession {
             switch decide(makeRequest(account, command)) {
             case .permitted(let given):
                 permit = given
+                keepGuestsOut(of: entry)
             case .denied(let denial):
                 refuse(denial.reason, rule: denial.rule, isDecided: true)
             case .unavailable:

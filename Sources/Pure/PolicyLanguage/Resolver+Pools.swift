@@ -48,7 +48,7 @@ extension Resolver {
             hint: "sandbox home gives it its empty home to write")
     }
 
-    /// Pools that nobody is given, and permits that do not go with pools.
+    /// Pools that nobody is given, and rules that do not go with pools.
     func warnOfPools() {
         guard !poolPlaces.isEmpty else { return }
         let used = Set(poolReferences.map(\.value))
@@ -59,7 +59,7 @@ extension Resolver {
         // A set is looked through once, however many permits name it.
         var named: [String: (pooled: UserName?, hasGuest: Bool)] = [:]
         let look = { (names: [UserName]) in (names.first { pooledAccounts[$0] != nil }, names.contains(.guest)) }
-        for (index, rule) in policy.rules.enumerated() where rule.effect == .permit {
+        for (index, rule) in policy.rules.enumerated() {
             guard let targets = rule.targets else { continue }
             var (pooled, hasGuest) = look(targets.literal.names)
             for set in targets.sets {
@@ -68,11 +68,20 @@ extension Resolver {
                 pooled = pooled ?? found.0
                 hasGuest = hasGuest || found.1
             }
+            guard rule.effect == .permit else {
+                if rule.services.contains(.rexec), hasGuest {
+                    sink.warning(
+                        notes[index].name,
+                        "'\(rule.name)' names 'guest', and with a pool REXEC's login 'guest' is a guest's: it stops none",
+                        hint: "to stop guests, name the accounts of the pool, or leave 'as' out")
+                }
+                continue
+            }
             if let name = pooled, let pool = pooledAccounts[name] {
                 sink.warning(
                     notes[index].name,
                     "'\(rule.name)' is for '\(name)', an account of pool '\(pool)': while something "
-                        + "runs there, no guest is given that account")
+                        + "runs there, no guest is given that account, and while a guest has it, nobody else is")
             }
             if rule.services.contains(.rexec), hasGuest {
                 sink.warning(

@@ -247,8 +247,10 @@ public enum File {
     }
 
     /// Locks a file for this open description; false where another has it.
-    public static func lock(_ descriptor: Descriptor) throws(SystemError) -> Bool {
-        if flock(descriptor.number, LOCK_EX | LOCK_NB) == 0 { return true }
+    ///
+    /// - Parameter shared: with others who share it.
+    public static func lock(_ descriptor: Descriptor, shared: Bool = false) throws(SystemError) -> Bool {
+        if flock(descriptor.number, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB) == 0 { return true }
         guard errno == EWOULDBLOCK else { throw .last("flock") }
         return false
     }
