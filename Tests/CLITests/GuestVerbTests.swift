@@ -10,7 +10,7 @@ import Testing
 
 /// What the verbs say of guest pools.
 @Suite struct GuestVerbTests {
-    private let place: TemporaryDirectory
+    private let place: SitePolicy
 
     private static let policy = """
         service rexec { enable }
@@ -24,16 +24,10 @@ import Testing
         """
 
     init() throws {
-        place = try TemporaryDirectory()
-        try write("site.policy", Self.policy)
+        place = try SitePolicy(Self.policy)
     }
 
-    private var site: String { place.path + "/site.policy" }
-
-    private func write(_ name: String, _ text: String) throws {
-        try place.write(Array(text.utf8), to: name)
-        try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: place.path + "/" + name)
-    }
+    private var site: String { place.path }
 
     private func explain(_ arguments: String...) throws -> CommandRun.Result {
         try CommandRun(
@@ -144,19 +138,19 @@ import Testing
                 sender: sender)
             chain.append(.record(record), stamp, to: &text)
         }
-        try place.write(text, to: "trail.log")
+        try place.write("trail.log", text)
     }
 
     private func replay(_ policy: String) throws -> String {
-        try write("new.policy", policy)
+        try place.write("new.policy", policy)
         return try CommandRun(
-            ["replay", "--no-lookup", "--policy", place.path + "/new.policy", place.path + "/trail.log"]
+            ["replay", "--no-lookup", "--policy", place.directory + "/new.policy", place.directory + "/trail.log"]
         ).result().output
     }
 
     @Test func auditShowTellsAGuestFromWhoProvedSomething() throws {
         try writeTrail(refused: false)
-        let run = try CommandRun(["audit", "show", place.path + "/trail.log"]).result()
+        let run = try CommandRun(["audit", "show", place.directory + "/trail.log"]).result()
         let lines = run.output.split(separator: "\n")
         #expect(lines.contains { $0.contains("guest2") && $0.contains("guest-pool: visitors") }, "\(run)")
         #expect(!run.output.contains("verified"))

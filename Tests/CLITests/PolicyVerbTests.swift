@@ -6,7 +6,7 @@ import Testing
 
 /// `portcullis check`, `explain`, `test` and `fmt`, as people run them.
 @Suite struct PolicyVerbTests {
-    private let place: TemporaryDirectory
+    private let place: SitePolicy
 
     private static let policy = """
         securetcpip off
@@ -30,17 +30,10 @@ import Testing
         """
 
     init() throws {
-        place = try TemporaryDirectory()
-        try write("site.policy", Self.policy)
+        place = try SitePolicy(Self.policy)
     }
 
-    private var site: String { place.path + "/site.policy" }
-
-    /// Writes a file that the gateway would take: nobody else may write it.
-    private func write(_ name: String, _ text: String) throws {
-        try place.write(Array(text.utf8), to: name)
-        try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: place.path + "/" + name)
-    }
+    private var site: String { place.path }
 
     private func explain(_ arguments: String...) throws -> CommandRun.Result {
         try CommandRun(["explain", "--policy", site] + arguments).result()
@@ -56,13 +49,13 @@ import Testing
     }
 
     @Test func errorsAreOnStandardErrorWithLineAndCaret() throws {
-        try write("bad.policy", "permit dump: rexec from 10.20.0.1/16 as backup run any\n")
-        let run = try portcullis("check", place.path + "/bad.policy")
+        try place.write("bad.policy", "permit dump: rexec from 10.20.0.1/16 as backup run any\n")
+        let run = try portcullis("check", place.directory + "/bad.policy")
         #expect(run.status == 1)
         #expect(run.output.isEmpty)
         #expect(
             run.error == """
-                \(place.path)/bad.policy:1:25: error: 10.20.0.1/16 has host bits set
+                \(place.directory)/bad.policy:1:25: error: 10.20.0.1/16 has host bits set
                 permit dump: rexec from 10.20.0.1/16 as backup run any
                                         ^~~~~~~~~~~~ did you mean 10.20.0.0/16?
                 1 error; not loaded
@@ -71,8 +64,8 @@ import Testing
     }
 
     @Test func checkHasJSON() throws {
-        try write("bad.policy", "permt x")
-        let run = try portcullis("check", "--json", place.path + "/bad.policy")
+        try place.write("bad.policy", "permt x")
+        let run = try portcullis("check", "--json", place.directory + "/bad.policy")
         #expect(run.status == 1)
         let json = try #require(try run.json as? [String: Any])
         #expect(json["good"] as? Bool == false)
@@ -90,42 +83,42 @@ import Testing
     }
 
     @Test func aFileThatIsNotThereIsAFailureAndNoDefect() throws {
-        let run = try portcullis("check", place.path + "/none.policy")
+        let run = try portcullis("check", place.directory + "/none.policy")
         #expect(run.status == 1)
         #expect(run.error.contains("cannot read the policy"))
     }
 
     @Test func includesAreReadBesideTheFile() throws {
-        try write("top.policy", "include \"rules.d/*.policy\"\n")
-        try write("rules.d/b.policy", "forbid b: any\n")
-        try write("rules.d/a.policy", "forbid a: any as root\n")
-        let run = try portcullis("fmt", "--canonical", place.path + "/top.policy")
+        try place.write("top.policy", "include \"rules.d/*.policy\"\n")
+        try place.write("rules.d/b.policy", "forbid b: any\n")
+        try place.write("rules.d/a.policy", "forbid a: any as root\n")
+        let run = try portcullis("fmt", "--canonical", place.directory + "/top.policy")
         #expect(run.output == "forbid a: any as root\nforbid b: any\n")
-        try write("out.policy", "include \"../site.policy\"\n")
-        #expect(try portcullis("check", place.path + "/out.policy").status == 1)
-        try write("gone.policy", "include \"gone.d/x.policy\"\n")
-        #expect(try portcullis("check", place.path + "/gone.policy").status == 1)
+        try place.write("out.policy", "include \"../site.policy\"\n")
+        #expect(try portcullis("check", place.directory + "/out.policy").status == 1)
+        try place.write("gone.policy", "include \"gone.d/x.policy\"\n")
+        #expect(try portcullis("check", place.directory + "/gone.policy").status == 1)
     }
 
     @Test func anIncludeThatIsNoFileIsRefused() throws {
-        try write("top.policy", "include \"pipe\"\n")
-        try #require(unsafe mkfifo(place.path + "/pipe", 0o600) == 0)
-        let run = try portcullis("check", place.path + "/top.policy")
+        try place.write("top.policy", "include \"pipe\"\n")
+        try #require(unsafe mkfifo(place.directory + "/pipe", 0o600) == 0)
+        let run = try portcullis("check", place.directory + "/top.policy")
         #expect(run.status == 1)
         #expect(run.error.contains("not a regular file"))
     }
 
     @Test func theNameOfAFileReachesATerminalInAPrintableForm() throws {
         let name = "\u{1B}]0;x\u{7}.policy"
-        try write("top.policy", "include \"*x*\"\npermit all: rexec from any as alice run any\n")
-        try write(name, "service rexec { enable }\npermit late: rexec from 10.1.1.1 as alice run any\nx\n")
-        let bad = try portcullis("check", place.path + "/top.policy")
+        try place.write("top.policy", "include \"*x*\"\npermit all: rexec from any as alice run any\n")
+        try place.write(name, "service rexec { enable }\npermit late: rexec from 10.1.1.1 as alice run any\nx\n")
+        let bad = try portcullis("check", place.directory + "/top.policy")
         #expect(bad.status == 1)
         #expect(bad.error.contains("/\\x1b]0;x\\x07.policy:3:1: error:"))
-        try write(name, "service rexec { enable }\npermit early: rexec from any as alice run any\n")
-        let good = try portcullis("check", place.path + "/top.policy")
+        try place.write(name, "service rexec { enable }\npermit early: rexec from any as alice run any\n")
+        let good = try portcullis("check", place.directory + "/top.policy")
         #expect(good.error.contains("/\\x1b]0;x\\x07.policy:2)"))
-        let other = try portcullis("diff", place.path + "/top.policy", site)
+        let other = try portcullis("diff", place.directory + "/top.policy", site)
         for run in [bad, good, other] {
             #expect((run.output + run.error).utf8.allSatisfy { $0 == 0x0A || $0 >= 0x20 && $0 != 0x7F })
         }
@@ -206,9 +199,9 @@ import Testing
     @Test func theRevisionIsTheDigestOfTheCanonicalText() throws {
         let canonical = try portcullis("fmt", "--canonical", site).output
         #expect(canonical == (try portcullis("fmt", site).output))
-        try write("same.policy", "# a comment\n" + Self.policy.replacing("\n\n", with: "\n\n\n"))
+        try place.write("same.policy", "# a comment\n" + Self.policy.replacing("\n\n", with: "\n\n\n"))
         let one = try portcullis("check", "--json", site).json as? [String: Any]
-        let other = try portcullis("check", "--json", place.path + "/same.policy").json as? [String: Any]
+        let other = try portcullis("check", "--json", place.directory + "/same.policy").json as? [String: Any]
         #expect(one?["revision"] as? String != nil)
         #expect(one?["revision"] as? String == other?["revision"] as? String)
     }
@@ -228,27 +221,27 @@ import Testing
     // MARK: test
 
     @Test func policyTestsPassOrSayWhatThePolicySays() throws {
-        try write("site.test", "expect permit nightly-dump: rexec from 10.20.0.5 as backup run \"id\"\n")
-        let good = try portcullis("test", place.path + "/site.test")
+        try place.write("site.test", "expect permit nightly-dump: rexec from 10.20.0.5 as backup run \"id\"\n")
+        let good = try portcullis("test", place.directory + "/site.test")
         #expect(good.status == 0)
         #expect(good.output == "1 test passed\n")
-        try write("site.test", "\nexpect deny no-rule: rexec from 10.20.0.5 as backup run \"id\"\n")
-        let bad = try portcullis("test", place.path + "/site.test")
+        try place.write("site.test", "\nexpect deny no-rule: rexec from 10.20.0.5 as backup run \"id\"\n")
+        let bad = try portcullis("test", place.directory + "/site.test")
         #expect(bad.status == 1)
         #expect(
             bad.error.contains(
-                "\(place.path)/site.test:2: expected deny no-rule, and the policy says permit nightly-dump"))
+                "\(place.directory)/site.test:2: expected deny no-rule, and the policy says permit nightly-dump"))
         // Why the rule that was expected does not match, and where the one stands that does.
         let far = "expect permit uptime: rsh from 10.1.2.9 by alice as alice run \"uptime\""
         let near = "expect deny no-rule: rexec from 10.20.0.5 as backup run \"id\""
-        try write("site.test", "\(far)\n\(near)\n")
+        try place.write("site.test", "\(far)\n\(near)\n")
         let both = try portcullis("test", site)
         #expect(
             both.error == """
-                portcullis: \(place.path)/site.test:1: expected permit uptime, and the policy says deny no-rule
+                portcullis: \(place.directory)/site.test:1: expected permit uptime, and the policy says deny no-rule
                     \(far)
                     uptime would match from 10.1.2.3
-                portcullis: \(place.path)/site.test:2: expected deny no-rule, and the policy says permit nightly-dump (\(site):15)
+                portcullis: \(place.directory)/site.test:2: expected deny no-rule, and the policy says permit nightly-dump (\(site):15)
                     \(near)
                 portcullis: 0 tests passed, 2 failed
 
@@ -258,44 +251,45 @@ import Testing
         #expect(tests.map { $0["actual"] as? String } == ["deny no-rule", "permit nightly-dump"])
         #expect(tests[0]["actualAt"] is NSNull)
         #expect(tests[1]["actualAt"] as? String == "\(site):15")
-        try write("other.policy", "service rexec { enable }\n")
-        let other = try portcullis("test", "--policy", place.path + "/other.policy", place.path + "/site.test")
+        try place.write("other.policy", "service rexec { enable }\n")
+        let other = try portcullis(
+            "test", "--policy", place.directory + "/other.policy", place.directory + "/site.test")
         #expect(other.error.contains("site.test:1: expected permit uptime, and the policy says deny service-disabled"))
-        try write("site.test", "expct\n")
-        #expect(try portcullis("test", place.path + "/site.test").status == 1)
+        try place.write("site.test", "expct\n")
+        #expect(try portcullis("test", place.directory + "/site.test").status == 1)
     }
 
     // MARK: fmt
 
     @Test func fmtChecksAndPrints() throws {
         #expect(try portcullis("fmt", "--check", site).status == 0)
-        try write("loose.policy", "forbid   a:  any # why\n")
-        let loose = place.path + "/loose.policy"
+        try place.write("loose.policy", "forbid   a:  any # why\n")
+        let loose = place.directory + "/loose.policy"
         #expect(try portcullis("fmt", loose).output == "forbid a: any  # why\n")
         let check = try portcullis("fmt", "--check", loose)
         #expect(check.status == 1)
         #expect(check.output.isEmpty)
         #expect(check.error.contains("loose.policy:1: not in canonical form"))
-        try write("bad.policy", "forbid\n")
-        let bad = try portcullis("fmt", place.path + "/bad.policy")
+        try place.write("bad.policy", "forbid\n")
+        let bad = try portcullis("fmt", place.directory + "/bad.policy")
         #expect(bad.status == 1)
         #expect(bad.output.isEmpty)
         #expect(bad.error.hasSuffix("1 error; not formatted\n"))
     }
 
     @Test func fmtHasJSON() throws {
-        try write("loose.policy", "forbid a: any\nforbid   b:  any # é\n")
-        let loose = try portcullis("fmt", "--json", place.path + "/loose.policy")
+        try place.write("loose.policy", "forbid a: any\nforbid   b:  any # é\n")
+        let loose = try portcullis("fmt", "--json", place.directory + "/loose.policy")
         #expect(loose.status == 0)
         let json = try #require(try loose.json as? [String: Any])
         #expect(json["text"] as? String == "forbid a: any\nforbid b: any  # é\n")
         #expect(json["canonical"] as? Bool == false)
         #expect(json["line"] as? Int == 2)
-        let check = try portcullis("fmt", "--check", "--json", place.path + "/loose.policy")
+        let check = try portcullis("fmt", "--check", "--json", place.directory + "/loose.policy")
         #expect(check.status == 1)
         #expect((try check.json as? [String: Any])?["text"] is NSNull)
-        try write("bad.policy", "forbid\n")
-        let bad = try portcullis("fmt", "--json", place.path + "/bad.policy")
+        try place.write("bad.policy", "forbid\n")
+        let bad = try portcullis("fmt", "--json", place.directory + "/bad.policy")
         #expect(bad.status == 1)
         let object = try #require(try bad.json as? [String: Any])
         #expect(object["good"] as? Bool == false)

@@ -6,7 +6,7 @@ import Testing
 
 /// `portcullis who-can` and `what-can`, and what all questions have in common.
 @Suite struct QuestionVerbTests {
-    private let place: TemporaryDirectory
+    private let place: SitePolicy
 
     private static let policy = """
         securetcpip off
@@ -26,16 +26,10 @@ import Testing
         """
 
     init() throws {
-        place = try TemporaryDirectory()
-        try write("site.policy", Self.policy)
+        place = try SitePolicy(Self.policy)
     }
 
-    private var site: String { place.path + "/site.policy" }
-
-    private func write(_ name: String, _ text: String) throws {
-        try place.write(Array(text.utf8), to: name)
-        try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: place.path + "/" + name)
-    }
+    private var site: String { place.path }
 
     private func ask(_ arguments: String...) throws -> CommandRun.Result {
         try CommandRun([arguments[0], "--policy", site] + arguments.dropFirst()).result()
@@ -118,7 +112,7 @@ import Testing
     }
 
     @Test func aServiceThatIsOffIsSaid() throws {
-        try write("site.policy", Self.policy.replacing("securetcpip off", with: "securetcpip on"))
+        try place.write("site.policy", Self.policy.replacing("securetcpip off", with: "securetcpip on"))
         let run = try ask("what-can", "--by", "alice", "--from", "10.1.2.3", "--service", "rsh")
         #expect(run.output == "nothing: securetcpip has rsh off; `securetcpip on except rsh` gives it back\n")
     }
@@ -156,7 +150,7 @@ import Testing
         let run = try ask("what-can", "--from", "10.20.0.1", "--service", "rexec")
         #expect(run.output.contains("\\xc3\\xa9"))
         #expect(run.output.utf8.allSatisfy { $0 == 0x0A || (0x20...0x7E).contains($0) })
-        try write("\u{1B}[2J.policy", Self.policy)
+        try place.write("\u{1B}[2J.policy", Self.policy)
         for arguments in [
             ["who-can", "--as", "alice", "--groups", "", "--", "/usr/bin/uptime"],
             ["what-can", "--from", "10.1.2.3"],
@@ -166,7 +160,7 @@ import Testing
                 "/usr/bin/uptime",
             ],
         ] {
-            let policy = ["--policy", place.path + "/\u{1B}[2J.policy"]
+            let policy = ["--policy", place.directory + "/\u{1B}[2J.policy"]
             let hostile = try CommandRun([arguments[0]] + policy + arguments.dropFirst()).result()
             #expect(hostile.output.contains("\\x1b[2J.policy"))
             // The one character of ours that is not ASCII stands in a short revision.
@@ -198,7 +192,7 @@ import Testing
         let run = try explain(
             "--from", "10.21.1.1", "--as", "carol", "--groups", "", "--at", "2026-11-20T23:00", "--", "/usr/bin/uptime")
         #expect(run.output.contains("  nearest: ops would match as backup, alice"))
-        try write(
+        try place.write(
             "site.policy",
             Self.policy.replacing("10.0.0.0/8 by any as { backup, alice }", with: "192.0.2.1 by any as bob"))
         let far = try explain(
@@ -220,11 +214,11 @@ import Testing
     }
 
     @Test func aSecondForbidThatMatchesIsNamedInPlaceOfAPermit() throws {
-        try write("site.policy", Self.policy + "forbid backups: rexec as backup\n")
+        try place.write("site.policy", Self.policy + "forbid backups: rexec as backup\n")
         let both = try explain("--from", "10.66.1.1", "--as", "backup", "--groups", "", "--", "/usr/bin/id")
         #expect(both.output.contains("\n  without it backups (\(site):14) would forbid this too\n"))
         #expect(!both.output.contains("would permit"))
-        try write("site.policy", Self.policy.replacing("service rexec { enable }", with: ""))
+        try place.write("site.policy", Self.policy.replacing("service rexec { enable }", with: ""))
         let off = try explain("--from", "10.66.1.1", "--as", "backup", "--groups", "", "--", "/usr/bin/id")
         #expect(off.output.contains("; then contractors (\(site):13) would forbid this too\n"))
         #expect(!off.output.contains("would permit"))
@@ -232,7 +226,7 @@ import Testing
 
     @Test func anAccountThatIsHereStaysWhatItIsWithOtherGroups() throws {
         // daemon is a system account on every Debian, which `any` leaves out.
-        try write("site.policy", "service rexec { enable }\npermit wide: rexec from any as any run any\n")
+        try place.write("site.policy", "service rexec { enable }\npermit wide: rexec from any as any run any\n")
         for groups in [[], ["--groups", "users"]] {
             let run = try CommandRun(
                 ["explain", "--policy", site, "--service", "rexec", "--from", "10.1.1.1", "--as", "daemon"] + groups

@@ -3,6 +3,7 @@
 
 import Glibc
 import Linux
+import TestSupport
 import Testing
 
 /// Which processes run as an account, and their end.
@@ -11,15 +12,9 @@ import Testing
     private static func uid(_ number: UInt32) -> UInt32 { 900_000_000 + UInt32(getpid()) * 8 + number }
 
     private static func spawn(as uid: UInt32, _ script: String) throws -> pid_t {
-        let words = ["setpriv", "--reuid=\(uid)", "--regid=\(uid)", "--clear-groups", "--", "/bin/sh", "-c", script]
-        var arguments: [UnsafeMutablePointer<CChar>?] = unsafe words.map { unsafe strdup($0) } + [nil]
-        // SAFETY: each was made by strdup above, and is freed once.
-        defer { unsafe arguments.forEach { unsafe free($0) } }
-        var pid: pid_t = 0
-        // SAFETY: the array ends in a null pointer and outlives the call.
-        let code = unsafe posix_spawn(&pid, "/usr/bin/setpriv", nil, nil, &arguments, nil)
-        try #require(code == 0)
-        return pid
+        try spawnProgram(
+            "/usr/bin/setpriv",
+            ["--reuid=\(uid)", "--regid=\(uid)", "--clear-groups", "--", "/bin/sh", "-c", script])
     }
 
     @Test func allOfAnAccountAreSeenAndEndedAndNobodyElses() throws {

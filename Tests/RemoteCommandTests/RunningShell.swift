@@ -4,6 +4,7 @@
 import Core
 import Glibc
 import Linux
+import TestSupport
 import Testing
 
 /// A shell that runs a script with the clients of this build first in its PATH, in a directory of its own, with stdin from
@@ -64,36 +65,17 @@ final class RunningShell {
         } else {
             terminal = nil
         }
-        let texts = ["sh", "-c", "cd \(files.path); \(script)"]
-        let environment = ["PATH=\(directory):/usr/bin:/bin:/usr/sbin:/sbin", "HOME=\(files.path)", "TERM=dumb"]
-        // SAFETY: actions and attributes are initialised before use and destroyed after; the strings live for the calls.
-        var actions = unsafe posix_spawn_file_actions_t()
-        unsafe posix_spawn_file_actions_init(&actions)
-        defer { unsafe posix_spawn_file_actions_destroy(&actions) }
         let flags = O_WRONLY | O_CREAT
-        // A session's leader that opens a terminal has it.
-        unsafe posix_spawn_file_actions_addopen(&actions, 0, atTerminal ? slave : "/dev/null", O_RDWR, 0)
-        unsafe posix_spawn_file_actions_addopen(&actions, 1, atTerminal ? slave : files.path + "/out", flags, 0o600)
-        unsafe posix_spawn_file_actions_addopen(&actions, 2, atTerminal ? slave : files.path + "/err", flags, 0o600)
-        var attributes = posix_spawnattr_t()
-        unsafe posix_spawnattr_init(&attributes)
-        defer { unsafe posix_spawnattr_destroy(&attributes) }
-        var signals = sigset_t()
-        unsafe sigemptyset(&signals)
-        unsafe posix_spawnattr_setsigmask(&attributes, &signals)
-        unsafe sigfillset(&signals)
-        unsafe posix_spawnattr_setsigdefault(&attributes, &signals)
-        // 0x80 is POSIX_SPAWN_SETSID, which only GNU sources see.
-        unsafe posix_spawnattr_setflags(
-            &attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF) | 0x80)
-        // SAFETY: strdup's copies, each freed once; nil ends each list.
-        var words: [UnsafeMutablePointer<CChar>?] = unsafe texts.map { unsafe strdup($0) } + [nil]
-        var variables: [UnsafeMutablePointer<CChar>?] = unsafe environment.map { unsafe strdup($0) } + [nil]
-        defer { unsafe (words + variables).forEach { unsafe free($0) } }
-        var made: pid_t = 0
-        try #require(unsafe posix_spawn(&made, "/bin/sh", &actions, &attributes, &words, &variables) == 0)
-        pid = made
-        handle = try ProcessHandle(pid: made)
+        pid = try spawnProgram(
+            "/bin/sh", named: "sh", ["-c", "cd \(files.path); \(script)"],
+            environment: ["PATH=\(directory):/usr/bin:/bin:/usr/sbin:/sbin", "HOME=\(files.path)", "TERM=dumb"],
+            // A session's leader that opens a terminal has it.
+            files: [
+                SpawnedFile(0, atTerminal ? slave : "/dev/null", O_RDWR),
+                SpawnedFile(1, atTerminal ? slave : files.path + "/out", flags),
+                SpawnedFile(2, atTerminal ? slave : files.path + "/err", flags),
+            ], inSession: true)
+        handle = try ProcessHandle(pid: pid)
     }
 
     deinit {
