@@ -37,8 +37,7 @@ struct Engine {
     }
 
     private let monitor: Channel
-    private let index: PolicyIndex
-    private let revision: Revision
+    private let prepared: PreparedPolicy
     /// The accounts of all pools: a guest's session asks for each once at most.
     private let guestAccounts: Int
     private let log: Logger
@@ -47,11 +46,10 @@ struct Engine {
     private var nextToken: UInt64 = 0
     private var isDraining = false
 
-    init(monitor: Channel, index: PolicyIndex, revision: Revision, guestAccounts: Int = 0, log: Logger) throws {
+    init(monitor: Channel, serving prepared: PreparedPolicy, log: Logger) throws {
         self.monitor = monitor
-        self.index = index
-        self.revision = revision
-        self.guestAccounts = guestAccounts
+        self.prepared = prepared
+        guestAccounts = prepared.settings.pools.reduce(0) { $0 + $1.accounts.count }
         self.log = log
         epoll = try Epoll()
         try epoll.add(monitor.descriptor, token: Self.monitorToken)
@@ -144,7 +142,7 @@ struct Engine {
                     number == session.number
                 else { return close(token, "asked for another") }
                 let answer = DecisionAnswer.decision(
-                    number: number, revision: revision, decision: index.decide(request))
+                    number: number, revision: prepared.revision, decision: prepared.index.decide(request))
                 try session.channel.send(answer.encoded(), waiting: false)
                 // A session asks once. The answer stays readable for it. A guest's goes on until it ends its channel.
                 guard request.target.pool != nil, session.guestAnswers + 1 < guestAccounts else {

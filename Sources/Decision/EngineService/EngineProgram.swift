@@ -96,12 +96,10 @@ public enum EngineProgram {
             for (index, sandbox) in prepared.sandboxes.enumerated() {
                 try monitor.send(EngineReport.sandbox(index: index, sandbox: sandbox).encoded())
             }
-            let engine = try Engine(
-                monitor: monitor, index: prepared.index, revision: prepared.revision,
-                guestAccounts: prepared.settings.pools.reduce(0) { $0 + $1.accounts.count }, log: log)
+            let engine = try Engine(monitor: monitor, serving: prepared, log: log)
             try monitor.send(
                 EngineReport.loaded(
-                    revision: prepared.revision, rules: prepared.rules,
+                    revision: prepared.revision, rules: prepared.policy.rules.count,
                     sandboxes: prepared.sandboxes.count, warnings: prepared.warnings
                 ).encoded())
             return engine

@@ -9,14 +9,15 @@ import PolicyLanguage
 
 /// A policy that is loaded and whose filters are compiled, ready to be sent and then asked.
 ///
-/// The policy itself and its text are gone by then: the index keeps what a decision needs.
+/// The index keeps what a decision needs. Of the policy's text nothing is left.
 struct PreparedPolicy: Sendable {
     /// What the revision digests, digested.
     var revision: Revision
     /// Everything that is not a rule, a set or a sandbox.
     var settings: Settings
-    /// The number of rules.
-    var rules: Int
+    /// What was loaded. Nobody looks at it any more: to give back all that a hundred thousand rules are made of would take
+    /// a tenth of the load, and the memory would stay the process's.
+    var policy: Policy
     /// What decides.
     var index: PolicyIndex
     /// Its sandboxes, each at its place, with its filter.
@@ -93,7 +94,7 @@ struct PolicyLoad {
         }
         return .prepared(
             PreparedPolicy(
-                revision: revision, settings: policy.settings, rules: policy.rules.count, index: PolicyIndex(policy),
+                revision: revision, settings: policy.settings, policy: policy, index: PolicyIndex(policy),
                 sandboxes: sandboxes, warnings: Self.text(loaded, [.warning])))
     }
 

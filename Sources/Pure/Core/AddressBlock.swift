@@ -6,21 +6,23 @@ public struct AddressBlock: Sendable, Hashable, CustomStringConvertible {
     /// The first address of the block; its host bits are zero.
     public let base: IPAddress
 
+    private let length: UInt8
+
     /// The number of leading bits that count, 0 to the family's width.
-    public let prefixLength: Int
+    public var prefixLength: Int { Int(length) }
 
     /// A block; nil where the length does not fit the family or the base has host bits.
     public init?(base: IPAddress, prefixLength: Int) {
         guard (0...base.family.width).contains(prefixLength) else { return nil }
         guard Self.masked(base, prefixLength) == base.value else { return nil }
         self.base = base
-        self.prefixLength = prefixLength
+        length = UInt8(prefixLength)
     }
 
     /// The block of one address.
     public init(_ address: IPAddress) {
         base = address
-        prefixLength = address.family.width
+        length = UInt8(address.family.width)
     }
 
     /// The block of a length that holds an address; nil where the length does not fit the family.
@@ -36,7 +38,7 @@ public struct AddressBlock: Sendable, Hashable, CustomStringConvertible {
             guard masked.family == .v6 else { return nil }
             base = masked
         }
-        self.prefixLength = prefixLength
+        length = UInt8(prefixLength)
     }
 
     /// Whether an address lies in the block; an IPv6 block holds no IPv4 address, not even ::/0.

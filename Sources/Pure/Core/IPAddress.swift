@@ -20,28 +20,30 @@ public struct IPAddress: Sendable, Hashable, Comparable, CustomStringConvertible
         }
     }
 
-    // Before the family, so that a block fits into 32 bytes: a policy holds hundreds of thousands.
-    /// The address as a number; an IPv4 address has its upper 96 bits zero.
-    public let value: UInt128
+    // Two words, which need no room to be aligned, so that a block fits into 24 bytes: a policy holds hundreds of
+    // thousands.
+    private let high: UInt64
+    private let low: UInt64
 
     /// The family.
     public let family: Family
 
+    /// The address as a number; an IPv4 address has its upper 96 bits zero.
+    public var value: UInt128 { UInt128(high) << 64 | UInt128(low) }
+
     /// An IPv4 address of its four bytes as a number.
     public init(v4 value: UInt32) {
         family = .v4
-        self.value = UInt128(value)
+        high = 0
+        low = UInt64(value)
     }
 
     /// An IPv6 address; a v4-mapped one becomes the IPv4 address.
     public init(v6 value: UInt128) {
-        if value >> 32 == 0xFFFF {
-            family = .v4
-            self.value = value & 0xFFFF_FFFF
-        } else {
-            family = .v6
-            self.value = value
-        }
+        let isMapped = value >> 32 == 0xFFFF
+        family = isMapped ? .v4 : .v6
+        high = UInt64(truncatingIfNeeded: value >> 64)
+        low = UInt64(truncatingIfNeeded: isMapped ? value & 0xFFFF_FFFF : value)
     }
 
     /// Four or sixteen bytes in network order.

@@ -24,16 +24,20 @@ struct Analyst {
 
     /// Warns of rules that the settings switch off: one look at each.
     mutating func compareWithSettings() {
-        for (index, rule) in policy.rules.enumerated() {
-            let isServed = Service.allCases.contains { rule.services.contains($0) && policy.settings.serves($0) }
+        let served = Service.allCases.filter(policy.settings.serves)
+        // A rule is looked at where it stands: to copy them all would cost more.
+        for index in policy.rules.indices {
+            let scope = policy.rules[index].services
             // A forbid of any service is there for whatever will be served.
-            guard !isServed, rule.effect == .permit || rule.services != .any else { continue }
+            guard !served.contains(where: scope.contains), policy.rules[index].effect == .permit || scope != .any else {
+                continue
+            }
             let what =
-                switch rule.services {
+                switch scope {
                 case .only(let service): "service \(service.name) is off"
                 case .any: "both services are off"
                 }
-            sink.warning(spans[index], "'\(rule.name)' can never match: \(what)")
+            sink.warning(spans[index], "'\(policy.rules[index].name)' can never match: \(what)")
             unserved.insert(index)
         }
     }

@@ -24,9 +24,7 @@ extension UserItem: CanonicalItem {
     func write(to out: inout [UInt8]) {
         switch self {
         case .name(let name):
-            // An account that is called like a word of the language.
-            let isWord = ["any", "same", "pool"].contains { name.bytes.elementsEqual($0.utf8) }
-            if isWord { out.append(quoted: name.bytes) } else { out.append(contentsOf: name.bytes) }
+            if Self.isWord(name) { out.append(quoted: name.bytes) } else { out += name.bytes }
         case .group(let group):
             let text = [UInt8(ascii: "%")] + group.bytes
             if text.allSatisfy({ Lexer.isWord($0) }) { out += text } else { out.append(quoted: text) }
@@ -34,6 +32,15 @@ extension UserItem: CanonicalItem {
         case .same: out.append(contentsOf: "same".utf8)
         case .pool(let name): out.append(contentsOf: "pool \(name)".utf8)
         case .any: out.append(contentsOf: "any".utf8)
+        }
+    }
+
+    /// Whether an account is called like a word of the language.
+    private static func isWord(_ name: UserName) -> Bool {
+        switch name.bytes.count {
+        case 3: name.bytes.elementsEqual("any".utf8)
+        case 4: name.bytes.elementsEqual("same".utf8) || name.bytes.elementsEqual("pool".utf8)
+        default: false
         }
     }
 }
@@ -64,31 +71,42 @@ extension HoursItem: CanonicalItem {
 }
 
 extension RuleSyntax {
-    /// The rule's canonical text, its clauses in the one order; a line that is too long is broken before them.
-    var layout: Layout {
-        var layout = Layout(.line, parts: 8)
-        layout.text.reserveCapacity(Formatter.width)
-        layout.text.append(contentsOf: effect.name.utf8)
-        layout.text.append(UInt8(ascii: " "))
+    /// What stands in most rules, as bytes: to go through the text of each word for each rule takes longer than all
+    /// else of writing it.
+    private enum Words {
+        static let permit = Array("permit ".utf8)
+        static let forbid = Array("forbid ".utf8)
+        static let from = Array(" from ".utf8)
+        static let by = Array(" by ".utf8)
+        static let target = Array(" as ".utf8)
+        static let run = Array(" run ".utf8)
+        static let during = Array(" during ".utf8)
+        static let sandbox = Array(" sandbox ".utf8)
+        static let selfTrust = Array(" self-trust".utf8)
+    }
+
+    /// Writes the rule's canonical text, its clauses in the one order; a line that is too long is broken before them.
+    func write(to layout: inout Layout) {
+        layout.text += effect == .permit ? Words.permit : Words.forbid
         layout.text.append(contentsOf: name.value.utf8)
-        layout.text.append(contentsOf: ": ".utf8)
+        layout.text.append(UInt8(ascii: ":"))
+        layout.text.append(UInt8(ascii: " "))
         layout.text.append(contentsOf: services.name.utf8)
         layout.endPart()
-        layout.write("from ", sources)
-        layout.write("by ", remoteUsers)
-        layout.write("as ", targets)
-        layout.write("run ", commands)
-        layout.write("during ", hours)
+        layout.write(Words.from, sources)
+        layout.write(Words.by, remoteUsers)
+        layout.write(Words.target, targets)
+        layout.write(Words.run, commands)
+        layout.write(Words.during, hours)
         if let sandbox {
-            layout.text.append(contentsOf: "sandbox ".utf8)
+            layout.text += Words.sandbox
             layout.text.append(contentsOf: sandbox.value.utf8)
             layout.endPart()
         }
         if selfTrust {
-            layout.text.append(contentsOf: "self-trust".utf8)
+            layout.text += Words.selfTrust
             layout.endPart()
         }
-        return layout
     }
 }
 
@@ -108,9 +126,9 @@ extension SetSyntax where Item: CanonicalItem {
 
 extension Layout {
     /// A clause, if it is there: one item, or `{ a, b }`.
-    fileprivate mutating func write<Item: CanonicalItem>(_ word: String, _ items: [Located<Item>]?) {
+    fileprivate mutating func write<Item: CanonicalItem>(_ word: [UInt8], _ items: [Located<Item>]?) {
         guard let items else { return }
-        text.append(contentsOf: word.utf8)
+        text += word
         if let only = items.first, items.count == 1 {
             only.value.write(to: &text)
         } else {

@@ -21,6 +21,8 @@ struct Formatter {
     /// Where a comment behind an item starts; 0 outside blocks.
     private var commentColumn = 0
     private var lineLength = 0
+    /// The text of the last rule, of which the room is used again.
+    private var ruleLayout = Layout(.line, parts: 8)
     /// Longer items do not move the others' comments.
     private static let alignedLimit = 60
 
@@ -48,7 +50,13 @@ struct Formatter {
 
     /// Writes a statement.
     mutating func write(_ statement: Statement) {
-        let layout = statement.layout
+        guard case .rule(let rule) = statement.payload else { return write(statement, statement.layout) }
+        ruleLayout.removeAll()
+        rule.write(to: &ruleLayout)
+        write(statement, ruleLayout)
+    }
+
+    private mutating func write(_ statement: Statement, _ layout: Layout) {
         guard !layout.parts.isEmpty else { return }
         let isBlock =
             switch layout.shape {
@@ -91,16 +99,17 @@ struct Formatter {
     }
 
     private mutating func writeLine(_ layout: Layout) {
-        let breaks = layout.text.count + max(layout.parts.count - 1, 0) > Self.width
+        guard layout.text.count > Self.width else {
+            out += layout.text
+            return
+        }
         var length = 0
         for part in layout.parts.indices {
-            let text = layout.text(of: part)
-            if breaks, part > 0, length + 1 + text.count + 2 > Self.width {
+            var text = layout.text(of: part)
+            if part > 0, length + text.count + 2 > Self.width {
                 out.append(contentsOf: " \\\n    ".utf8)
                 length = 4
-            } else if part > 0 {
-                out.append(UInt8(ascii: " "))
-                length += 1
+                text = text.dropFirst()
             }
             out += text
             length += text.count

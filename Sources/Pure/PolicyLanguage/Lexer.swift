@@ -85,7 +85,7 @@ struct Lexer {
             case UInt8(ascii: "\""):
                 return string()
             case _ where Self.isWord(byte):
-                while position < bytes.count, Self.isWord(bytes[position]) { position += 1 }
+                position = Self.wordEnd(bytes, from: start + 1)
                 hasToken = true
                 return Token(kind: .word, start: start, end: position)
             default:
@@ -172,6 +172,14 @@ struct Lexer {
 
     private func span(_ start: Int) -> Span {
         Span(file: file, start: start, end: position)
+    }
+
+    /// Where a word ends of which the byte before a place is one.
+    private static func wordEnd(_ bytes: [UInt8], from place: Int) -> Int {
+        let bytes = bytes.span
+        var end = place
+        while end < bytes.count, isWord(bytes[end]) { end += 1 }
+        return end
     }
 
     private static func isBlank(_ byte: UInt8) -> Bool {

@@ -158,7 +158,7 @@ extension Parser {
             case _ where word.value.utf8.first == UInt8(ascii: "/"):
                 // The words behind it are its arguments, as far as they are no clause.
                 var place = word.span
-                while token.kind == .word, ClauseWord(text(token)) == nil, !isAtStatement {
+                while token.kind == .word, ClauseWord(bytes(token)) == nil, !isAtStatement {
                     place = place.through(span(of: token))
                     advance()
                 }

@@ -5,7 +5,7 @@ import Core
 import Policy
 
 /// The word that starts a clause.
-enum ClauseWord: Sendable, Hashable, CaseIterable {
+enum ClauseWord: Int, Sendable, Hashable, CaseIterable {
     case from, by, `as`, run, during, sandbox, selfTrust
 
     /// The word.
@@ -21,31 +21,29 @@ enum ClauseWord: Sendable, Hashable, CaseIterable {
         }
     }
 
-    init?(_ text: String) {
-        switch text {
-        case "from": self = .from
-        case "by": self = .by
-        case "as": self = .as
-        case "run": self = .run
-        case "during": self = .during
-        case "sandbox": self = .sandbox
-        case "self-trust": self = .selfTrust
-        default: return nil
-        }
+    private static let words = allCases.map { Array($0.word.utf8) }
+
+    /// The clause that a word's bytes start.
+    init?(_ word: ArraySlice<UInt8>) {
+        // Two of them have one length, and no two that length and first letter.
+        guard
+            let number = Self.words.firstIndex(where: { $0.count == word.count && $0.first == word.first }),
+            word.elementsEqual(Self.words[number])
+        else { return nil }
+        self = Self.allCases[number]
     }
 }
 
 /// Where the clauses of a rule stand.
 private struct ClausePlaces {
-    private var places: [(word: ClauseWord, span: Span)] = []
+    private var places: InlineArray<7, Span?> = .init(repeating: nil)
 
-    init() {
-        places.reserveCapacity(8)
+    /// Of each clause the first place.
+    subscript(word: ClauseWord) -> Span? { places[word.rawValue] }
+
+    mutating func append(_ word: ClauseWord, _ span: Span) {
+        if places[word.rawValue] == nil { places[word.rawValue] = span }
     }
-
-    subscript(word: ClauseWord) -> Span? { places.first { $0.word == word }?.span }
-
-    mutating func append(_ word: ClauseWord, _ span: Span) { places.append((word, span)) }
 }
 
 extension Parser {
@@ -54,27 +52,28 @@ extension Parser {
         // INVARIANT: no token goes over the end of a line, so this is the line of the one that is looked at.
         let line = lexer.line
         guard let name = takeRuleName(effect) else { return nil }
-        var rule = RuleSyntax(effect: effect, name: name, line: line, services: .any, selfTrust: false)
+        let rule = RuleSyntax(effect: effect, name: name, line: line)
         // What a rule lacks is only said where all that it says was understood.
-        var isUnderstood = parseScope(&rule)
+        var isUnderstood = parseScope(rule)
         var seen = ClausePlaces()
         while token.kind == .word, !isAtStatement {
-            let word = text(token)
+            let word = token
             let place = span(of: token)
             advance()
-            guard let clause = ClauseWord(word) ?? misspelt(word, place) else {
+            let known = ClauseWord(bytes(word))
+            guard let clause = known ?? misspelt(text(word), place) else {
                 isUnderstood = false
                 skipStatement()
                 break
             }
-            if clause.word != word {
+            if known == nil {
                 isUnderstood = false
             } else if let first = seen[clause] {
                 sink.error(
-                    place, "'\(word)' stands twice in this rule; the first is in line \(sink.line(of: first))")
+                    place, "'\(clause.word)' stands twice in this rule; the first is in line \(sink.line(of: first))")
             }
             seen.append(clause, place)
-            parseClause(clause, place, &rule)
+            parseClause(clause, place, rule)
         }
         if token.kind != .newline, token.kind != .end, !isAtStatement {
             sink.error(
@@ -84,14 +83,15 @@ extension Parser {
             skipStatement()
         }
         if isUnderstood { check(rule, seen) }
-        return (.rule(rule), rule.layout)
+        // The formatter lays a rule out when it writes it.
+        return (.rule(rule), Layout(.line, parts: 0))
     }
 
     /// Reports a word that is no clause; gives the one that was meant, so that what follows is looked at too.
     private func misspelt(_ word: String, _ place: Span) -> ClauseWord? {
         let meant = Suggestion.nearest(to: word, among: ClauseWord.allCases.map(\.word))
         sink.error(place, "'\(word)' is no clause of a rule", hint: meant.map { "did you mean \($0)?" })
-        return meant.flatMap { ClauseWord($0) }
+        return meant.flatMap { ClauseWord(ArraySlice($0.utf8)) }
     }
 
     private mutating func takeRuleName(_ effect: Effect) -> Located<String>? {
@@ -118,7 +118,7 @@ extension Parser {
         return name
     }
 
-    private mutating func parseScope(_ rule: inout RuleSyntax) -> Bool {
+    private mutating func parseScope(_ rule: RuleSyntax) -> Bool {
         guard token.kind == .word else {
             sink.error(span(of: token), "the service is missing here: rexec, rsh or any")
             return false
@@ -131,7 +131,7 @@ extension Parser {
                 span(of: token), "'\(word)' should be rexec, rsh or any",
                 hint: Suggestion.hint(word, among: ["rexec", "rsh", "any"]))
             // Where the service was left out, the word is the first clause.
-            if ClauseWord(word) == nil { advance() }
+            if ClauseWord(ArraySlice(word.utf8)) == nil { advance() }
             return false
         }
         advance()
@@ -139,7 +139,7 @@ extension Parser {
     }
 
     /// Reads what follows a clause's word.
-    private mutating func parseClause(_ word: ClauseWord, _ place: Span, _ rule: inout RuleSyntax) {
+    private mutating func parseClause(_ word: ClauseWord, _ place: Span, _ rule: RuleSyntax) {
         switch word {
         case .from:
             rule.sources = parseList { $0.networkItem(allowsAny: true) }

@@ -148,8 +148,8 @@ struct Parser {
     }
 
     /// Whether the token that is looked at is a certain word.
-    func isAt(_ word: StaticString) -> Bool {
-        token.kind == .word && token.end - token.start == word.utf8CodeUnitCount && text(token) == word.description
+    func isAt(_ word: String) -> Bool {
+        token.kind == .word && token.end - token.start == word.utf8.count && bytes(token).elementsEqual(word.utf8)
     }
 
     /// Whether the line that starts here can only be a statement: then braces that are open were forgotten.

@@ -181,12 +181,12 @@ struct PatternSplitter: Sendable {
             throw Failure(range: range, message: "nothing matches inside an argument: a blank follows the '>'")
         }
         let inner = bytes[(start + 1)..<end]
-        switch inner {
-        case _ where inner.elementsEqual("int".utf8):
+        switch inner.first {
+        case UInt8(ascii: "i") where inner.elementsEqual("int".utf8):
             return .integer
-        case _ where inner.elementsEqual("word".utf8):
+        case UInt8(ascii: "w") where inner.elementsEqual("word".utf8):
             return .word
-        case _ where inner.starts(with: "path ".utf8):
+        case UInt8(ascii: "p") where inner.starts(with: "path ".utf8):
             let directory = AbsolutePath.withoutLastSlash(ByteText(Array(inner.dropFirst(5))))
             guard AbsolutePath.isPlain(directory), directory.bytes.last.map(ShellCharacter.isBlank) == false else {
                 throw Failure(range: range, message: "<path …> takes an absolute directory without '.' or '..'")

@@ -64,7 +64,7 @@ public struct PolicyTestFile: Sendable {
         let sink = DiagnosticSink()
         tests = []
         let number = sink.add(file)
-        if let offset = UTF8Check.firstInvalid(file.bytes) ?? file.bytes.firstIndex(of: 0) {
+        if let offset = TextCheck.firstForeign(file.bytes) {
             sink.error(Span(file: number, start: offset, end: offset + 1), "these bytes are not UTF-8 text")
         } else {
             var parser = Parser(file, file: number, sink: sink)

@@ -29,14 +29,16 @@ extension Resolver {
             twice(name, "rule", notes[Int(earlier)].name)
         }
         let place = FilePlace(file: sink.name(of: name.span), line: Int(syntax.line))
-        var rule = Rule(name: name.value, place: place, effect: syntax.effect, services: syntax.services)
-        if let items = syntax.sources { rule.sources = sources(items, syntax.effect, index) }
-        if let items = syntax.remoteUsers { rule.remoteUsers = remoteUsers(items, index) }
-        if let items = syntax.targets { rule.targets = targets(items, syntax, index) }
-        if let items = syntax.commands { rule.commands = commands(items, index) }
-        if let items = syntax.hours { rule.hours = hours(items, index) }
-        rule.selfTrust = syntax.effect == .permit && syntax.selfTrust
-        policy.rules.append(rule)
+        // Filled in where it stands: to copy it when it is full would cost more.
+        policy.rules.append(
+            Rule(name: name.value, place: place, effect: syntax.effect, services: syntax.services))
+        let number = policy.rules.count - 1
+        if let items = syntax.sources { policy.rules[number].sources = sources(items, syntax.effect, index) }
+        if let items = syntax.remoteUsers { policy.rules[number].remoteUsers = remoteUsers(items, index) }
+        if let items = syntax.targets { policy.rules[number].targets = targets(items, syntax, index) }
+        if let items = syntax.commands { policy.rules[number].commands = commands(items, index) }
+        if let items = syntax.hours { policy.rules[number].hours = hours(items, index) }
+        policy.rules[number].selfTrust = syntax.effect == .permit && syntax.selfTrust
         notes.append(RuleNote(name: name.span, sandbox: syntax.sandbox))
     }
 
@@ -130,9 +132,10 @@ extension Resolver {
                 sink.error(span, "with 'trust rule' this permit alone is the trust, so it names its targets")
             }
         }
+        let hasGuests = !poolReferences.isEmpty
         for index in policy.rules.indices where policy.rules[index].effect == .permit {
             policy.rules[index].sandbox = sandbox(of: notes[index], index)
-            checkGuestSandbox(of: index)
+            if hasGuests { checkGuestSandbox(of: index) }
         }
     }
 

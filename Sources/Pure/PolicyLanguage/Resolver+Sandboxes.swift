@@ -144,7 +144,10 @@ extension Resolver {
         let name = note.sandbox?.value ?? SandboxDefinition.defaultName
         let span = note.sandbox?.span ?? note.name
         let sandbox: SandboxEntry
-        if let known = table[name] {
+        if let (last, known) = lastSandbox, last == name {
+            // Most permits have the one or the other.
+            sandbox = known
+        } else if let known = table[name] {
             sandbox = known
         } else if let builtIn = SandboxDefinition.builtIn(name)?.sandbox(named: name) {
             sandbox = enter(builtIn, nil)
@@ -155,6 +158,7 @@ extension Resolver {
             }
             return 0
         }
+        lastSandbox = (name, sandbox)
         if !sandbox.isConfined {
             sink.warning(span, "permit '\(policy.rules[rule].name)' runs what it permits without Landlock ('\(name)')")
         }

@@ -39,6 +39,8 @@ struct Resolver {
     var definitions: [String: SandboxDefinition] = [:]
     /// The sandboxes that are in the policy's table.
     var table: [String: SandboxEntry] = [:]
+    /// The last that a permit was found to have.
+    var lastSandbox: (name: String, entry: SandboxEntry)?
 
     /// Of each rule what is looked at again.
     var notes: [RuleNote] = []
@@ -56,26 +58,37 @@ struct Resolver {
         self.sink = sink
     }
 
+    /// The bytes that a rule has at least, about: of shorter ones more room has to be found.
+    private static let ruleSize = 96
+
+    /// Makes room for what a file of so many bytes can hold, so that little is moved when it comes.
+    mutating func expect(bytes count: Int) {
+        let rules = policy.rules.count + count / Self.ruleSize
+        policy.rules.reserveCapacity(rules)
+        notes.reserveCapacity(rules)
+        ruleNames.reserveCapacity(rules)
+    }
+
     /// Takes the next statement in.
-    mutating func take(_ statement: consuming Statement) {
-        switch statement.payload {
+    mutating func take(_ payload: consuming Statement.Payload, at place: Span) {
+        switch payload {
         case .version, .include, .broken:
             break
         case .secureTCPIP(let value):
-            once(statement, "securetcpip")
+            once(place, "securetcpip")
             settings.secureTCPIP = value
         case .service(let syntax):
-            once(statement, "service \(syntax.settings.service.name)")
+            once(place, "service \(syntax.settings.service.name)")
             settings[syntax.settings.service] = syntax.settings
             services[syntax.settings.service] = syntax
         case .refusal(let value):
-            once(statement, "refusal")
+            once(place, "refusal")
             settings.refusal = value
         case .audit(let value):
-            once(statement, "audit")
+            once(place, "audit")
             settings.audit = value
         case .searchPath(let value):
-            once(statement, "search-path")
+            once(place, "search-path")
             settings.searchPath = value
         case .networks(let set):
             if let first = networks.add(set) { twice(set.name, "set", first) }
@@ -130,11 +143,11 @@ struct Resolver {
         analyst.compareRules()
     }
 
-    private mutating func once(_ statement: Statement, _ what: String) {
+    private mutating func once(_ span: Span, _ what: String) {
         if let first = statementPlaces[what] {
-            sink.error(statement.span, "'\(what)' stands twice; the first is at \(place(first))")
+            sink.error(span, "'\(what)' stands twice; the first is at \(place(first))")
         } else {
-            statementPlaces[what] = statement.span
+            statementPlaces[what] = span
         }
     }
 

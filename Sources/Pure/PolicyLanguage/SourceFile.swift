@@ -32,25 +32,31 @@ public struct SourceFile: Sendable {
     }
 }
 
-/// A file with its lines counted, so that any place in it can be named.
-struct NumberedFile: Sendable {
+/// A file of which any place can be named. Its lines are counted as far as somebody asked: of a large file without
+/// faults, nobody does.
+final class NumberedFile {
     let source: SourceFile
-    /// Where each line starts; a file is at most `SourceFile.sizeLimit` bytes long.
-    private let lineStarts: [Int32]
+    /// Where each line starts, as far as they are counted; a file is at most `SourceFile.sizeLimit` bytes long.
+    private var lineStarts: [Int32] = [0]
+    /// The bytes that have been looked at.
+    private var counted = 0
 
     init(_ source: SourceFile) {
         self.source = source
-        var starts: [Int32] = [0]
-        var offset: Int32 = 0
-        for byte in source.bytes {
-            offset &+= 1
-            if byte == UInt8(ascii: "\n") { starts.append(offset) }
+    }
+
+    /// Counts lines until one starts behind an offset, or the file ends.
+    private func count(past offset: Int) {
+        let bytes = source.bytes
+        while counted < bytes.count, Int(lineStarts.last ?? 0) <= offset {
+            if bytes[counted] == UInt8(ascii: "\n") { lineStarts.append(Int32(counted + 1)) }
+            counted += 1
         }
-        lineStarts = starts
     }
 
     /// The line of an offset, from 1.
     func line(at offset: Int) -> Int {
+        count(past: offset)
         var low = 0
         var high = lineStarts.count
         while low < high {
@@ -61,7 +67,7 @@ struct NumberedFile: Sendable {
         return max(low, 1)
     }
 
-    /// The bytes of a line without its end, and where it starts.
+    /// The bytes of a line without its end, and where it starts; of one that `line(at:)` gave.
     func lineBytes(_ line: Int) -> (start: Int, bytes: ArraySlice<UInt8>) {
         guard lineStarts.indices.contains(line - 1) else { return (0, []) }
         let start = Int(lineStarts[line - 1])

@@ -11,17 +11,17 @@ struct Located<Value: Sendable>: Sendable {
 }
 
 /// One statement of a file.
-struct Statement: Sendable {
+struct Statement {
     /// The whole of it, without its comments.
     var span: Span
     /// What it is set apart as.
     var kind: Kind
     /// What it says.
     var payload: Payload
-    /// Its canonical text.
+    /// Its canonical text; empty for a rule, which the formatter lays out itself.
     var layout: Layout
 
-    enum Payload: Sendable {
+    enum Payload {
         case version
         case include(pattern: String)
         case secureTCPIP(SecureTCPIP)
@@ -66,7 +66,8 @@ struct Layout: Sendable {
 
     /// How the parts are put together.
     let shape: Shape
-    /// The parts' texts, one behind the other: what is written here belongs to the part that `endPart` ends next.
+    /// The parts' texts, one behind the other: what is written here belongs to the part that `endPart` ends next. In a line
+    /// each part but the first starts with the blank that stands before it.
     var text: [UInt8] = []
     /// The parts.
     private(set) var parts: [Part] = []
@@ -75,6 +76,12 @@ struct Layout: Sendable {
     init(_ shape: Shape, parts count: Int = 1) {
         self.shape = shape
         parts.reserveCapacity(count)
+    }
+
+    /// Takes everything out, and keeps the room.
+    mutating func removeAll() {
+        text.removeAll(keepingCapacity: true)
+        parts.removeAll(keepingCapacity: true)
     }
 
     /// A line of one part.
@@ -184,17 +191,26 @@ struct SandboxSyntax: Sendable {
 }
 
 /// A `permit` or a `forbid`.
-struct RuleSyntax: Sendable {
-    var effect: Effect
-    var name: Located<String>
+///
+/// An object, as it is handed on from hand to hand and would be copied each time. The parser fills it in; who has it from
+/// there only reads it.
+final class RuleSyntax {
+    let effect: Effect
+    let name: Located<String>
     /// The line of the name.
-    var line: Int32
-    var services: ServiceScope
+    let line: Int32
+    var services: ServiceScope = .any
     var sources: [Located<NetworkItem>]?
     var remoteUsers: [Located<UserItem>]?
     var targets: [Located<UserItem>]?
     var commands: [Located<CommandItem>]?
     var hours: [Located<HoursItem>]?
     var sandbox: Located<String>?
-    var selfTrust: Bool
+    var selfTrust = false
+
+    init(effect: Effect, name: Located<String>, line: Int32) {
+        self.effect = effect
+        self.name = name
+        self.line = line
+    }
 }

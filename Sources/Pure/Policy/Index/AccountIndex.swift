@@ -22,6 +22,9 @@ struct AccountIndex: Sendable {
     private let permits: Targets
     private let forbids: Targets
 
+    /// The permits that name `root` themselves, in order.
+    let rootPermits: [UInt32]
+
     /// `as`: the rules of both effects that a name or group satisfies.
     private struct TargetRules: Sendable {
         let forbids: RuleSetList
@@ -57,6 +60,9 @@ struct AccountIndex: Sendable {
         var same: [UInt32] = []
         var root: [UInt32] = []
         var absent: [UInt32] = []
+        // Names are compared as numbers from here on.
+        let rootName = UserName.root
+        let rootNumber = names.insert(rootName.bytes.span)
         for (number, place) in rules.numbers {
             if let users = rules.rules[place].remoteUsers, !users.isAny {
                 for name in users.literal { by.insert(names.insert(name.bytes.span), rule: number) }
@@ -76,11 +82,13 @@ struct AccountIndex: Sendable {
             }
             if targets.isAny { any.append(number) }
             if targets.isSame { same.append(number) }
-            let hasRoot =
-                targets.namesRoot
-                || (number < rules.forbidCount && targets.sets.contains { $0.items.names.contains(.root) })
+            var hasRoot = number < rules.forbidCount && targets.sets.contains { $0.items.names.contains(.root) }
+            for name in targets.literal.names {
+                let its = names.insert(name.bytes.span)
+                asNames.insert(its, rule: number)
+                hasRoot = hasRoot || its == rootNumber
+            }
             if hasRoot { root.append(number) }
-            for name in targets.literal.names { asNames.insert(names.insert(name.bytes.span), rule: number) }
             for group in targets.literal.groups { asGroups.insert(groups.insert(group.bytes.span), rule: number) }
             for named in targets.sets {
                 if let set = asNames.insert(named, rule: number) {
@@ -91,6 +99,7 @@ struct AccountIndex: Sendable {
                 }
             }
         }
+        rootPermits = root.filter { $0 >= rules.forbidCount }
         anyRemoteUser = sets.insert(byAny)
         let remoteUsers = by.lists(names.count, of: [0..<rules.count], &sets)[0]
         let targetNames = asNames.lists(names.count, of: rules.halves, &sets)

@@ -25,11 +25,14 @@ struct DirectoryTree: Sendable {
             return Int(Self.root)
         }
         guard directory.bytes.first == UInt8(ascii: "/") else { return Int(Self.nowhere) }
+        let path = directory.bytes.span
         var node = Self.root
-        for component in directory.bytes.dropFirst().split(
-            separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
-        {
-            let number = UInt32(components.insert(Array(component).span))
+        var start = 1
+        while start <= path.count {
+            var end = start
+            while end < path.count, path[end] != UInt8(ascii: "/") { end += 1 }
+            let number = UInt32(components.insert(path.extracting(start..<end)))
+            start = end + 1
             if let child = edges.child(of: node, number) {
                 node = child
             } else {

@@ -62,7 +62,10 @@ public final class PolicyIndex: Sendable {
 
         var files: [String] = []
         var numbers: [String: UInt32] = [:]
-        rules = numbered.places.map { place in
+        var rootPermits = accounts.rootPermits[...]
+        rules = numbered.numbers.map { number, place in
+            let namesRoot = rootPermits.first == number
+            if namesRoot { rootPermits.removeFirst() }
             let standing = policy.rules[place].place
             if files.last != standing.file, numbers[standing.file] == nil {
                 numbers[standing.file] = UInt32(files.count)
@@ -73,7 +76,7 @@ public final class PolicyIndex: Sendable {
                 sandbox: UInt32(policy.rules[place].sandbox),
                 permitsShell: policy.rules[place].commands?.isShell ?? false,
                 selfTrust: policy.rules[place].selfTrust,
-                namesRoot: policy.rules[place].targets?.namesRoot ?? false)
+                namesRoot: namesRoot)
         }
         self.files = files
     }
