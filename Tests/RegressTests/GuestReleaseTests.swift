@@ -127,6 +127,29 @@ struct GuestReleaseTests {
         }
     }
 
+    /// One that crashes takes neither the session nor the rest of the output with it, and leaves no child.
+    @Test func aModuleThatCrashesAtTheEndTakesNothingWithIt() throws {
+        try Gateway.with(setup(Self.pool, Self.pam)) { gate throws in
+            let hang = "session optional pam_exec.so quiet type=close_session /bin/sleep 613\n"
+            try gate.writeEtc("pam.d/portcullis-rexec", hang + Self.base)
+            let client = try guest(gate, "head -c 3000000 /dev/zero")
+            #expect(client.primary.receive(count: 2_000_000).count == 2_000_000)
+            let session = try session(gate)
+            let rest = client.primary.receive(count: 1_000_001)
+            #expect(rest.count == 1_000_001)
+            let closing = { gate.members.first { $0.arguments.hasPrefix("portcullisd: closing guest1") } }
+            #expect(gate.wait { gate.members.contains { $0.arguments.contains("sleep 613") } })
+            kill(try #require(closing()?.pid), SIGSEGV)
+            try gate.writeEtc("pam.d/portcullis-rexec", Self.base)
+            #expect(try whenFree(gate, "id -un").output == "guest1\n")
+            #expect(client.answer().primaryEnd == .endOfFile)
+            #expect(try gate.record("USER_END") { $0["out"] == "3000000" }["status"] == "0")
+            #expect(gate.wait { !isThere(gate, session) && closing() == nil })
+            #expect(gate.wait { !gate.members.contains { $0.arguments.contains("sleep 613") } })
+            #expect(gate.trail.allSatisfy { $0["reason"] != "lost" })
+        }
+    }
+
     /// Beside the session they close as they do in it: each once, with what they know, and before the account is another's.
     @Test func modulesCloseOnceBeforeTheAccountIsAnothers() throws {
         try Gateway.with(setup(Self.pool, Self.pam)) { gate throws in
