@@ -160,7 +160,12 @@ let package = Package(
         tests("Monitor", ["Core", "Linux", "Messages", "Monitor"]),
         tests("Session", ["Audit", "Core", "Linux", "Messages", "PasswordHash", "Session"]),
         tests("AuditorService", ["Audit", "AuditorService", "Core", "Linux", "Messages", logging]),
-        tests("CLI", ["Audit", "CLI", "Core", "Linux", "Messages", "PasswordHash", "TestSupport", "portcullis"]),
+        tests(
+            "CLI",
+            [
+                "Audit", "CLI", "Core", "Linux", "Messages", "PasswordHash", "PolicyLanguage", "TestSupport",
+                "portcullis",
+            ]),
         tests(
             "RemoteCommand",
             [

@@ -158,6 +158,34 @@ import Testing
         #expect(summary.contains("Number of failed authentications: 1"))
     }
 
+    /// A guest's pool is a word of its own in both of its records, and is no file to anybody.
+    @Test func aGuestsPoolIsReadAsOneField() throws {
+        let stamp = Stamp(milliseconds: moment, session: session, sender: alice)
+        let origin = Record.Origin(service: .rexec, address: IPAddress("10.1.2.3"), port: 40_001)
+        let records: [Record] = [
+            .authentication(
+                Record.Authentication(
+                    origin: origin, account: "guest1", grantors: "guest-pool", failure: nil, detail: nil,
+                    pool: "visitors")),
+            .login(
+                Record.Login(
+                    origin: origin, account: "guest1", remoteUser: nil, refusal: nil, rule: nil,
+                    revision: Revision.none, pool: "visitors")),
+        ]
+        let file = try TemporaryFile(trail(records.map { (.record($0), stamp) }))
+        let search = { (arguments: [String]) in
+            try Tool.run("/usr/sbin/ausearch", ["-if", file.path] + arguments)
+                .split(separator: "\n").filter { $0.hasPrefix("type=") }
+        }
+        for type in ["USER_AUTH", "USER_LOGIN"] {
+            let found = try search(["-i", "-m", type, "-sv", "yes"])
+            #expect(found.count == 1)
+            #expect(found.allSatisfy { $0.contains(" pool=visitors") && !$0.contains("file=") }, "\(found)")
+        }
+        // No tool takes it for a file that somebody touched.
+        #expect(try search(["--raw", "-f", "visitors"]).isEmpty)
+    }
+
     /// What a refused client sent, the longest too, is one more field to the tools.
     @Test func refusedCommandsAreReadAndBelieveNothing() throws {
         let stamp = Stamp(milliseconds: moment, session: session, sender: alice)

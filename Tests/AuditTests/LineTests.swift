@@ -262,7 +262,8 @@ import Testing
             .record(
                 .authentication(
                     Record.Authentication(
-                        origin: origin, account: long, grantors: word, failure: .commandNotFound, detail: long))),
+                        origin: origin, account: long, grantors: word, failure: .commandNotFound, detail: long,
+                        pool: word))),
             .record(
                 .login(
                     Record.Login(

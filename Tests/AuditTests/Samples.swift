@@ -91,7 +91,7 @@ struct Seeded: RandomNumberGenerator {
                     Record.Authentication(
                         origin: origin(), account: bytes(0...32), grantors: text(1...20),
                         failure: chance() ? Reason.allCases.randomElement(using: &self) : nil,
-                        detail: chance() ? bytes(0...length) : nil)))
+                        detail: chance() ? bytes(0...length) : nil, pool: chance() ? text(1...20) : nil)))
         case 5, 6:
             return .record(
                 .login(

@@ -4,6 +4,7 @@
 import Audit
 import Core
 import Foundation
+import PolicyLanguage
 import Testing
 
 @testable import CLI
@@ -100,6 +101,37 @@ import Testing
         #expect(json["good"] as? Bool == true)
     }
 
+    /// Who is in a group, a host alone knows.
+    @Test func aGroupThatReachesAPoolByRSHIsWarnedOf() throws {
+        let text = """
+            securetcpip off
+            service rexec { enable }
+            service rsh { enable }
+            pool visitors = { guest1, guest2 }
+            permit tools: rexec from 10.1.0.0/16 as pool visitors run any
+            permit staff: any from 10.1.0.0/16 by any as { alice, %staff } run any
+            permit others: rsh from 10.1.0.0/16 by any as %others run any
+            permit password: rexec from 10.1.0.0/16 as %staff run any
+
+            """
+        let warnings = { (text: String, isSystem: Bool) throws in
+            try place.write("groups.policy", text)
+            let policy = try #require(try LocalPolicy(place.directory + "/groups.policy").loaded.policy)
+            return GuestLookup.groupWarnings(policy) { name in
+                Account(name: name, uid: 1_500, groups: ["staff", ByteText("\(name)")], isSystem: isSystem)
+            }
+        }
+        let found = try warnings(text, false)
+        #expect(found.count == 1)
+        #expect(found.first?.hasPrefix("'staff' reaches 'guest1' of pool 'visitors' by rsh, as one of %staff") == true)
+        #expect(try warnings(text, true).isEmpty)
+        #expect(try warnings(text + "forbid f: rsh as { guest1, guest2 }\n", false).isEmpty)
+        let second = try warnings(text + "forbid f: any as guest1\n", false)
+        #expect(second.first?.contains("'guest2'") == true)
+        #expect(try warnings(text + "forbid f: rsh from 10.2.0.0/16 as { guest1, guest2 }\n", false).count == 1)
+        #expect(try warnings(text.replacingOccurrences(of: "rsh { enable }", with: "rsh { }"), false).isEmpty)
+    }
+
     // MARK: The trail
 
     private static let origin = Record.Origin(service: .rexec, address: IPAddress("10.1.7.7"), port: 40_000)
@@ -118,8 +150,8 @@ import Testing
             : [
                 .authentication(
                     Record.Authentication(
-                        origin: Self.origin, account: "guest2", grantors: "guest-pool", failure: nil, detail: "visitors"
-                    )),
+                        origin: Self.origin, account: "guest2", grantors: "guest-pool", failure: nil, detail: nil,
+                        pool: "visitors")),
                 .login(
                     Record.Login(
                         origin: Self.origin, account: "guest2", remoteUser: nil, refusal: nil, rule: rule,
@@ -152,7 +184,7 @@ import Testing
         try writeTrail(refused: false)
         let run = try CommandRun(["audit", "show", place.directory + "/trail.log"]).result()
         let lines = run.output.split(separator: "\n")
-        #expect(lines.contains { $0.contains("guest2") && $0.contains("guest-pool: visitors") }, "\(run)")
+        #expect(lines.contains { $0.contains("guest2") && $0.contains("guest-pool, of pool visitors") }, "\(run)")
         #expect(!run.output.contains("verified"))
         #expect(lines.contains { $0.contains("permitted") && $0.contains("a guest of pool visitors, tools") })
     }
@@ -174,14 +206,36 @@ import Testing
         let lost = try replay(without)
         #expect(lost.contains("as guest2, a guest of pool visitors: /usr/bin/id"), "\(lost)")
         #expect(lost.contains("-> deny no-rule"))
-        #expect(try replay(Self.policy + "forbid two: any as { guest2, daemon }\n").contains("-> deny forbidden two"))
-        // What one pool does not permit another may.
+        let all = "forbid two: any as { guest2, daemon, nosuch-guest }\n"
+        #expect(try replay(Self.policy + all).contains("-> deny forbidden two"))
+        // What one pool does not permit another may, by whichever account.
         #expect(try replay(Self.policy + "forbid two: any as guest2\n").contains("-> permit lab"))
+        #expect(try replay(Self.policy + "forbid two: any as { guest2, daemon }\n").contains("-> permit lab"))
+        // An account that is forbidden leaves the others of its pool.
+        let other = Self.policy.replacingOccurrences(of: "forbid one: any as guest1", with: "forbid one: any as guest2")
+        #expect(try replay(other).hasPrefix("1 request, 0 differ"))
+    }
+
+    /// What was given to a guest was given by its pool, although one before it is asked first when it has an account free.
+    @Test func whatAPoolGaveIsReplayedAgainstThatPool() throws {
+        try writeTrail(refused: false)
+        let earlier = "pool before = { g8 }\n" + Self.policy
+        let rule = "permit before: rexec from any as pool before run any sandbox strict\n"
+        #expect(try replay(earlier + rule).hasPrefix("1 request, 0 differ"))
+        // By its name, where no pool has the account any more.
+        let others = (earlier + rule).replacingOccurrences(of: "{ guest1, guest2 }", with: "{ guest7 }")
+        #expect(try replay(others).hasPrefix("1 request, 0 differ"))
+        // A refusal was every pool's.
+        try writeTrail(refused: true)
+        #expect(try replay(earlier + rule).contains("-> permit before"))
     }
 
     @Test func aGuestThatWasRefusedIsAskedOfEveryPool() throws {
         try writeTrail(refused: true)
-        #expect(try replay(Self.policy).contains("deny no-rule -> permit lab"))
+        // guest1 is forbidden, guest2 is not.
+        #expect(try replay(Self.policy).contains("deny no-rule -> permit tools"))
+        let lab = Self.policy.replacingOccurrences(of: "any as guest1", with: "any as { guest1, guest2, daemon }")
+        #expect(try replay(lab).contains("deny no-rule -> permit lab"))
         let none = Self.policy.replacingOccurrences(
             of: "permit lab: rexec from 10.1.0.0/16", with: "permit lab: rexec from 10.9.0.0/16"
         )

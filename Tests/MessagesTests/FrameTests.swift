@@ -49,6 +49,10 @@ import Testing
             .authentication(
                 Record.Authentication(
                     origin: origin, account: "alice", grantors: "rhosts", failure: .untrusted, detail: "no match")),
+            .authentication(
+                Record.Authentication(
+                    origin: origin, account: "guest1", grantors: "guest-pool", failure: nil, detail: nil,
+                    pool: "visitors")),
             .login(
                 Record.Login(
                     origin: origin, account: nil, remoteUser: nil, refusal: .sourcePort, rule: nil, revision: nil)),

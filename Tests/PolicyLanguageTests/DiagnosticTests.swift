@@ -548,6 +548,32 @@ import Testing
         #expect(found.first.map { $0.message.contains("'a'") || $0.message.contains("'guest'") } == true)
     }
 
+    /// One warning for a permit, and only where rsh reaches an account of a pool: it asks for no password.
+    @Test(arguments: [
+        ("permit q: rsh from any by any as any run any", true), ("permit q: any from any by any as any run any", true),
+        ("permit q: rexec from any as any run any", false), ("permit q: rsh from any by any as same run any", true),
+        ("permit q: rsh from any by { c, b } as same run any", true),
+        ("permit q: rsh from any by { c, d } as same run any", false),
+        ("users u = { d, b }\npermit q: rsh from any by @u as same run any", true),
+        ("permit q: rsh from any by { c, d } as any run any", true),
+        ("permit q: rsh from any by any as any run any\nforbid f: rsh as { a, b }", false),
+        ("users p = { a, b }\npermit q: rsh from any by any as any run any\nforbid f: any as @p", false),
+        ("permit q: rsh from any by any as any run any\nforbid f: rsh as a", true),
+        ("permit q: rsh from any by any as any run any\nforbid f: rexec as { a, b }", true),
+        ("permit q: rsh from any by any as any run any\nforbid f: rsh by x as { a, b }", true),
+        ("permit q: rsh from any by any as any run any\nforbid f: rsh from 10.0.0.0/8 as { a, b }", true),
+        ("permit q: rsh from any by any as { any, a } run any", false),
+    ])
+    func aPermitThatReachesAPoolByRSHIsWarnedOf(_ text: String, _ isWarned: Bool) {
+        let start = "securetcpip off\nservice rexec { enable }\nservice rsh { enable }\npool g = { a, b }\n"
+        let loaded = load(start + "permit p: rexec from any as pool g run any\n" + text)
+        #expect(loaded.errorCount == 0, "\(loaded.diagnostics)")
+        let found = loaded.diagnostics.filter { $0.message.contains("'q' reaches accounts of pool 'g' by rsh") }
+        #expect(found.count == (isWarned ? 1 : 0), "\(loaded.diagnostics)")
+        // By name it is warned of once, and not a second time.
+        #expect(loaded.diagnostics.count { $0.message.contains("no guest is given") } <= 1)
+    }
+
     /// What a guest writes into its home is gone before anybody could trust it.
     @Test func aGuestsHomeNeedsNoSelfTrust() {
         let settings = "\nsecuretcpip off\nservice rexec { enable }\nservice rsh { enable }\npool g = { a }\n"

@@ -69,6 +69,7 @@ struct GuestPoolTests {
                 [login.value("acct"), login["pool"], login["rule"], login["res"]] == [name, "visitors", "g", "success"])
             let check = try gate.record("USER_AUTH")
             #expect([check["grantors"], check["res"], check.value("acct")] == ["guest-pool", "success", name])
+            #expect([check["pool"], check["file"]] == ["visitors", nil])
             for type in ["USER_CMD", "USER_END"] { #expect(try gate.record(type).value("acct") == name) }
             let auid = try gate.record("USER_END")["auid"]
             #expect(auid == "\(gate.uid(ofGuest: name))" || auid == "4294967295")
@@ -239,6 +240,7 @@ struct GuestPoolTests {
             }
             let check = try gate.record("USER_AUTH") { $0["res"] == "failed" }
             #expect([check["grantors"], check["reason"]] == ["guest-pool", "bad-credentials"])
+            #expect(check["pool"] == "visitors")
             // The policy's word comes first, as for everybody.
             #expect(try reason(guest(gate, password: "x", "/usr/bin/id -g")) == "no-rule")
             #expect(try reason(guest(gate, "/usr/bin/id -g")) == "no-rule")

@@ -257,7 +257,8 @@ struct TrailEvent {
             let first = errors.bytes.prefix { $0 != UInt8(ascii: "\n") }
             return ("bad policy", .bad, "\(file.printable): \(ByteText(Array(first)).printable)")
         case .authentication(let check):
-            let detail = check.detail.map { ": \($0.printable)" } ?? ""
+            let pool = check.pool.map { ", of pool \(ByteText($0).printable)" } ?? ""
+            let detail = pool + (check.detail.map { ": \($0.printable)" } ?? "")
             guard let failure = check.failure else {
                 // Nobody proved anything.
                 return (check.grantors == "guest-pool" ? "guest" : "verified", nil, check.grantors + detail)

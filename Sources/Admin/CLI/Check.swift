@@ -37,7 +37,7 @@ struct CheckVerb: ParsableCommand {
                     runtime: ByteText(File.absolute(runtime.directory)), policy: ByteText(directory)),
                 analyses: true)
             let insecure = Self.insecurity(path)
-            let guests = try local.loaded.policy.map { try GuestLookup.warnings($0.settings) } ?? []
+            let guests = try local.loaded.policy.map { try GuestLookup.warnings($0) } ?? []
             if format.isJSON {
                 try Output.say(Self.json(path, local, insecure, guests).text)
             } else {

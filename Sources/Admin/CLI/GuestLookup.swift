@@ -38,11 +38,12 @@ enum GuestLookup {
         return found
     }
 
-    /// What keeps the accounts of a policy's pools from being given on this host: a sentence for each.
-    static func warnings(_ settings: Settings) throws -> [String] {
+    /// What keeps the accounts of a policy's pools from being given on this host, and which permits reach them here by a
+    /// group: a sentence for each.
+    static func warnings(_ policy: Policy) throws -> [String] {
         var warnings: [String] = []
         var uids: [UInt32: UserName] = [:]
-        for pool in settings.pools {
+        for pool in policy.settings.pools {
             for name in pool.accounts {
                 let what = "pool '\(pool.name)': '\(name)'"
                 guard let entry = try Accounts.named(name), entry.name.bytes == name.bytes,
@@ -60,7 +61,30 @@ enum GuestLookup {
                 }
             }
         }
-        return warnings
+        return try warnings + groupWarnings(policy) { name in try HostLookup.account(name) }
+    }
+
+    /// The permits that reach an account of a pool by rsh and by a group: a sentence for each. The policy's own warnings are
+    /// of `any` and `same`; who is in a group, a host alone knows.
+    ///
+    /// - Parameter account: an account as a session would see it; nil where there is none.
+    static func groupWarnings(_ policy: Policy, account: (UserName) throws -> Account?) rethrows -> [String] {
+        let open = policy.pooledAccountsOpenToRSH
+        var members: [ByteText: UserName] = [:]
+        for name in policy.settings.pools.flatMap(\.accounts) where open[name] != nil {
+            // A system account is in no group that a permit names.
+            guard let found = try account(name), !found.isSystem else { continue }
+            for group in found.groups where members[group] == nil { members[group] = name }
+        }
+        guard !members.isEmpty else { return [] }
+        return policy.rules.compactMap { rule in
+            guard rule.effect == .permit, rule.services.contains(.rsh),
+                let group = rule.targets?.groups.first(where: { members[$0] != nil }), let name = members[group],
+                let pool = open[name]
+            else { return nil }
+            return "'\(rule.name)' reaches '\(name)' of pool '\(pool)' by rsh, as one of %\(group.printable): while "
+                + "something runs there, no guest is given that account, and while a guest has it, nobody else is"
+        }
     }
 
     /// Why a session could not lay an empty home over an account's; nil where it could, as far as this user sees.

@@ -45,49 +45,60 @@ struct Replayer {
     }
 
     mutating func verdict(_ recorded: RecordedRequest) throws -> Verdict {
-        guard let account = try account(recorded.target) else { return .unknownAccount }
         guard let time = Clock.localTime(seconds: Int64(clamping: recorded.milliseconds / 1_000)) else {
             throw Failure(description: "the local time of a record is not known")
         }
         // The very policy that decided it.
-        if recorded.revision == revision { return .same(byAnother: false) }
+        let account = try account(recorded.target)
+        if recorded.revision == revision { return account == nil ? .unknownAccount : .same(byAnother: false) }
         var request = Request(
             service: recorded.service, source: recorded.source, sourcePort: recorded.port,
-            remoteUser: recorded.remoteUser, target: account, command: .needsShell(firstWord: nil), time: time)
-        guard recorded.pool != nil else { return verdict(recorded, request) }
-        // The policy of then chose the account; this one tries its own pools in turn.
+            remoteUser: recorded.remoteUser, target: account ?? RequestText.account(recorded.target, groups: []),
+            command: .needsShell(firstWord: nil), time: time)
+        guard recorded.pool != nil, !policy.settings.pools.isEmpty else {
+            // Without pools there are no guests: nothing permits one.
+            request.target.pool = recorded.pool
+            return account == nil ? .unknownAccount : verdict(recorded, request)
+        }
+        // The policy of then chose the account; this one tries its own, as a session does.
         var first: Verdict?
-        for account in try guests(recorded, account) {
-            request.target = account
-            let verdict = verdict(recorded, request)
-            if Self.permits(verdict, recorded.outcome) { return verdict }
-            first = first ?? verdict
+        for pool in poolsInTurn(recorded) {
+            for name in accountsInTurn(pool, recorded) {
+                // What is no account here, or the system's, is passed over.
+                guard var account = try self.account(name), account.canBeGuest else { continue }
+                account.pool = pool.name
+                request.target = account
+                let verdict = verdict(recorded, request)
+                if Self.permits(verdict, recorded.outcome) { return verdict }
+                first = first ?? verdict
+            }
         }
         return first ?? .unknownAccount
     }
 
-    /// What a guest would be given by this policy: the recorded account where it is of a pool, else each pool's first.
-    private mutating func guests(_ recorded: RecordedRequest, _ account: Account) throws -> [Account] {
-        var found: [Account] = []
-        for pool in policy.settings.pools {
-            let isSame = pool.accounts.contains(recorded.target)
-            guard let name = isSame ? recorded.target : pool.accounts.first, var other = try self.account(name) else {
-                continue
-            }
-            other.pool = pool.name
-            found.append(other)
-        }
-        guard found.isEmpty else { return found }
-        // Without pools there are no guests: nothing permits one.
-        var nobody = account
-        nobody.pool = recorded.pool
-        return [nobody]
+    /// The pools in the order in which they are tried: as they are written.
+    ///
+    /// What was given to a guest was given by its pool, whether or not one before it had an account free then: the pool that
+    /// the account is of now, or else the one of that name, comes first.
+    private func poolsInTurn(_ recorded: RecordedRequest) -> [GuestPool] {
+        let pools = policy.settings.pools
+        guard case .permitted = recorded.outcome,
+            let own = pools.firstIndex(where: { $0.accounts.contains(recorded.target) })
+                ?? pools.firstIndex(where: { $0.name == recorded.pool })
+        else { return pools }
+        return [pools[own]] + pools[..<own] + pools[(own + 1)...]
+    }
+
+    /// The accounts of a pool: the recorded one first, where it is of them. A session begins with any.
+    private func accountsInTurn(_ pool: GuestPool, _ recorded: RecordedRequest) -> [UserName] {
+        guard pool.accounts.contains(recorded.target) else { return pool.accounts }
+        return [recorded.target] + pool.accounts.filter { $0 != recorded.target }
     }
 
     private static func permits(_ verdict: Verdict, _ outcome: RecordedRequest.Outcome) -> Bool {
         switch (verdict, outcome) {
         case (.same, .permitted), (.differs(.permit), _), (.open, _): true
-        default: false
+        case (.same, .refused), (.differs(.deny), _), (.unknownAccount, _): false
         }
     }
 
@@ -136,7 +147,9 @@ struct Replayer {
         switch reason {
         case .needsShell: request.command = .needsShell(firstWord: nil)
         case .commandNotFound: request.command = .words([ByteText([])], program: nil)
-        default:
+        case .serviceDisabled, .forbidden, .noRule, .unknownUser, .untrusted, .badCredentials, .accountRefused,
+            .sandboxUnavailable, .auditUnavailable, .timeout, .unavailable, .sourcePort, .limit, .penalty,
+            .protocolError:
             let rules = permits(for: PartialRequest(withoutCommand: request))
             return rules.isEmpty ? .same(byAnother: false) : .open(rules)
         }

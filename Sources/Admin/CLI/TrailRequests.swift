@@ -88,7 +88,9 @@ struct TrailRequests {
         case .record(.end):
             guard let session, pending.removeValue(forKey: session) != nil else { return [] }
             return [.incomplete(.noCommand, count: 1)]
-        default:
+        // What says nothing of a request that the login does not say. A type that is new is looked at here.
+        case .record(.serviceStart), .record(.serviceStop), .record(.policyLoaded), .record(.policyRejected),
+            .record(.authentication), .record(.notice), .note:
             return []
         }
     }
@@ -124,7 +126,8 @@ struct TrailRequests {
         switch reason {
         case .serviceDisabled, .forbidden, .needsShell, .commandNotFound, .noRule:
             guard isDecided else { return .elsewhere(reason, count: count) }
-        default:
+        case .unknownUser, .untrusted, .badCredentials, .accountRefused, .sandboxUnavailable, .auditUnavailable,
+            .timeout, .unavailable, .sourcePort, .limit, .penalty, .protocolError:
             return .elsewhere(reason, count: count)
         }
         let outcome = RecordedRequest.Outcome.refused(reason, login.rule, login.command)

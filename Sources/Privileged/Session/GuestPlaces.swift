@@ -26,6 +26,16 @@ struct GuestPlaces {
         }
     }
 
+    /// Whether an account was ever a guest's, or kept from guests, since the runtime directory is there.
+    static func mayBeTaken(_ uid: UInt32, runtimeDirectory: String) -> Bool {
+        do {
+            _ = try File.status("\(runtimeDirectory)/\(name)/\(uid)")
+            return true
+        } catch {
+            return !error.isNotFound
+        }
+    }
+
     /// Takes an account's place; nil where somebody has it. Letting go of the descriptor gives it back.
     ///
     /// - Parameter shared: with other sessions that share it, and with no guest.

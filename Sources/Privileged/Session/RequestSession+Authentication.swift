@@ -25,8 +25,15 @@ final class EstablishedIdentity {
         limits = transaction?.limits
     }
 
-    /// Closes PAM's session and credentials.
+    /// Whether there are modules that close something.
+    var hasModules: Bool { transaction != nil }
+    /// Whether another process closes it.
+    var isClosed = false
+
+    /// Closes PAM's session and credentials, once.
     func close() {
+        guard !isClosed else { return }
+        isClosed = true
         transaction?.close()
     }
 }
@@ -36,7 +43,11 @@ extension RequestSession {
     /// Establishes who asks, or refuses.
     ///
     /// TRUST: on return the remote user (RSH) or the password (REXEC, or RSH with a password field) was believed by what
-    /// the policy names, or this is a guest, who proves nothing; and the account may be used now.
+    /// the policy names, or this is a guest, who proves nothing; and the account may be used now, and is no guest's but
+    /// this one's.
+    ///
+    /// ORDER: who has proved nothing keeps no guest out; no module manages, and nothing starts as, an account that a guest
+    /// may have.
     func authenticate(
         _ service: Service, entry: AccountEntry, peer: Endpoint, remoteUser: UserName?, terms: Terms,
         password: Secret?
@@ -66,6 +77,7 @@ extension RequestSession {
                 }
             } else {
                 establishTrust(entry: entry, peer: peer, remoteUser: remoteUser, target: claims.target, terms: terms)
+                keepGuestsOut(of: entry)
             }
             switch settings.rsh.accountManagement {
             case .none:
@@ -103,7 +115,7 @@ extension RequestSession {
         let record = Record.authentication(
             Record.Authentication(
                 origin: origin, account: targetText, grantors: grantors, failure: failure,
-                detail: detail.map { ByteText($0) }))
+                detail: detail.map { ByteText($0) }, pool: guest?.pool))
         trail.send(record)
         // libpam sends its own to the kernel.
         if !grantors.hasPrefix("pam:") { _ = kernelTrail.send(record, session: input.session) }
@@ -130,6 +142,7 @@ extension RequestSession {
                 refuse(.unavailable, text)
             }
             recordAuthentication("credentials-file", failure: nil, nil)
+            keepGuestsOut(of: entry)
             checkAccount(target)
             return EstablishedIdentity()
         case .pam(let name):
@@ -139,6 +152,8 @@ extension RequestSession {
                     keeping: try surroundings())
                 try inCheckPlace { () throws(PAMError) in try transaction.authenticate(password) }
                 recordAuthentication("pam:\(name)", failure: nil, nil)
+                keepGuestsOut(of: entry)
+                if let accountPlace { transaction.keep(accountPlace) }
                 return try open(transaction)
             } catch {
                 if error.step == .authenticate || error.step == .start {
@@ -200,7 +215,7 @@ extension RequestSession {
     /// A guest's account is managed as any other; no password is looked at, and no hash costs anything.
     private func establishGuest(peer: Endpoint) -> EstablishedIdentity {
         guard let guest else { refuse(.unavailable) }
-        recordAuthentication("guest-pool", failure: nil, guest.pool)
+        recordAuthentication("guest-pool", failure: nil, nil)
         switch settings.rexec.authentication {
         case .file:
             checkAccount(guest.name)

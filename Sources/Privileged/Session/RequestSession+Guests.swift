@@ -12,7 +12,7 @@ struct Guest {
     var pool: String
     /// The account of it that was decided on; `guest` itself where none is free.
     var name: UserName
-    /// The account's place, held until the session ends; nil where the guest was refused.
+    /// The account's place, held until everything of the command's has ended; nil where the guest was refused, and then.
     var place: Descriptor?
     /// Its uid, where it has a place.
     var uid: UInt32 = 0
@@ -86,15 +86,20 @@ extension RequestSession {
         refuse(.accountRefused, "the pools have no account that can be given" + search.passedOver)
     }
 
-    /// Keeps guests from an account of a pool that was asked for by its own name, for as long as this session runs.
+    /// Keeps guests from an account of a pool that was asked for, and proved to be one's, by its own name: until the
+    /// command has ended.
     ///
     /// Sessions by name share it with each other. Where a guest has it, they are refused: at the guest's end, everything that
     /// runs as the account is ended.
+    ///
+    /// TRUST: on return no guest has the account, nor is given it.
     func keepGuestsOut(of entry: AccountEntry) {
         let isPooled = settings.pools.contains { pool in
             pool.accounts.contains { $0.bytes == entry.name.bytes }
         }
-        guard Process.isRoot, isPooled else { return }
+        // A guest of an earlier policy may still have it.
+        guard Process.isRoot, isPooled || GuestPlaces.mayBeTaken(entry.uid, runtimeDirectory: input.runtimeDirectory)
+        else { return }
         do {
             let places = try GuestPlaces(runtimeDirectory: input.runtimeDirectory)
             accountPlace = try places.take(entry.uid, shared: true)

@@ -10,105 +10,67 @@ import Messages
 extension RequestSession {
     /// The most bytes of stderr that wait for the client.
     private static let errorBuffer = 65_536
-    /// A client that takes no stderr for this long gets no more of it (wire.md).
-    private static let errorPatience: Int64 = 10_000
-    /// From HUP to KILL.
-    private static let hangupGrace: Int64 = 5_000
-    /// Signal bytes that are forwarded a second.
-    private static let signalRate = 20
-
-    /// What is known of a running command.
-    private struct Running {
-        var started: Int64
-        var pending: [UInt8] = []
-        var progress: Int64
-        var bytesErr: UInt64 = 0
-        var droppedErr: UInt64 = 0
-        var dropsErrors = false
-        var errorsOpen: Bool
-        var hearsSignals: Bool
-        var ignoredSignals: UInt64 = 0
-        var signalWindow: Int64 = 0
-        var signalCount = 0
-        var limit: String?
-        var killAt: Int64?
-        var isEnding = false
-        /// How the command ended, and how many processes it left; nil where nobody counted them.
-        var ended: (status: ExitStatus, leftovers: Int?)?
-        var watchesPrimary = true
-        /// Whether signal bytes are taken.
-        var listens: Bool { hearsSignals && hasExecuted }
-        /// execve has happened, or has failed: from then on a signal meets the command and not its set-up.
-        var hasExecuted = false
-    }
 
     /// Waits for the command's end, then ends the connections and writes the end record.
     func relay(_ launched: Launched, _ plan: LaunchPlan, _ identity: EstablishedIdentity, started: Int64) -> Never {
         let sandbox = plan.sandbox.sandbox
-        var run = Running(
-            started: started, progress: started, errorsOpen: launched.errors != nil,
-            hearsSignals: parts.secondary != nil)
+        let timeout = sandbox.timeout.map { Int64($0) }
+        var run = RelayState(started: started, hasSecondary: parts.secondary != nil)
         if let secondary = parts.secondary { try? secondary.setBlocking(false) }
-        while run.ended == nil {
-            let now = Clock.monotonicMilliseconds()
+        while run.end == nil {
+            let isHeard = run.signals == .heard
+            let isSending = !run.pending.isEmpty
             var entries = [
                 Poll.Entry(launched.control.descriptor),
                 Poll.Entry(monitor.descriptor),
-                Poll.Entry(run.watchesPrimary ? parts.primary : nil, reading: false),
-                Poll.Entry(run.errorsOpen && run.pending.isEmpty ? launched.errors : nil),
-                // ORDER: signal bytes wait on the secondary until execve: before it they would end the child's set-up,
-                // and with it the status byte.
-                Poll.Entry(
-                    run.listens || !run.pending.isEmpty ? parts.secondary : nil, reading: run.listens,
-                    writing: !run.pending.isEmpty),
+                Poll.Entry(run.primary == .watched ? parts.primary : nil, reading: false),
+                Poll.Entry(run.readsErrors ? launched.errors : nil),
+                Poll.Entry(isHeard || isSending ? parts.secondary : nil, reading: isHeard, writing: isSending),
                 Poll.Entry(trail.descriptor),
                 Poll.Entry(run.hasExecuted ? nil : launched.report),
             ]
-            try? Poll.wait(&entries, milliseconds: patience(run, sandbox, now))
+            let patience = run.patience(
+                timeout: timeout, hasOutputLimit: sandbox.limits.output != nil, now: Clock.monotonicMilliseconds())
+            try? Poll.wait(&entries, milliseconds: patience)
             if entries[0].isReadable || entries[0].isHangup { hearSupervisor(launched, &run) }
             if entries[1].isReadable || entries[1].isHangup { hearMonitor(launched, &run) }
             if entries[2].isHangup { lookAtPrimary(launched, &run) }
             if entries[3].isReadable || entries[3].isHangup { takeErrors(launched, &run) }
-            if entries[4].isReadable || entries[4].isHangup, run.listens { takeSignals(launched, &run) }
+            if entries[4].isReadable || entries[4].isHangup, isHeard { takeSignals(launched, &run) }
             if !run.pending.isEmpty { sendErrors(&run) }
             if entries[5].isReadable || entries[5].isHangup { trail.receive(waiting: false) }
             if entries[6].isReadable || entries[6].isHangup { hearChild(launched, plan, &run) }
-            enforce(launched, &run, sandbox)
+            let numbers = run.enforce(
+                timeout: timeout, output: sandbox.limits.output, now: Clock.monotonicMilliseconds()
+            ) {
+                (try? Socket.counts(parts.primary)).map { ($0.written, $0.isClosed) }
+            }
+            signal(launched, numbers)
         }
         finish(launched, plan, identity, &run)
     }
 
-    private func patience(_ run: Running, _ sandbox: Sandbox, _ now: Int64) -> Int32 {
-        var next = now + 30_000
-        if let timeout = sandbox.timeout, !run.isEnding { next = min(next, run.started + Int64(timeout)) }
-        if let time = run.killAt { next = min(next, time) }
-        if sandbox.limits.output != nil, !run.isEnding { next = min(next, now + 50) }
-        if !run.pending.isEmpty { next = min(next, run.progress + Self.errorPatience) }
-        if !run.watchesPrimary { next = min(next, now + 1_000) }
-        return Int32(max(0, next - now))
-    }
-
     // MARK: Hearing
 
-    private func hearSupervisor(_ launched: Launched, _ run: inout Running) {
+    private func hearSupervisor(_ launched: Launched, _ run: inout RelayState) {
         switch try? launched.control.receive(limit: 64, waiting: false) {
         case .message(let message):
             if let (status, leftovers) = Supervisor.Report.decode(message.bytes) {
-                run.ended = (status, leftovers)
+                run.ended(status, leftovers: leftovers)
             } else {
-                run.ended = (.signalled(UInt8(Signals.Number.kill)), nil)
+                run.ended(.signalled(UInt8(Signals.Number.kill)), leftovers: nil)
             }
         case .nothing:
             return
         case .closed, nil:
             // The init was killed: the kernel has ended its namespace.
-            run.ended = (.signalled(UInt8(Signals.Number.kill)), nil)
+            run.ended(.signalled(UInt8(Signals.Number.kill)), leftovers: nil)
         }
     }
 
     /// The report pipe closes with execve; before that the child says so when execve fails.
-    private func hearChild(_ launched: Launched, _ plan: LaunchPlan, _ run: inout Running) {
-        run.hasExecuted = true
+    private func hearChild(_ launched: Launched, _ plan: LaunchPlan, _ run: inout RelayState) {
+        run.executed()
         guard let report = try? launched.report.read(64), report.count >= 3, report[0] == ChildReport.notExecuted else {
             return
         }
@@ -120,12 +82,12 @@ extension RequestSession {
                     detail: ByteText("\(plan.program.printable): \(failure.text)"))))
     }
 
-    private func hearMonitor(_ launched: Launched, _ run: inout Running) {
+    private func hearMonitor(_ launched: Launched, _ run: inout RelayState) {
         switch try? monitor.receive(limit: 64, descriptorLimit: 1, waiting: false) {
         case .message(let message):
             switch try? SessionOrder(frame: message.bytes) {
             case .terminate:
-                hangUp(launched, &run)
+                signal(launched, run.hangUp(now: Clock.monotonicMilliseconds()))
             case .auditor:
                 if let descriptor = message.descriptors.first { trail.resume(descriptor) }
             case .passwordCheck, nil:
@@ -141,117 +103,36 @@ extension RequestSession {
         }
     }
 
-    /// The primary hung up: a reset, or only both directions closed.
-    private func lookAtPrimary(_ launched: Launched, _ run: inout Running) {
-        guard let counts = try? Socket.counts(parts.primary), !counts.isClosed else {
-            run.watchesPrimary = false
-            hangUp(launched, &run)
-            return
-        }
-        // Both sides have ended what they send; poll would say so for ever.
-        run.watchesPrimary = false
+    private func lookAtPrimary(_ launched: Launched, _ run: inout RelayState) {
+        let isClosed = (try? Socket.counts(parts.primary))?.isClosed ?? true
+        signal(launched, run.primaryHungUp(isClosed: isClosed, now: Clock.monotonicMilliseconds()))
     }
 
-    /// HUP, and KILL five seconds later.
-    private func hangUp(_ launched: Launched, _ run: inout Running) {
-        guard !run.isEnding else { return }
-        run.isEnding = true
-        signal(launched, Signals.Number.hangup)
-        run.killAt = Clock.monotonicMilliseconds() + Self.hangupGrace
-    }
-
-    private func signal(_ launched: Launched, _ number: Int32) {
-        try? launched.control.send([UInt8(truncatingIfNeeded: number)], waiting: false)
+    private func signal(_ launched: Launched, _ numbers: [Int32]) {
+        for number in numbers { try? launched.control.send([UInt8(truncatingIfNeeded: number)], waiting: false) }
     }
 
     // MARK: Stderr and signals
 
-    private func takeErrors(_ launched: Launched, _ run: inout Running) {
-        guard let errors = launched.errors, let bytes = try? errors.read(Self.errorBuffer), !bytes.isEmpty else {
-            run.errorsOpen = false
-            return
-        }
-        if run.dropsErrors {
-            run.droppedErr += UInt64(bytes.count)
-        } else {
-            run.pending = bytes
-            run.progress = Clock.monotonicMilliseconds()
-        }
+    private func takeErrors(_ launched: Launched, _ run: inout RelayState) {
+        let bytes = try? launched.errors?.read(Self.errorBuffer)
+        run.tookErrors(bytes ?? [], now: Clock.monotonicMilliseconds())
     }
 
-    private func sendErrors(_ run: inout Running) {
+    private func sendErrors(_ run: inout RelayState) {
         guard let secondary = parts.secondary else { return }
         do {
             let count = try Socket.send(secondary, run.pending[...])
-            if count > 0 {
-                run.pending.removeFirst(count)
-                run.bytesErr += UInt64(count)
-                run.progress = Clock.monotonicMilliseconds()
-            } else if Clock.monotonicMilliseconds() - run.progress >= Self.errorPatience {
-                dropErrors(&run)
-            }
+            run.sentErrors(count, now: Clock.monotonicMilliseconds())
         } catch {
-            dropErrors(&run)
+            run.dropErrors()
         }
     }
 
-    private func dropErrors(_ run: inout Running) {
-        run.droppedErr += UInt64(run.pending.count)
-        run.pending = []
-        run.dropsErrors = true
-    }
-
-    private func takeSignals(_ launched: Launched, _ run: inout Running) {
-        guard let secondary = parts.secondary, let received = try? Socket.receive(secondary, limit: 64) else {
-            // An error: nothing more comes; it cancels nothing.
-            run.hearsSignals = false
-            return
-        }
-        if received.isEmpty { run.hearsSignals = false }
-        let now = Clock.monotonicMilliseconds()
-        for byte in received {
-            if now - run.signalWindow >= 1_000 {
-                run.signalWindow = now
-                run.signalCount = 0
-            }
-            switch Int32(byte) {
-            case Signals.Number.hangup, Signals.Number.interrupt, Signals.Number.quit, Signals.Number.terminate,
-                Signals.Number.kill:
-                guard run.signalCount < Self.signalRate else {
-                    run.ignoredSignals += 1
-                    continue
-                }
-                run.signalCount += 1
-                signal(launched, Int32(byte))
-            default:
-                run.ignoredSignals += 1
-            }
-        }
-    }
-
-    // MARK: Limits
-
-    private func enforce(_ launched: Launched, _ run: inout Running, _ sandbox: Sandbox) {
-        let now = Clock.monotonicMilliseconds()
-        if let timeout = sandbox.timeout, !run.isEnding, now - run.started >= Int64(timeout) {
-            run.limit = "timeout"
-            hangUp(launched, &run)
-        }
-        if let limit = sandbox.limits.output, !run.isEnding, let counts = try? Socket.counts(parts.primary),
-            counts.written > limit &+ 1
-        {
-            run.limit = "output"
-            run.isEnding = true
-            signal(launched, Signals.Number.kill)
-            run.killAt = now + Self.hangupGrace
-        }
-        if !run.watchesPrimary, !run.isEnding, (try? Socket.counts(parts.primary))?.isClosed ?? true {
-            hangUp(launched, &run)
-        }
-        if let time = run.killAt, time <= now {
-            run.killAt = now + Self.hangupGrace
-            signal(launched, Signals.Number.kill)
-        }
+    private func takeSignals(_ launched: Launched, _ run: inout RelayState) {
+        guard let secondary = parts.secondary else { return }
+        let bytes = try? Socket.receive(secondary, limit: 64)
+        signal(launched, run.tookSignals(bytes, now: Clock.monotonicMilliseconds()))
     }
 
     // MARK: The end
@@ -261,16 +142,20 @@ extension RequestSession {
 
     /// What is left of stderr, the record, and the connections' end.
     private func finish(
-        _ launched: Launched, _ plan: LaunchPlan, _ identity: EstablishedIdentity, _ run: inout Running
+        _ launched: Launched, _ plan: LaunchPlan, _ identity: EstablishedIdentity, _ run: inout RelayState
     ) -> Never {
         let milliseconds = UInt64(max(0, Clock.monotonicMilliseconds() - run.started))
         // The init ends now, and the kernel with it everything that the command left in its namespace.
         launched.supervisor.signal(Signals.Number.kill)
         // Where something was left, it is gone before the client hears of the end. Where nothing was, the client need
-        // not wait for the kernel to take the namespaces down, which takes milliseconds.
-        let isEmpty = run.ended?.leftovers == 0
-        if !isEmpty { Children.reap(launched.supervisor.pid) }
+        // not wait for the kernel to take the namespaces down, which takes milliseconds; but an account is given back only
+        // when nothing runs.
+        let reapsLater = run.end?.leftovers == 0 && !holdsPlace
+        if !reapsLater { Children.reap(launched.supervisor.pid) }
         if !run.hasExecuted { hearChild(launched, plan, &run) }
+        // ORDER: before anything waits for the client, who may read slowly and so hold nothing but its own connection.
+        let channels = [launched.control.descriptor, launched.report, launched.gate, launched.errors]
+        beginRelease(identity, without: channels.compactMap(\.self))
         flushErrors(launched, &run)
         // ORDER: secondary first; a client that reads both may stop at the primary's end.
         if let secondary = parts.secondary {
@@ -283,23 +168,23 @@ extension RequestSession {
         let record = endRecord(run, counts, milliseconds)
         trail.send(record)
         _ = kernelTrail.send(record, session: input.session)
-        drain(&run)
-        if isEmpty { Children.reap(launched.supervisor.pid) }
+        drain()
+        if reapsLater { Children.reap(launched.supervisor.pid) }
         // Revokes every copy that the command passed on.
         if let secondary = parts.secondary { Socket.shutdownBoth(secondary) }
         Socket.shutdownBoth(parts.primary)
         removeTemporaryDirectory()
         settleEnd()
         // ORDER: modules close their session last: one that hangs or crashes then takes nothing with it, and the
-        // monitor ends what does not go.
+        // monitor ends what does not go. Those of an account of a pool have closed beside this process meanwhile.
         tell(.ended)
         identity.close()
-        endGuest()
+        finishRelease()
         Process.exitNow(0)
     }
 
-    private func endRecord(_ run: Running, _ counts: Socket.Counts?, _ milliseconds: UInt64) -> Record {
-        let (status, leftovers) = run.ended ?? (.signalled(0), nil)
+    private func endRecord(_ run: RelayState, _ counts: Socket.Counts?, _ milliseconds: UInt64) -> Record {
+        let (status, leftovers) = run.end ?? (.signalled(0), nil)
         let outcome: Record.Outcome
         var limit = run.limit
         switch status {
@@ -323,13 +208,14 @@ extension RequestSession {
     }
 
     /// Sends what the pipe still holds, as long as the client takes it.
-    private func flushErrors(_ launched: Launched, _ run: inout Running) {
+    private func flushErrors(_ launched: Launched, _ run: inout RelayState) {
         guard let errors = launched.errors, let secondary = parts.secondary else { return }
-        run.progress = Clock.monotonicMilliseconds()
+        run.waitAnew(now: Clock.monotonicMilliseconds())
         // Nothing that the command wrote is newer than its end: a pipe holds no more than this (pipe(7)), and whoever
         // was passed a copy of it holds nobody up.
         let limit = run.bytesErr &+ run.droppedErr &+ UInt64(run.pending.count) &+ 1 << 20
-        while run.errorsOpen || !run.pending.isEmpty {
+        while run.errors != .closed {
+            attendRelease()
             if run.pending.isEmpty {
                 guard run.bytesErr &+ run.droppedErr < limit else { return }
                 var entries = [Poll.Entry(errors)]
@@ -341,9 +227,11 @@ extension RequestSession {
             }
             sendErrors(&run)
             guard !run.pending.isEmpty else { continue }
-            var entries = [Poll.Entry(secondary, reading: false, writing: true), Poll.Entry(monitor.descriptor)]
+            var entries = [
+                Poll.Entry(secondary, reading: false, writing: true), Poll.Entry(monitor.descriptor), releaseEntry,
+            ]
             try? Poll.wait(&entries, milliseconds: 250)
-            if entries[1].isReadable || entries[1].isHangup, hearMonitorAtEnd() { return dropErrors(&run) }
+            if entries[1].isReadable || entries[1].isHangup, hearMonitorAtEnd() { return run.dropErrors() }
         }
     }
 
@@ -352,7 +240,7 @@ extension RequestSession {
     /// A byte of the client's that stays unread, or comes after the end, would turn what it has not yet read into a
     /// reset (Linux, tcp_rcv_state_process: data after SHUT_RD). So the end waits as long as the client acknowledges,
     /// and a little longer; one that acknowledges nothing for ten seconds, or is to be terminated, is cut off.
-    private func drain(_ run: inout Running) {
+    private func drain() {
         var open = [parts.primary] + (parts.secondary.map { [$0] } ?? [])
         var acknowledged: UInt64 = 0
         var progress = Clock.monotonicMilliseconds()
@@ -368,13 +256,14 @@ extension RequestSession {
             }
             if counts.contains(where: \.isUnacknowledged) {
                 settledSince = nil
-                guard now - progress < Self.errorPatience else { return }
+                guard now - progress < RelayState.errorPatience else { return }
             } else {
                 let since = settledSince ?? now
                 settledSince = since
                 guard now - since < Self.closeGrace else { return }
             }
-            var entries = open.map { Poll.Entry($0) } + [Poll.Entry(monitor.descriptor)]
+            attendRelease()
+            var entries = open.map { Poll.Entry($0) } + [releaseEntry, Poll.Entry(monitor.descriptor)]
             try? Poll.wait(&entries, milliseconds: 100)
             if let last = entries.last, last.isReadable || last.isHangup, hearMonitorAtEnd() { return }
             open = zip(open, entries).filter { socket, entry in
@@ -408,8 +297,9 @@ extension RequestSession {
     /// Waits until the end record is durable; an auditor that was replaced meanwhile gets it again.
     private func settleEnd() {
         while !trail.isSettled {
-            var entries = [Poll.Entry(trail.descriptor), Poll.Entry(monitor.descriptor)]
-            try? Poll.wait(&entries, milliseconds: -1)
+            attendRelease()
+            var entries = [Poll.Entry(trail.descriptor), Poll.Entry(monitor.descriptor), releaseEntry]
+            try? Poll.wait(&entries, milliseconds: closing == nil ? -1 : 250)
             if entries[0].isReadable || entries[0].isHangup { trail.receive(waiting: false) }
             if entries[1].isReadable || entries[1].isHangup { _ = hearMonitorAtEnd() }
         }

@@ -47,8 +47,10 @@ final class RequestSession {
     var knownGroups: [UInt32]?
     /// The guest that this is, once the policy has decided on one.
     var guest: Guest?
-    /// The place of a pool's account that was asked for by its own name.
+    /// The place of a pool's account that was asked for by its own name, until the account is given back.
     var accountPlace: Descriptor?
+    /// PAM's modules, while they close beside this process.
+    var closing: ClosingModules?
 
     init(_ input: SessionInput, _ parts: SessionDescriptors) {
         self.input = input
@@ -108,7 +110,6 @@ final class RequestSession {
             switch decide(makeRequest(account, command)) {
             case .permitted(let given):
                 permit = given
-                keepGuestsOut(of: entry)
             case .denied(let denial):
                 refuse(denial.reason, rule: denial.rule, isDecided: true)
             case .unavailable:

@@ -58,7 +58,8 @@ private struct LineReader {
             return .record(
                 .authentication(
                     Record.Authentication(
-                        origin: origin, account: account, grantors: grantors, failure: failure, detail: detail)))
+                        origin: origin, account: account, grantors: grantors, failure: failure, detail: detail,
+                        pool: text("pool"))))
         case .login:
             return login()
         case .command:

@@ -185,6 +185,7 @@ private struct FieldWriter {
                 isSuccess: record.failure == nil, stamp)
             word("grantors", record.grantors)
             if let failure = record.failure { word("reason", failure.name) }
+            if let pool = record.pool { word("pool", pool) }
             detail(record.detail, isSuccess: record.failure == nil)
         case .record(.login(let record)):
             login(record, stamp)

@@ -59,14 +59,20 @@ public enum Record: Sendable, Hashable {
         public var failure: Reason?
         /// What the check found, for people: which file and line decided, or why a trust file was rejected.
         public var detail: ByteText?
+        /// The guest pool that the account is of; nil for who is no guest.
+        public var pool: String?
 
         /// A check.
-        public init(origin: Origin, account: ByteText, grantors: String, failure: Reason?, detail: ByteText?) {
+        public init(
+            origin: Origin, account: ByteText, grantors: String, failure: Reason?, detail: ByteText?,
+            pool: String? = nil
+        ) {
             self.origin = origin
             self.account = account
             self.grantors = grantors
             self.failure = failure
             self.detail = detail
+            self.pool = pool
         }
     }
 

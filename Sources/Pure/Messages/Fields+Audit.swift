@@ -75,7 +75,10 @@ extension Record: FrameField {
                 Authentication(
                     origin: try reader.field(), account: try reader.bytes(limit: FieldLimit.claim),
                     grantors: try reader.text(limit: FieldLimit.name), failure: try reader.optionalField(),
-                    detail: try reader.optionalBytes(limit: FieldLimit.detail)))
+                    detail: try reader.optionalBytes(limit: FieldLimit.detail),
+                    pool: try reader.optional { (reader) throws(FrameError) in
+                        try reader.text(limit: RuleReference.nameLimit)
+                    }))
         case 6:
             self = .login(
                 Login(
@@ -147,6 +150,7 @@ extension Record: FrameField {
             writer.text(record.grantors)
             writer.field(record.failure)
             writer.optionalBytes(record.detail)
+            writer.optional(record.pool) { $0.text($1) }
         case .login(let record):
             writer.integer(UInt8(6))
             writer.field(record.origin)

@@ -48,6 +48,19 @@ extension Resolver {
             hint: "sandbox home gives it its empty home to write")
     }
 
+    /// The first pool of which a permit's `any` or `same` reaches an account by rsh; of groups this host alone knows.
+    private func poolReached(by rule: Rule, _ targets: Targets, _ open: [UserName: String]) -> String? {
+        guard rule.services.contains(.rsh), targets.isAny || targets.isSame, !open.isEmpty else { return nil }
+        let reached: Set<String>
+        if let users = rule.remoteUsers, !users.isAny, !targets.isAny {
+            // As who asks: the names that may ask.
+            reached = Set(users.names.lazy.compactMap { open[$0] })
+        } else {
+            reached = Set(open.values)
+        }
+        return settings.pools.first { reached.contains($0.name) }?.name
+    }
+
     /// Pools that nobody is given, and rules that do not go with pools.
     func warnOfPools() {
         guard !poolPlaces.isEmpty else { return }
@@ -59,6 +72,7 @@ extension Resolver {
         // A set is looked through once, however many permits name it.
         var named: [String: (pooled: UserName?, hasGuest: Bool)] = [:]
         let look = { (names: [UserName]) in (names.first { pooledAccounts[$0] != nil }, names.contains(.guest)) }
+        let open = policy.pooledAccountsOpenToRSH
         for (index, rule) in policy.rules.enumerated() {
             guard let targets = rule.targets else { continue }
             var (pooled, hasGuest) = look(targets.literal.names)
@@ -82,6 +96,12 @@ extension Resolver {
                     notes[index].name,
                     "'\(rule.name)' is for '\(name)', an account of pool '\(pool)': while something "
                         + "runs there, no guest is given that account, and while a guest has it, nobody else is")
+            } else if let pool = poolReached(by: rule, targets, open) {
+                sink.warning(
+                    notes[index].name,
+                    "'\(rule.name)' reaches accounts of pool '\(pool)' by rsh: while something "
+                        + "runs there, no guest is given that account, and while a guest has it, nobody else is",
+                    hint: "a forbid for rsh alone keeps them for guests: forbid NAME: rsh as { ACCOUNT, ... }")
             }
             if rule.services.contains(.rexec), hasGuest {
                 sink.warning(

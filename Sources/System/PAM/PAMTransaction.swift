@@ -112,6 +112,11 @@ public final class PAMTransaction {
         }
     }
 
+    /// What modules may not keep changed from now on, besides what there was at the start.
+    public func keep(_ descriptor: Descriptor) {
+        surroundings?.keep(descriptor)
+    }
+
     // MARK: - Steps
 
     /// Has the stack verify the password.

@@ -3,7 +3,7 @@
 
 internal import CPAM
 internal import Glibc
-internal import Linux
+public import Linux
 
 /// What PAM's modules may not keep changed of the process that they run in.
 ///
@@ -34,7 +34,7 @@ public final class ProcessSurroundings {
 
     private static let umask: UInt32 = 0o077
 
-    private let descriptors: [Int32: Identity]
+    private var descriptors: [Int32: Identity]
     private let root: Identity?
     private let environment: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>
     private let limits: ResourceLimits.Snapshot
@@ -71,6 +71,11 @@ public final class ProcessSurroundings {
     deinit {
         // SAFETY: the list is this object's.
         unsafe portcullis_pam_environment_free(environment)
+    }
+
+    /// Takes in one more descriptor that has to be the same open file after every step from now on.
+    public func keep(_ descriptor: Descriptor) {
+        descriptors[descriptor.number] = Self.identity(descriptor.number)
     }
 
     /// Before a step: what modules print goes nowhere. It is no part of a log whose lines are ours.

@@ -34,6 +34,8 @@ final class Gateway {
         var withoutCredentials: Set<String> = []
         /// Accounts for guest pools, each with a home that holds a file.
         var guests: [String] = []
+        /// The uid of the first of them, for two gateways with the same; nil for one of this gateway's own.
+        var firstGuest: uid_t?
         /// Shell commands run in the gateway's mount namespace before it starts; `$DIR` is the test's directory.
         var mounts = ":"
         /// A program with its arguments that starts the gateway in its own place, with exec.
@@ -56,7 +58,8 @@ final class Gateway {
     let setup: Setup
     private(set) var daemon: Child?
     private let ports: (rexec: UInt16, rsh: UInt16)
-    /// The uid of the first guest. Whatever runs as a guest keeps other guests out, so no two gateways have the same.
+    /// The uid of the first guest. Whatever runs as a guest keeps other guests out: no two gateways have the same, but
+    /// where a test wants it.
     private let firstGuest: uid_t
 
     /// In a folder of its own: no sandbox may write where the policy lies, and the homes are beside it.
@@ -107,7 +110,7 @@ final class Gateway {
         let number = Self.numbers.next()
         let fresh = IPAddress(v4: 0x7F4D_0000 | UInt32(getpid() % 250 + 1) << 8 | UInt32(number % 250 + 1))
         address = setup.address ?? fresh
-        firstGuest = uid_t(1_000_000 + Int(getpid()) % 10_000 * 1_000 + number % 100 * 10)
+        firstGuest = setup.firstGuest ?? uid_t(1_000_000 + Int(getpid()) % 10_000 * 1_000 + number % 100 * 10)
         let high = UInt16(20_000 + Int(getpid()) % 150 * 250 + number % 250)
         let usesRealPorts = Host.isRoot && (setup.address == nil || setup.atServicePorts) && !setup.asNobody
         ports = usesRealPorts ? (512, 514) : (high, high + 40)
