@@ -146,6 +146,8 @@ public enum SystemCallFilter {
         if sandbox.isConfined {
             // PER_LINUX, PER_LINUX32, each with UNAME26, and the question. Others weaken the process's own defences.
             hold("personality", .oneOf(0, mask: .max, [0, 8, 0x2_0000, 0x2_0008, .max]))
+            // One's own limits alone: no scope of Landlock's keeps those of other processes of the same uid.
+            hold("prlimit64", .oneOf(0, mask: .max, [0]))
         }
         guard sandbox.network != .on else { return }
         // A datagram socket of AF_UNIX can send to any path without connect; stream and seqpacket ones cannot.
