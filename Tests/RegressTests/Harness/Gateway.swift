@@ -34,7 +34,7 @@ final class Gateway {
         var withoutCredentials: Set<String> = []
         /// Accounts for guest pools, each with a home that holds a file.
         var guests: [String] = []
-        /// Shell commands run in the gateway's mount namespace before it starts; `$DIR` is the test's directory.
+        /// Shell commands run in the gateway's mount namespace before it starts, by root; `$DIR` is the test's directory.
         var mounts = ":"
         /// A program with its arguments that starts the gateway in its own place, with exec.
         var wrapper: [String] = []
@@ -227,7 +227,8 @@ final class Gateway {
 
     /// For the shell that puts the test's /etc over the host's, in the gateway's own mount namespace.
     private var mounts: String {
-        "DIR='\(directory)' && mount --bind '\(etc)' /etc && { \(setup.mounts); } && exec \"$@\""
+        let accounts = setup.asNobody ? ":" : "mount --bind '\(etc)' /etc"
+        return "DIR='\(directory)' && \(accounts) && { \(setup.mounts); } && exec \"$@\""
     }
 
     // MARK: - Its life
@@ -249,7 +250,8 @@ final class Gateway {
             arguments = ids + [program] + arguments
             program = "/usr/bin/setpriv"
             Files.makeDirectory(directory + "/tmp", mode: 0o700, owner: Self.nobody)
-        } else if Host.isRoot {
+        }
+        if Host.isRoot, !setup.asNobody || setup.mounts != ":" {
             arguments =
                 ["--mount", "--propagation", "private", "--", "/bin/sh", "-c", mounts, "sh", program] + arguments
             program = "/usr/bin/unshare"
