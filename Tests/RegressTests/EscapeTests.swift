@@ -45,7 +45,7 @@ struct EscapeTests {
         #expect(
             different.lines.isEmpty,
             "\(diagnosis)\(sandbox), \(mode):\n\(different.lines.joined(separator: "\n"))")
-        let untried = Set(table.rows.map(\.name)).subtracting(findings.outcomes.keys)
+        let untried = Set(table.rows.map(\.name)).subtracting(findings.outcomes.keys).subtracting(EscapeGround.leftOut)
         #expect(untried == [], "the page has rows that no technique has")
         // A survivor that nothing ended is in `outcomes` too; this is about everything else.
         #expect(findings.left == [], "processes were left: \(findings.left)")
@@ -74,12 +74,19 @@ struct EscapeTests {
     /// without no_new_privs its kernel takes neither ruleset nor filter.
     private static let layers: [(String, EscapeTable.Mode, String)] =
         (Host.isRoot
-            ? EscapeTable.layers.map { ($0, $0 == "capabilities" ? .uid0 : .root, "standard") } : [])
+            ? EscapeTable.layers.map { layer in
+                switch layer {
+                case "capabilities": (layer, .uid0, "standard")
+                // Without them /tmp is the host's: what is written goes into a home, which the test takes away.
+                case "namespaces": (layer, .root, "home")
+                default: (layer, .root, "standard")
+                }
+            } : [])
         + ["Landlock", "filter", "limits", "descriptors"].map { ($0, .user, "strict") }
 
     @Test(arguments: layers)
     func aMissingLayerIsFoundAndNamed(layer: String, mode: EscapeTable.Mode, sandbox: String) throws {
-        let alone = table.alone(layer, mode, in: sandbox)
+        let alone = table.alone(layer, mode, in: sandbox).subtracting(EscapeGround.leftOut)
         try #require(!alone.isEmpty, "the page names nothing that \(layer) alone holds")
         let findings = try EscapeGround(sandbox: sandbox, mode: mode, layer: layer).run()
         try #require(findings.outcomes["done"] != nil, "the techniques did not come to their end: \(findings.text)")

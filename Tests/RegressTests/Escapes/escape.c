@@ -2,12 +2,12 @@
 // Copyright the Portcullis authors
 //
 // Tries one technique of escape after the other, each in a process of its own, and says what came of it:
-//     escape [KEY=VALUE ...] [TECHNIQUE ...]         all techniques where none is named
+//     escape KEY=VALUE ...                           all but those of `leave-out=NAME,NAME`
 //     escape only TECHNIQUE                          one, in this process itself
 //     escape privileges                              status 0 where this process has a right that its caller's had not
 // A line a technique, on stderr, because one technique is to spoil stdout: NAME `blocked` ERRNO, NAME `killed` SIGNAL,
-// NAME `worked`, NAME `contained` (it worked on something of the sandbox's own), NAME `absent` ERRNO (this kernel has it
-// not), NAME `started` (what came of it shows from outside). At the end: `done`.
+// NAME `worked`, NAME `contained` (it worked on something of the sandbox's own), NAME `absent` ERRNO (not in this
+// kernel), NAME `started` (what came of it shows from outside). At the end: `done`.
 #include "escape.h"
 
 #include <linux/capability.h>
@@ -97,16 +97,9 @@ static void run_here(const struct technique *technique) {
     exit(0);
 }
 
-static int is_wanted(const char *name) {
-    int named = 0;
-    for (int i = 0; i < word_count; i++) {
-        if (strchr(words[i], '='))
-            continue;
-        if (strcmp(words[i], name) == 0)
-            return 1;
-        named = 1;
-    }
-    return !named;
+static int is_left_out(const char *name) {
+    const char *found = strstr(given("leave-out"), name);
+    return found != NULL && strchr(",", found[strlen(name)]) != NULL;
 }
 
 int main(int argc, char **argv) {
@@ -127,7 +120,7 @@ int main(int argc, char **argv) {
         for (const struct technique *technique = subjects[i]; technique->name; technique++)
             if (argc == 3 && strcmp(argv[1], "only") == 0 && strcmp(argv[2], technique->name) == 0)
                 run_here(technique);
-            else if (is_wanted(technique->name))
+            else if (!is_left_out(technique->name))
                 run(technique);
     say("done", "", "");
     return 0;

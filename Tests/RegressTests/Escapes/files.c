@@ -78,16 +78,14 @@ static const char *writable(void) {
 
 static struct outcome rename_out(void) {
     const char *mine = beneath(writable(), "mine");
-    int made = open(mine, O_WRONLY | O_CREAT, 0600);
-    if (made < 0)
+    if (open(mine, O_WRONLY | O_CREAT, 0600) < 0)
         mine = beneath(given("home"), "own");
     return tried(rename(mine, beneath(given("open"), "renamed")));
 }
 
 static struct outcome link_out(void) {
     const char *mine = beneath(writable(), "mine");
-    int made = open(mine, O_WRONLY | O_CREAT, 0600);
-    if (made < 0)
+    if (open(mine, O_WRONLY | O_CREAT, 0600) < 0)
         mine = beneath(given("home"), "own");
     return tried(link(mine, beneath(given("open"), "linked")));
 }

@@ -4,7 +4,8 @@
 // What the techniques try to reach: a process of the target's own uid outside its sandbox, with sockets by path and by
 // abstract name, a TCP port, a queue, shared memory and a file in /tmp.
 //     outside ADDRESS DIRECTORY MARK KEY
-// It says `ready PORT`, makes DIRECTORY/signalled when SIGUSR1 comes, and takes everything away again when it is terminated or its parent ends.
+// It says `ready PORT`, makes DIRECTORY/signalled when SIGUSR1 comes, and takes everything away again when it is
+// terminated or its parent ends.
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -44,7 +45,8 @@ static void listen_unix(int kind, const char *directory, const char *name, int i
         length = (size_t)snprintf(address.sun_path, sizeof address.sun_path, "%s/%s", directory, name) + 1;
     }
     int made = socket(AF_UNIX, kind, 0);
-    need(bind(made, (struct sockaddr *)&address, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length)) == 0, name);
+    length += offsetof(struct sockaddr_un, sun_path);
+    need(bind(made, (struct sockaddr *)&address, (socklen_t)length) == 0, name);
     if (!is_abstract)
         chmod(address.sun_path, 0777);
     if (kind == SOCK_STREAM)

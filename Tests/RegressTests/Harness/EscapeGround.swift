@@ -30,13 +30,20 @@ struct EscapeGround {
         }
     }
 
+    /// A uid that nobody else here has: the kernel counts processes by uid, and a fork bomb would take those of other
+    /// tests. Who has it is alice, or nobody, in the gateway's own mount namespace.
+    private let ownUID = uid_t.random(in: 3_000_000...9_000_000)
+
     private var uid: uid_t {
         switch mode {
-        case .root: Gateway.uid("alice")
+        case .root: ownUID
         case .uid0: 0
-        case .user: Host.isRoot ? 65_534 : getuid()
+        case .user: Host.isRoot ? ownUID : getuid()
         }
     }
+
+    /// What is left out where the tests' own user would run it.
+    static let leftOut: Set<String> = Host.isRoot ? [] : ["fork-bomb"]
 
     // MARK: - The programs
 
@@ -71,6 +78,9 @@ struct EscapeGround {
 
     // MARK: - The gateway
 
+    /// Whose line in the gateway's own passwd has that uid.
+    private var account: String { mode == .user ? "nobody" : "alice" }
+
     /// Where the test puts programs with more rights, in a mount namespace of the gateway's own.
     private static let privileged = "/usr/local/games"
 
@@ -79,6 +89,7 @@ struct EscapeGround {
             "permit escape: any from 127.0.0.0/8 by any as \(target) run \"/usr/bin/perl *\" sandbox \(sandbox)")
         setup.rexec = "authenticate file \"credentials\"\n    command-length 131071"
         setup.asNobody = mode == .user && Host.isRoot
+        setup.nobody = ownUID
         // Nobody has a home here, and root's is none of the host's.
         setup.mounts = """
             mount -t tmpfs -o mode=755 escape \(Self.privileged) \
@@ -89,9 +100,9 @@ struct EscapeGround {
             syscall(188, $p, $n, $v, 20, 0) == 0 or die $!' \(Self.privileged)/filecap \
             && echo open > \(Self.privileged)/file && chmod 666 \(Self.privileged)/file \
             && mount -t tmpfs -o mode=700 escape /root && echo own > /root/own \
-            && mkdir -p $DIR/home/nobody && chown 65534 $DIR/home/nobody \
-            && sed "s|^nobody:.*|nobody:x:65534:65534:nobody:$DIR/home/nobody:/bin/sh|" /etc/passwd > $DIR/passwd \
-            && mount --bind $DIR/passwd /etc/passwd
+            && mkdir -p $DIR/home/nobody $DIR/home/alice && chown \(ownUID) $DIR/home/nobody $DIR/home/alice \
+            && sed "s|^\(account):[^:]*:.*|\(account):x:\(ownUID):\(ownUID)::$DIR/home/\(account):/bin/sh|" /etc/passwd \
+            > $DIR/passwd && mount --bind $DIR/passwd /etc/passwd
             """
         if let layer {
             setup.environment = ["LD_PRELOAD": folder + "/without.so", "PORTCULLIS_WITHOUT": layer]
@@ -165,6 +176,7 @@ struct EscapeGround {
             "runtime=\(gate.runtime)", "policy=\(gate.policyPath)", "address=\(gate.address)", "tcp=\(port)",
             "unix=\(open)/listener", "datagram=\(open)/datagram", "mark=\(mark)", "key=\(key)",
             "victim=\(outside.pid)", "gateway=\(gate.daemon?.pid ?? 0)",
+            "leave-out=\(Self.leftOut.sorted().joined(separator: ","))",
         ]
         let script = "'" + Self.loader.replacingOccurrences(of: "'", with: "'\\''") + "'"
         let line =

@@ -118,7 +118,7 @@ struct EscapeTable {
     /// everything that they alone hold did.
     func missing(_ failed: Set<String>, _ mode: Mode, in sandbox: String) -> [String] {
         Self.layers.filter { layer in
-            let alone = alone(layer, mode, in: sandbox)
+            let alone = alone(layer, mode, in: sandbox).subtracting(EscapeGround.leftOut)
             return !alone.isEmpty && alone.isSubset(of: failed)
         }
     }

@@ -42,6 +42,8 @@ final class Gateway {
         var environment: [String: String] = [:]
         /// Runs it as nobody, although the tests run as root.
         var asNobody = false
+        /// The uid of that.
+        var nobody: uid_t = 65_534
 
         init(_ rules: String) {
             self.rules = rules
@@ -123,11 +125,9 @@ final class Gateway {
         guard setup.asNobody else { return }
         let given = [directory, state, runtime, directory + "/policy", policyPath, state + "/credentials"]
         for path in given {
-            Files.setOwner(path, Self.nobody)
+            Files.setOwner(path, setup.nobody)
         }
     }
-
-    private static let nobody: uid_t = 65_534
 
     /// Whether this gateway has root's rights.
     var isRoot: Bool { Host.isRoot && !setup.asNobody }
@@ -246,10 +246,10 @@ final class Gateway {
             program = first
         }
         if setup.asNobody {
-            let ids = ["--reuid=\(Self.nobody)", "--regid=\(Self.nobody)", "--clear-groups", "--"]
+            let ids = ["--reuid=\(setup.nobody)", "--regid=\(setup.nobody)", "--clear-groups", "--"]
             arguments = ids + [program] + arguments
             program = "/usr/bin/setpriv"
-            Files.makeDirectory(directory + "/tmp", mode: 0o700, owner: Self.nobody)
+            Files.makeDirectory(directory + "/tmp", mode: 0o700, owner: setup.nobody)
         }
         if Host.isRoot, !setup.asNobody || setup.mounts != ":" {
             arguments =
