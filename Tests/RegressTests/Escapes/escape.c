@@ -98,8 +98,12 @@ static void run_here(const struct technique *technique) {
 }
 
 static int is_left_out(const char *name) {
-    const char *found = strstr(given("leave-out"), name);
-    return found != NULL && strchr(",", found[strlen(name)]) != NULL;
+    size_t length = strlen(name);
+    const char *list = given("leave-out");
+    for (const char *word = list; (word = strstr(word, name)) != NULL; word += length)
+        if ((word == list || word[-1] == ',') && (word[length] == ',' || word[length] == 0))
+            return 1;
+    return 0;
 }
 
 int main(int argc, char **argv) {

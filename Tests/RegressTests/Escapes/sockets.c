@@ -199,13 +199,22 @@ static struct outcome queue_outside(void) {
 static struct outcome queue_made(void) {
     char name[64];
     snprintf(name, sizeof name, "/%s-own", given("mark"));
-    mqd_t made = mq_open(name, O_RDWR | O_CREAT, 0600, NULL);
-    if (made == (mqd_t)-1)
-        return outcome(errno == ENOSYS ? ABSENT : BLOCKED, errno);
-    mq_unlink(name);
+    struct mq_attr small = {.mq_maxmsg = 1, .mq_msgsize = 16};
+    mqd_t made = mq_open(name, O_RDWR | O_CREAT, 0600, &small);
+    int failure = errno;
+    // One that could not be opened can have been made all the same.
+    int was_made = mq_unlink(name) == 0 || made != (mqd_t)-1;
+    if (!was_made)
+        return outcome(failure == ENOSYS ? ABSENT : BLOCKED, failure);
     // It is ours alone where the test's cannot be seen.
     struct outcome outside = queue_outside();
     return outside.what == WORKED ? worked() : contained();
+}
+
+static struct outcome queue_removed(void) {
+    char name[64];
+    snprintf(name, sizeof name, "/%s", given("mark"));
+    return tried_if_there(mq_unlink(name));
 }
 
 static struct outcome segment_outside(void) {
@@ -258,6 +267,7 @@ const struct technique socket_techniques[] = {
     {"pass-descriptor", pass_descriptor},
     {"mqueue-outside", queue_outside},
     {"mqueue", queue_made},
+    {"mqueue-remove-outside", queue_removed},
     {"sysv-outside", segment_outside},
     {"sysv", segment_made},
     {"posix-shm", shared_memory},

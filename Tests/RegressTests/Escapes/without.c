@@ -5,8 +5,8 @@
 // lies to it. $PORTCULLIS_WITHOUT names the layer. So the suite shows what each layer alone holds, on the very programs
 // that are shipped, and no switch for it is in them: who can set another's LD_PRELOAD has that process already.
 //
-// Each lie answers what the caller checks, so that it goes on; what it undoes is real. The helpers and the commands never
-// see it: they are other programs, and the variable is taken out of the environment before the first of them starts.
+// Each lie answers what the caller checks, so that it goes on; what it undoes is real. The helpers and the commands
+// never see it: they are other programs, and the variable is out of the environment before the first of them starts.
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
