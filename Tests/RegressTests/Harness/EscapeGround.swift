@@ -32,7 +32,7 @@ struct EscapeGround {
 
     /// A uid that nobody else here has: the kernel counts processes by uid, and a fork bomb would take those of other
     /// tests. Who has it is alice, or nobody, in the gateway's own mount namespace.
-    private let ownUID = uid_t.random(in: 3_000_000...9_000_000)
+    private let ownUID = uid_t.random(in: 20_000_000...90_000_000)
 
     private var uid: uid_t {
         switch mode {
