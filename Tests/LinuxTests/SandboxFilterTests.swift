@@ -151,6 +151,18 @@ func number(_ name: String) throws -> UInt32 {
         }
     }
 
+    /// Landlock scopes signals, and not the limits of another process of the same uid: a plain user's gateway is one.
+    @Test func limitsAreThoseOfTheProcessItself() throws {
+        let sandbox = smallSandbox(adding: ["prlimit64"])
+        let program = SandboxProgram(try SystemCallFilter.compile(sandbox))
+        let call = try number("prlimit64")
+        // What the kernel looks at are 32 bits.
+        for itself in [UInt64(0), 1 << 32] { #expect(program.verdict(call, [itself, 7]) == .allow) }
+        for other in [UInt64(1), 4_711, 0xFFFF_FFFF] {
+            #expect(program.verdict(call, [other, 7]) == SandboxProgram.eperm)
+        }
+    }
+
     @Test(arguments: ["socket", "connect", "bind", "listen", "accept", "accept4"])
     func networkOffOpensNoSocketEvenIfListed(name: String) throws {
         let program = SandboxProgram(try SystemCallFilter.compile(smallSandbox(adding: [name])))

@@ -74,6 +74,71 @@ struct DocumentsTests {
     }
 }
 
+/// Pages that say which test holds what name tests that there are.
+@Suite("Tests that documents name") struct NamedTestsTests {
+    /// Every function, suite and file below Tests, by name.
+    private static let names: Set<String> = {
+        let folder = Host.package + "/Tests"
+        let paths = (FileManager.default.enumerator(atPath: folder)?.allObjects as? [String] ?? [])
+        var names = Set(paths.flatMap { $0.split(whereSeparator: { "/.".contains($0) }).map(String.init) })
+        for path in paths where path.hasSuffix(".swift") {
+            let words = Files.text(folder + "/" + path).split { !$0.isLetter && !$0.isNumber && $0 != "_" }
+            for (before, name) in zip(words, words.dropFirst()) where ["func", "struct", "class"].contains(before) {
+                names.insert(String(name))
+            }
+        }
+        return names
+    }()
+
+    /// The words of the last column of a page's tables that can only be tests: sentences in backticks, and suites.
+    static func tests(namedIn text: String) -> [(name: String, isWhole: Bool, line: Int)] {
+        var found: [(String, Bool, Int)] = []
+        for (number, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+            guard line.hasPrefix("| "), let last = line.split(separator: "|").last(where: { $0.contains { $0 != " " } })
+            else { continue }
+            // A row of docs/escapes.md is a technique's name.
+            let cell = last.replacingOccurrences(of: #"rows? .*"#, with: "", options: .regularExpression)
+            for (index, part) in cell.components(separatedBy: "`").enumerated() {
+                if index % 2 == 1 {
+                    guard !part.contains("-"), !part.contains("/") else { continue }
+                    found.append((part.replacingOccurrences(of: "…", with: ""), !part.hasSuffix("…"), number + 1))
+                } else {
+                    let words = part.split { !$0.isLetter }.map(String.init)
+                    found += words.filter { $0.hasSuffix("Tests") }.map { ($0, true, number + 1) }
+                }
+            }
+        }
+        return found
+    }
+
+    @Test func theThreatModelNamesTestsThatThereAre() {
+        let tests = Self.tests(namedIn: Files.text(Host.package + "/docs/threat-model.md"))
+        #expect(tests.count > 70)
+        for test in tests {
+            let isThere = Self.names.contains { test.isWhole ? $0 == test.name : $0.hasPrefix(test.name) }
+            #expect(isThere, "docs/threat-model.md:\(test.line): there is no test \(test.name)")
+        }
+    }
+
+    /// Rows of docs/escapes.md that the promises lean on.
+    @Test func theTechniquesThatAPromiseNamesHaveRows() {
+        let page = Files.text(Host.package + "/docs/threat-model.md")
+        let part =
+            page.components(separatedBy: "### Confinement, promise by promise").last?
+            .components(separatedBy: "\n## ").first ?? ""
+        let table = EscapeTable()
+        let names = part.components(separatedBy: "`").enumerated().filter { $0.offset % 2 == 1 }.map(\.element)
+        let techniques = names.filter { $0.contains("-") && !["self-trust"].contains($0) }
+        #expect(techniques.count > 12)
+        for technique in techniques {
+            let name = technique.replacingOccurrences(of: "…", with: "")
+            #expect(
+                table.rows.contains { $0.name == name || name.hasSuffix("-") && $0.name.hasPrefix(name) },
+                "\(technique)")
+        }
+    }
+}
+
 /// The manual pages.
 @Suite("Manual pages") struct ManualPagesTests {
     private static let pages: [String] = {

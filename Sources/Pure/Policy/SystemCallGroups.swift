@@ -28,7 +28,7 @@ public enum SystemCallGroups {
     /// Each is a way round the filter, a way into the kernel or into other processes, or an administrator's work that
     /// no command of a stranger does: io_uring (system calls that no filter sees), keyrings, ptrace and its kin, bpf,
     /// perf events, mounts and namespaces, userfaultfd, files by handle, other kernels, modules, swap, raw I/O and
-    /// clocks. clone3 hides its flags behind a pointer, so it is answered with ENOSYS and C libraries use clone.
+    /// clocks; and POSIX queues by name, which Landlock lets be made and removed, but not opened. clone3 hides its flags behind a pointer, so it is answered with ENOSYS and C libraries use clone.
     public static let never: Set<String> = {
         var calls = Set(Self.words(neverText))
         for group in [
@@ -54,7 +54,7 @@ public enum SystemCallGroups {
 
     private static let neverText = """
         acct bpf clone3 fanotify_init fanotify_mark io_uring_enter io_uring_register io_uring_setup kcmp
-        open_by_handle_at nfsservctl process_madvise process_mrelease process_vm_readv
+        mq_open mq_unlink open_by_handle_at nfsservctl process_madvise process_mrelease process_vm_readv
         process_vm_writev quotactl quotactl_fd setdomainname sethostname setns syslog unshare userfaultfd vhangup
         """
 

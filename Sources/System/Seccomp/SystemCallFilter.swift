@@ -50,9 +50,11 @@ public enum SystemCallFilter {
         "_sysctl", "sysfs", "ustat",
     ]
 
-    /// What no confined sandbox allows besides: the host's clock, name, swap, accounting and root.
+    /// What no confined sandbox allows besides: the host's clock, name, swap, accounting and root. And POSIX queues by
+    /// name: Landlock lets none be opened, but does not see that one is made, which stays, or removed.
     public static let neverConfined: [String] = [
-        "acct", "adjtimex", "chroot", "clock_adjtime", "clock_settime", "quotactl", "quotactl_fd", "reboot",
+        "acct", "adjtimex", "chroot", "clock_adjtime", "clock_settime", "mq_open", "mq_unlink", "quotactl",
+        "quotactl_fd", "reboot",
         "setdomainname", "sethostname", "settimeofday", "stime", "swapoff", "swapon", "syslog", "vhangup",
     ]
 
@@ -146,6 +148,8 @@ public enum SystemCallFilter {
         if sandbox.isConfined {
             // PER_LINUX, PER_LINUX32, each with UNAME26, and the question. Others weaken the process's own defences.
             hold("personality", .oneOf(0, mask: .max, [0, 8, 0x2_0000, 0x2_0008, .max]))
+            // One's own limits alone: no scope of Landlock's keeps those of other processes of the same uid.
+            hold("prlimit64", .oneOf(0, mask: .max, [0]))
         }
         guard sandbox.network != .on else { return }
         // A datagram socket of AF_UNIX can send to any path without connect; stream and seqpacket ones cannot.

@@ -36,7 +36,7 @@ final class Gateway {
         var guests: [String] = []
         /// The uid of the first of them, for two gateways with the same; nil for one of this gateway's own.
         var firstGuest: uid_t?
-        /// Shell commands run in the gateway's mount namespace before it starts; `$DIR` is the test's directory.
+        /// Shell commands run in the gateway's mount namespace before it starts, by root; `$DIR` is the test's directory.
         var mounts = ":"
         /// A program with its arguments that starts the gateway in its own place, with exec.
         var wrapper: [String] = []
@@ -44,6 +44,8 @@ final class Gateway {
         var environment: [String: String] = [:]
         /// Runs it as nobody, although the tests run as root.
         var asNobody = false
+        /// The uid of that.
+        var nobody: uid_t = 65_534
 
         init(_ rules: String) {
             self.rules = rules
@@ -126,11 +128,9 @@ final class Gateway {
         guard setup.asNobody else { return }
         let given = [directory, state, runtime, directory + "/policy", policyPath, state + "/credentials"]
         for path in given {
-            Files.setOwner(path, Self.nobody)
+            Files.setOwner(path, setup.nobody)
         }
     }
-
-    private static let nobody: uid_t = 65_534
 
     /// Whether this gateway has root's rights.
     var isRoot: Bool { Host.isRoot && !setup.asNobody }
@@ -230,7 +230,8 @@ final class Gateway {
 
     /// For the shell that puts the test's /etc over the host's, in the gateway's own mount namespace.
     private var mounts: String {
-        "DIR='\(directory)' && mount --bind '\(etc)' /etc && { \(setup.mounts); } && exec \"$@\""
+        let accounts = setup.asNobody ? ":" : "mount --bind '\(etc)' /etc"
+        return "DIR='\(directory)' && \(accounts) && { \(setup.mounts); } && exec \"$@\""
     }
 
     // MARK: - Its life
@@ -248,11 +249,12 @@ final class Gateway {
             program = first
         }
         if setup.asNobody {
-            let ids = ["--reuid=\(Self.nobody)", "--regid=\(Self.nobody)", "--clear-groups", "--"]
+            let ids = ["--reuid=\(setup.nobody)", "--regid=\(setup.nobody)", "--clear-groups", "--"]
             arguments = ids + [program] + arguments
             program = "/usr/bin/setpriv"
-            Files.makeDirectory(directory + "/tmp", mode: 0o700, owner: Self.nobody)
-        } else if Host.isRoot {
+            Files.makeDirectory(directory + "/tmp", mode: 0o700, owner: setup.nobody)
+        }
+        if Host.isRoot, !setup.asNobody || setup.mounts != ":" {
             arguments =
                 ["--mount", "--propagation", "private", "--", "/bin/sh", "-c", mounts, "sh", program] + arguments
             program = "/usr/bin/unshare"

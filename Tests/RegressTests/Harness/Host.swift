@@ -40,7 +40,21 @@ enum Host {
 
     static func has(_ programs: String...) -> Bool { programs.allSatisfy { program($0) != nil } }
 
-    static let compiler = program("gcc") ?? program("cc") ?? program("clang")
+    /// A C compiler: the host's, or the one that comes with Swift.
+    static let compiler = program("gcc") ?? program("cc") ?? program("clang") ?? inPath("clang")
+
+    private static func inPath(_ name: String) -> String? {
+        let places = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":")
+        return places.map { $0 + "/" + name }.first(where: FileManager.default.isExecutableFile)
+    }
+
+    /// The ABI of the kernel's Landlock; 0 where there is none.
+    static let landlock: Int = {
+        // landlock_create_ruleset(NULL, 0, LANDLOCK_CREATE_RULESET_VERSION)
+        let asked = try? Child.run("/usr/bin/perl", ["-e", "print syscall(444, 0, 0, 1)"])
+        return asked.flatMap { Int($0.outText) } ?? 0
+    }()
+
     static let commonsNet = "/usr/share/java/commons-net.jar"
     static let hasCommonsNet = FileManager.default.fileExists(atPath: commonsNet)
 }

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+//
+// Takes one layer of confinement away from portcullisd, from outside: a library that is loaded before the C library and
+// lies to it. $PORTCULLIS_WITHOUT names the layer. So the suite shows what each layer alone holds, on the very programs
+// that are shipped, and no switch for it is in them: who can set another's LD_PRELOAD has that process already.
+//
+// Each lie answers what the caller checks, so that it goes on; what it undoes is real. The helpers and the commands
+// never see it: they are other programs, and the variable is out of the environment before the first of them starts.
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/seccomp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum {
+    LANDLOCK_RESTRICT = 446,
+    OPEN_TREE = 428,
+    MOVE_MOUNT = 429,
+    MOUNT_SETATTR = 442,
+    ALL_NAMESPACES = 0x7E020000,
+    SET_ADMIN = 1 << CAP_SYS_ADMIN,
+};
+
+static char layer[32];
+
+static int is_without(const char *name) {
+    return strcmp(layer, name) == 0;
+}
+
+__attribute__((constructor)) static void start(void) {
+    const char *name = getenv("PORTCULLIS_WITHOUT");
+    if (name == NULL || strcmp(program_invocation_short_name, "portcullisd") != 0)
+        return;
+    strncpy(layer, name, sizeof layer - 1);
+    unsetenv("PORTCULLIS_WITHOUT");
+    unsetenv("LD_PRELOAD");
+}
+
+// The system call itself, past this file's own.
+static long direct(long number, long a, long b, long c, long d, long e, long f) {
+    static long (*real)(long, ...);
+    if (real == NULL)
+        real = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
+    return real(number, a, b, c, d, e, f);
+}
+
+// MARK: - Capabilities
+
+// Once they were dropped, that is how they read, and how they stay.
+static int has_dropped;
+
+static int set_capabilities(uint32_t effective, uint32_t permitted) {
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    struct __user_cap_data_struct data[2] = {{effective, permitted, 0}, {0, 0, 0}};
+    return (int)direct(SYS_capset, (long)&header, (long)data, 0, 0, 0, 0);
+}
+
+static long write_capabilities(const struct __user_cap_data_struct data[2]) {
+    if (has_dropped) {
+        errno = EPERM;
+        return -1;
+    }
+    has_dropped = (data[0].permitted | data[1].permitted) == 0;
+    // Without no_new_privs the kernel takes a ruleset and a filter from CAP_SYS_ADMIN alone: it stays that long.
+    if (is_without("no_new_privs"))
+        return set_capabilities(0, SET_ADMIN);
+    return 0;
+}
+
+static long read_capabilities(struct __user_cap_header_struct *header, struct __user_cap_data_struct data[2]) {
+    long result = direct(SYS_capget, (long)header, (long)data, 0, 0, 0, 0);
+    if (has_dropped)
+        memset(data, 0, 2 * sizeof data[0]);
+    return result;
+}
+
+// A call that wants no_new_privs or the right to do without.
+static long with_administration(long number, long a, long b, long c) {
+    set_capabilities(SET_ADMIN, SET_ADMIN);
+    long result = direct(number, a, b, c, 0, 0, 0);
+    int failure = errno;
+    // After the filter nothing needs it any more.
+    set_capabilities(0, number == SYS_seccomp ? 0 : SET_ADMIN);
+    errno = failure;
+    return result;
+}
+
+int setresuid(uid_t real, uid_t effective, uid_t saved) {
+    if (is_without("no_new_privs"))
+        direct(SYS_prctl, PR_SET_KEEPCAPS, 1, 0, 0, 0, 0);
+    return (int)direct(SYS_setresuid, real, effective, saved, 0, 0, 0);
+}
+
+// MARK: - The calls by number
+
+// CLOEXEC is the second half of this layer: both go.
+static long leave_open(unsigned first) {
+    for (int descriptor = (int)first; descriptor < 256; descriptor++) {
+        long flags = direct(SYS_fcntl, descriptor, F_GETFD, 0, 0, 0, 0);
+        if (flags >= 0)
+            direct(SYS_fcntl, descriptor, F_SETFD, flags & ~FD_CLOEXEC, 0, 0, 0);
+    }
+    return 0;
+}
+
+long syscall(long number, ...) {
+    va_list list;
+    va_start(list, number);
+    long a = va_arg(list, long), b = va_arg(list, long), c = va_arg(list, long), d = va_arg(list, long),
+         e = va_arg(list, long), f = va_arg(list, long);
+    va_end(list);
+    switch (number) {
+    case LANDLOCK_RESTRICT:
+        if (is_without("Landlock"))
+            return 0;
+        if (is_without("no_new_privs"))
+            return with_administration(number, a, b, 0);
+        break;
+    case SYS_seccomp:
+        if (a != SECCOMP_SET_MODE_FILTER)
+            break;
+        if (is_without("filter"))
+            return 0;
+        if (is_without("no_new_privs"))
+            return with_administration(number, a, b, c);
+        break;
+    case SYS_capset:
+        if (is_without("capabilities") || is_without("no_new_privs"))
+            return write_capabilities((const struct __user_cap_data_struct *)b);
+        break;
+    case SYS_capget:
+        if (is_without("capabilities") || is_without("no_new_privs"))
+            return read_capabilities((struct __user_cap_header_struct *)a, (struct __user_cap_data_struct *)b);
+        break;
+    case SYS_close_range:
+        if (is_without("descriptors"))
+            return leave_open((unsigned)a);
+        break;
+    case SYS_clone:
+        if (is_without("namespaces"))
+            a &= ~(long)ALL_NAMESPACES;
+        break;
+    case OPEN_TREE:
+        if (is_without("namespaces"))
+            return direct(SYS_openat, AT_FDCWD, (long)"/dev/null", O_RDONLY | O_CLOEXEC, 0, 0, 0);
+        break;
+    case MOVE_MOUNT:
+    case MOUNT_SETATTR:
+        if (is_without("namespaces"))
+            return 0;
+        break;
+    default:
+        break;
+    }
+    return direct(number, a, b, c, d, e, f);
+}
+
+// MARK: - The calls by name
+
+int mount(const char *source, const char *place, const char *type, unsigned long flags, const void *data) {
+    if (is_without("namespaces"))
+        return 0;
+    return (int)direct(SYS_mount, (long)source, (long)place, (long)type, (long)flags, (long)data, 0);
+}
+
+int prctl(int option, ...) {
+    va_list list;
+    va_start(list, option);
+    unsigned long a = va_arg(list, unsigned long), b = va_arg(list, unsigned long), c = va_arg(list, unsigned long),
+                  d = va_arg(list, unsigned long);
+    va_end(list);
+    if (is_without("no_new_privs")) {
+        if (option == PR_SET_NO_NEW_PRIVS || option == PR_SET_SECUREBITS)
+            return 0;
+        if (option == PR_GET_NO_NEW_PRIVS)
+            return 1;
+    }
+    if (is_without("capabilities") && option == PR_SET_SECUREBITS)
+        return 0;
+    // It is asked for one after the other, until the kernel knows no more.
+    if (is_without("capabilities") && option == PR_CAPBSET_DROP)
+        return a > CAP_LAST_CAP ? (errno = EINVAL, -1) : 0;
+    return (int)direct(SYS_prctl, option, (long)a, (long)b, (long)c, (long)d, 0);
+}
+
+static struct rlimit pretended[RLIM_NLIMITS];
+static int is_pretended[RLIM_NLIMITS];
+
+int setrlimit(__rlimit_resource_t resource, const struct rlimit *limit) {
+    if (is_without("limits") && resource < RLIM_NLIMITS) {
+        pretended[resource] = *limit;
+        is_pretended[resource] = 1;
+        return 0;
+    }
+    return (int)direct(SYS_prlimit64, 0, resource, (long)limit, 0, 0, 0);
+}
+
+int getrlimit(__rlimit_resource_t resource, struct rlimit *limit) {
+    if (resource < RLIM_NLIMITS && is_pretended[resource]) {
+        *limit = pretended[resource];
+        return 0;
+    }
+    return (int)direct(SYS_prlimit64, 0, resource, 0, (long)limit, 0, 0);
+}
+
+int setrlimit64(__rlimit_resource_t resource, const struct rlimit64 *limit) {
+    return setrlimit(resource, (const struct rlimit *)limit);
+}
+
+int getrlimit64(__rlimit_resource_t resource, struct rlimit64 *limit) {
+    return getrlimit(resource, (struct rlimit *)limit);
+}
