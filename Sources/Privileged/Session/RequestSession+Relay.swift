@@ -35,6 +35,8 @@ extension RequestSession {
         var isEnding = false
         /// How the command ended, and how many processes it left; nil where nobody counted them.
         var ended: (status: ExitStatus, leftovers: Int?)?
+        /// Whether the session had all the processes that its limit allows when the command ended.
+        var hasNoProcessLeft = false
         var watchesPrimary = true
         /// Whether signal bytes are taken.
         var listens: Bool { hearsSignals && hasExecuted }
@@ -93,8 +95,9 @@ extension RequestSession {
     private func hearSupervisor(_ launched: Launched, _ run: inout Running) {
         switch try? launched.control.receive(limit: 64, waiting: false) {
         case .message(let message):
-            if let (status, leftovers) = Supervisor.Report.decode(message.bytes) {
-                run.ended = (status, leftovers)
+            if let report = Supervisor.Report.decode(message.bytes) {
+                run.ended = (report.status, report.leftovers)
+                run.hasNoProcessLeft = report.hasNoProcessLeft
             } else {
                 run.ended = (.signalled(UInt8(Signals.Number.kill)), nil)
             }
@@ -310,6 +313,7 @@ extension RequestSession {
             if limit == nil, Int32(number) == Signals.Number.cpu { limit = "cpu" }
             if limit == nil, Int32(number) == Signals.Number.fileSize { limit = "file-size" }
         }
+        if limit == nil, run.hasNoProcessLeft { limit = "processes" }
         let handshake = UInt64(claims?.handshakeBytes ?? 0)
         let received = counts?.received ?? 0
         let written = counts?.written ?? 0
