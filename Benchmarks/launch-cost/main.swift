@@ -93,6 +93,12 @@ func part(_ values: [Double], _ share: Double) -> Double {
     return sorted[min(sorted.count - 1, Int(Double(sorted.count) * share))]
 }
 
+// As warm as a monitor is: it has looked at ways and directories before it forks a session.
+for name in SandboxDefinition.builtInNames {
+    if let sandbox = SandboxDefinition.builtIn(name)?.sandbox(named: name) {
+        _ = Confinement.canWriteHome(sandbox, home: "/var")
+    }
+}
 let ways = [("bare", bare)] + (try SandboxDefinition.builtInNames.map { ($0, try confined($0)) })
 var times = [[Double]](repeating: [], count: ways.count)
 for round in 0..<(rounds + 10) {

@@ -27,7 +27,8 @@ import Testing
     /// Files, network, processes, privileges, other processes and the machine: what a helper that was taken over would
     /// want, each as a call that fails of itself, if at all, without harm.
     private static let wanted: [(String, [SystemCallTrial.Argument])] = [
-        ("socket", [2, 1, 0]), ("socket", [1, 1, 0]), ("socket", [16, 3, 0]), ("connect", [-1, 0, 0]), ("bind", [-1, 0, 0]),
+        ("socket", [2, 1, 0]), ("socket", [1, 1, 0]), ("socket", [16, 3, 0]), ("connect", [-1, 0, 0]),
+        ("bind", [-1, 0, 0]),
         ("fork", []), ("vfork", []), ("execve", [0, 0, 0]), ("execveat", [-1, 0, 0, 0, 0]), ("kill", [0, 0]),
         ("pidfd_open", [1, 0]), ("pidfd_send_signal", [-1, 0, 0, 0]), ("ptrace", [-1, 0, 0, 0]),
         ("process_vm_readv", [1, 0, 0, 0, 0, 0]), ("setuid", [0]), ("setresuid", [0, 0, 0]), ("setgid", [0]),

@@ -80,8 +80,10 @@ struct RoomsTests {
     /// A sandbox that names a device which a private /dev has not is about the host's.
     @Test func aNamedDeviceIsTheHosts() throws {
         let others = try FileManager.default.contentsOfDirectory(atPath: "/dev").filter {
-            !["null", "zero", "full", "random", "urandom", "tty", "fd", "stdin", "stdout", "stderr", "log", "ptmx",
-                "pts", "shm"].contains($0) && $0.allSatisfy { $0.isLetter || $0.isNumber }
+            ![
+                "null", "zero", "full", "random", "urandom", "tty", "fd", "stdin", "stdout", "stderr", "log", "ptmx",
+                "pts", "shm",
+            ].contains($0) && $0.allSatisfy { $0.isLetter || $0.isNumber }
         }
         let name = try #require(others.sorted().first)
         #expect(try Self.run(Self.shell(reading: "/dev/\(name)"), "test -e /dev/\(name) && echo there") == "there\n")

@@ -22,9 +22,10 @@ import Testing
         }
     }
 
-    @Test(arguments: [
-        [], [1], [9, 0, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 2], [1, 0, 0, 0, 0, 0, 0, 0],
-    ] as [[UInt8]])
+    @Test(
+        arguments: [
+            [], [1], [9, 0, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 2], [1, 0, 0, 0, 0, 0, 0, 0],
+        ] as [[UInt8]])
     func whatIsNoReportIsNoEnd(bytes: [UInt8]) {
         #expect(Supervisor.Report.decode(bytes) == nil)
     }

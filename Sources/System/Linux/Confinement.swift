@@ -197,6 +197,7 @@ public struct CommandConfinement: Sendable {
     private let sparesHome: Bool
     private let hasPrivateHome: Bool
     private let boundsProcesses: Bool
+    private let devices: PrivateDevices?
 
     /// A confinement, checked as far as can be before anything is forked.
     ///
@@ -224,6 +225,7 @@ public struct CommandConfinement: Sendable {
         self.sparesHome = sparesHome
         self.hasPrivateHome = hasPrivateHome
         self.boundsProcesses = boundsProcesses
+        devices = PrivateDevices(for: compiled.sandbox)
         guard !hasPrivateHome || compiled.sandbox.isConfined else { throw ConfinementError(.mounts, EPERM) }
     }
 
@@ -265,7 +267,7 @@ public struct CommandConfinement: Sendable {
         // ORDER: before the write places are opened, so that the home and the devices among them are these.
         if hasPrivateHome { try mountHome() }
         if sandbox.isConfined {
-            try PrivateDevices(for: sandbox)?.mount()
+            try devices?.mount()
             let places: [Descriptor]?
             do {
                 places = try credentials.borrowed { try writePlaces() }
@@ -300,7 +302,8 @@ public struct CommandConfinement: Sendable {
         let home = try SecureOpen.place(home)
         var places: [Descriptor] = []
         var opened: [Descriptor] = []
-        for path in sandbox.write {
+        // The private /tmp is no place of the host's.
+        for path in sandbox.write where path != .absolute("/tmp") {
             let place: SecureOpen.Place =
                 switch (path, home) {
                 case (.absolute(let path), _): try SecureOpen.place(path)
@@ -371,9 +374,8 @@ public struct CommandConfinement: Sendable {
             network: network, required: Confinement.requiredLandlock(sandbox))
         let home = try SecureOpen.place(home)
         var written: [Descriptor] = []
-        for (paths, rights) in [
-            (sandbox.read, LandlockRights.reading), (sandbox.write, .writing), (sandbox.execute, .executing),
-        ] {
+        // No array of the three: what it would be made of is looked up anew in each forked process, which takes time.
+        func allow(_ paths: [Sandbox.Path], _ rights: LandlockRights) throws(ConfinementError) {
             for path in paths {
                 let place: SecureOpen.Place =
                     switch (path, home) {
@@ -386,6 +388,9 @@ public struct CommandConfinement: Sendable {
                 try ruleset.allow(rights, below: descriptor)
             }
         }
+        try allow(sandbox.read, .reading)
+        try allow(sandbox.write, .writing)
+        try allow(sandbox.execute, .executing)
         try spareHome(written)
         try ruleset.restrict()
     }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the Portcullis authors
 
-internal import CLinux
 internal import Core
 internal import Glibc
 
@@ -16,7 +15,6 @@ struct PrivateDevices {
         ("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"),
         ("stderr", "/proc/self/fd/2"),
     ]
-    private static let others = ["log", "ptmx", "pts", "shm"]
 
     private let hasSharedMemory: Bool
     private let hasTerminals: Bool
@@ -25,20 +23,32 @@ struct PrivateDevices {
     /// the host's.
     init?(for sandbox: Sandbox) {
         // The first component below /dev of what is named there.
-        let named = (sandbox.read + sandbox.write + sandbox.execute).compactMap { path -> String? in
-            guard case .absolute(let path) = path else { return nil }
-            let parts = path.bytes.split(separator: UInt8(ascii: "/"))
-            guard parts.count > 1, parts[0].elementsEqual("dev".utf8) else { return nil }
-            return String(decoding: parts[1], as: UTF8.self)
+        var hasSharedMemory = false
+        var hasTerminals = false
+        for paths in [sandbox.read, sandbox.write, sandbox.execute] {
+            for case .absolute(let path) in paths {
+                let parts = path.bytes.split(separator: UInt8(ascii: "/"), maxSplits: 2)
+                guard parts.count > 1, parts[0].elementsEqual("dev".utf8) else { continue }
+                let isNamed = { (name: String) in parts[1].elementsEqual(name.utf8) }
+                if isNamed("shm") {
+                    hasSharedMemory = true
+                } else if isNamed("pts") || isNamed("ptmx") {
+                    hasTerminals = true
+                } else if !Self.devices.contains(where: isNamed), !isNamed("log"),
+                    !Self.links.contains(where: { isNamed($0.0) })
+                {
+                    return nil
+                }
+            }
         }
-        let known = Set(Self.devices + Self.links.map(\.0) + Self.others)
-        guard named.allSatisfy(known.contains) else { return nil }
-        hasSharedMemory = named.contains("shm")
-        hasTerminals = named.contains("ptmx") || named.contains("pts")
+        self.hasSharedMemory = hasSharedMemory
+        self.hasTerminals = hasTerminals
     }
 
     /// Mounts it over /dev. Comes after `Mounts.makePrivate`, and before the sandbox's places are opened.
     func mount() throws(ConfinementError) {
+        // A gateway in a directory of its own may have none: then there is nothing to hide.
+        guard case .open = try SecureOpen.place("/dev") else { return }
         var copies: [(name: String, tree: Descriptor)] = []
         for name in Self.devices {
             // A gateway in a directory of its own may have fewer.
