@@ -106,7 +106,7 @@ struct CustomSandboxTests {
             let script = """
                 for my $n (qw(read write execute none)) { my $f = "\(place)/$n/file"; my $r = "";
                 $r .= open(my $h, "<", $f) ? "r" : "-"; $r .= open($h, ">>", $f) ? "w" : "-";
-                $r .= system {$f} $f ? "-" : "x"; print "$n $r\\n" }
+                my $s = system {$f} ($f); $r .= $s ? "-" : "x"; print "$n $r\\n" }
                 """
             let command = Self.perl(script.replacingOccurrences(of: "\n", with: " "))
             let answer = try Conversation.rexec(gate, as: "alice", command).answer()
