@@ -71,6 +71,8 @@ let package = Package(
         .library(name: "RemoteCommand", targets: ["Core", "Linux", "RemoteCommand", "Trust"]),
         // The language and its decisions, for the packages of this repository; no promise of stability.
         .library(name: "PortcullisPolicy", targets: ["Audit", "Core", "Policy", "PolicyLanguage"]),
+        // What a session starts a command with, for the benchmark of it; no promise of stability.
+        .library(name: "PortcullisConfinement", targets: ["Core", "Linux", "Policy", "Seccomp"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),

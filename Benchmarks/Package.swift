@@ -29,6 +29,10 @@ let package = Package(
         // Prints one, for scripts/bench to give to a real gateway.
         .executableTarget(
             name: "policy-text", dependencies: ["PolicyShapes"], path: "policy-text", swiftSettings: strict),
+        // What it costs to start a command confined; as root.
+        .executableTarget(
+            name: "launch-cost", dependencies: [.product(name: "PortcullisConfinement", package: "portcullis")],
+            path: "launch-cost", swiftSettings: strict),
         .executableTarget(
             name: "PolicyBenchmarks",
             dependencies: [

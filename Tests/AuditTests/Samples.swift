@@ -109,7 +109,8 @@ struct Seeded: RandomNumberGenerator {
                 .command(
                     Record.Command(
                         origin: origin(), account: bytes(0...32), commandLine: bytes(0...length),
-                        program: bytes(0...60), argumentCount: number(0...8_192), sandbox: text(1...20))))
+                        program: bytes(0...60), argumentCount: number(0...8_192), sandbox: text(1...20),
+                        limits: chance() ? text(1...20) : nil)))
         case 8:
             let outcome: Record.Outcome =
                 switch number(0...2) {

@@ -13,14 +13,19 @@ import Testing
 @Suite struct SessionPartsTests {
     @Test(arguments: [Linux.ExitStatus.exited(0), .exited(255), .signalled(9)])
     func anEndIsReportedAsItWas(status: Linux.ExitStatus) throws {
-        for leftovers in [0, 1, 70_000] {
-            let read = try #require(Supervisor.Report.decode(Supervisor.Report.encode(status, leftovers: leftovers)))
-            #expect(read.0 == status)
-            #expect(read.1 == leftovers)
+        for (leftovers, isFull) in [(0, false), (1, true), (70_000, false)] {
+            let sent = Supervisor.Report.encode(status, leftovers: leftovers, hasNoProcessLeft: isFull)
+            let read = try #require(Supervisor.Report.decode(sent))
+            #expect(read.status == status)
+            #expect(read.leftovers == leftovers)
+            #expect(read.hasNoProcessLeft == isFull)
         }
     }
 
-    @Test(arguments: [[], [1], [9, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0]] as [[UInt8]])
+    @Test(
+        arguments: [
+            [], [1], [9, 0, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 2], [1, 0, 0, 0, 0, 0, 0, 0],
+        ] as [[UInt8]])
     func whatIsNoReportIsNoEnd(bytes: [UInt8]) {
         #expect(Supervisor.Report.decode(bytes) == nil)
     }

@@ -18,9 +18,6 @@ public enum EngineProgram {
         static let loader: Int32 = 4
     }
 
-    /// The system calls of the engine: it reads files that are open, and speaks on channels that are open.
-    static let systemCalls = HelperCalls.runtime + HelperCalls.channels + HelperCalls.compiling
-
     private static let usage: Int32 = 64
     private static let failure: Int32 = 70
 
@@ -54,7 +51,7 @@ public enum EngineProgram {
         }
         let monitor = Channel(first)
         do {
-            let filter = try SystemCallFilter.helper(allowing: systemCalls)
+            let filter = try SystemCallFilter.helper(allowing: HelperCalls.engine)
             // ORDER: nothing here needs a file; the confinement comes before the first byte of either channel.
             try Confinement.enter(uid: options.identity.uid, gid: options.identity.gid, filter: filter)
             return try serve(monitor, loader: Channel(second), options.directories, log)

@@ -22,11 +22,6 @@ public enum FrontProgram {
     /// A defect of ours, or a machine that cannot confine a helper.
     private static let failure: Int32 = 70
 
-    /// The system calls of front: it uses what it is given. There is no socket, connect, bind or open among them.
-    ///
-    /// `listen` is NIO's, on listeners that are bound and listen already.
-    static let systemCalls = HelperCalls.runtime + HelperCalls.channels + HelperCalls.connections + ["listen"]
-
     /// Runs front until the monitor's channel ends. `arguments` is argv without the program's name.
     public static func run(_ arguments: [String]) -> Never {
         let log = Logger(label: "portcullis-front") { LineLogHandler(label: $0) }
@@ -53,7 +48,7 @@ public enum FrontProgram {
             if !bounds.fit(descriptors: files) {
                 log.notice("at most \(bounds.handshakes) handshakes at once: open descriptors are limited to \(files)")
             }
-            let filter = try SystemCallFilter.helper(allowing: systemCalls, threads: true)
+            let filter = try SystemCallFilter.helper(allowing: HelperCalls.front, threads: true)
             try Confinement.enter(uid: identity.uid, gid: identity.gid, filter: filter)
         } catch {
             log.critical("cannot be confined: \(error)")

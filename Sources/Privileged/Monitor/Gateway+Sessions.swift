@@ -57,10 +57,11 @@ extension Gateway {
             listeners: listeners.bound.map(\.listener), sandboxes: policy.sandboxes,
             revision: policy.revision, stateDirectory: options.stateDirectory,
             runtimeDirectory: options.runtimeDirectory, policyDirectory: policyDirectory,
-            gatewayUIDs: identities.uids, hasSecondary: secondary != nil, monitorPID: Process.id)
+            gatewayUIDs: identities.uids, hasSecondary: secondary != nil, monitorPID: Process.id,
+            boundsProcesses: boundsProcesses)
         let parts = SessionDescriptors(
             monitor: sessions.descriptor, engine: sessionToEngine.descriptor, auditor: sessionToAuditor.descriptor,
-            front: request, primary: primary, secondary: secondary)
+            front: request, primary: primary, secondary: secondary, network: emptyNetwork)
         let now = Clock.monotonicMilliseconds()
         switch try Process.fork() {
         case .child:

@@ -20,6 +20,10 @@ public final class Gateway {
     let identities: Identities
     let auditDirectory: Descriptor
     let stateLock: Descriptor
+    /// Where sessions without a network go; nil as a plain user, and where it cannot be made.
+    let emptyNetwork: EmptyNetwork?
+    /// Whether sessions can bound their processes by their numbers.
+    let boundsProcesses = ProcessNumbers.canBeBounded()
 
     var policy: FrozenPolicy?
     var front: Helper?
@@ -97,6 +101,12 @@ public final class Gateway {
         identities = directories.identities
         auditDirectory = directories.audit
         stateLock = directories.lock
+        do {
+            emptyNetwork = Process.isRoot ? try EmptyNetwork.make() : nil
+        } catch {
+            log.say("\(error); no sandbox without a network can be had")
+            emptyNetwork = nil
+        }
         // What a command leaves behind comes to its session's init; what that leaves, to us.
         try Process.becomeSubreaper()
         try Process.becomeUndumpable()

@@ -70,6 +70,8 @@ struct RelayState {
     private(set) var hasExecuted = false
     /// The limit that ended the command.
     private(set) var limit: String?
+    /// Whether the session had all the processes that its limit allows when the command ended.
+    private(set) var hadAllProcesses = false
     /// Bytes of stderr that the client was sent, and that it was not.
     private(set) var bytesErr: UInt64 = 0
     private(set) var droppedErr: UInt64 = 0
@@ -241,7 +243,8 @@ struct RelayState {
     }
 
     /// The command has ended.
-    mutating func ended(_ status: ExitStatus, leftovers: Int?) {
+    mutating func ended(_ status: ExitStatus, leftovers: Int?, hadAllProcesses: Bool = false) {
         life = .ended(status, leftovers: leftovers)
+        self.hadAllProcesses = hadAllProcesses
     }
 }

@@ -196,7 +196,7 @@ extension RequestSession {
     private func surroundings() throws(PAMError) -> ProcessSurroundings {
         let place = guest?.place ?? accountPlace
         return try ProcessSurroundings(
-            descriptors: Array(0..<SessionDescriptors.Number.end) + (place.map { [$0.number] } ?? []))
+            descriptors: Array(0..<parts.end) + (place.map { [$0.number] } ?? []))
     }
 
     /// Account, credentials and session of PAM.

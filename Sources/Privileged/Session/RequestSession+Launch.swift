@@ -43,7 +43,8 @@ extension RequestSession {
         let record = Record.command(
             Record.Command(
                 origin: origin, account: targetText, commandLine: plan.commandLine, program: plan.program,
-                argumentCount: plan.arguments.count, sandbox: plan.sandbox.sandbox.name))
+                argumentCount: plan.arguments.count, sandbox: plan.sandbox.sandbox.name,
+                limits: plan.confinement.boundsOwnProcesses ? "rlimit,namespace" : "rlimit"))
         moduleLimits = identity.limits
         prepareSockets()
         // The child is set up while the auditor syncs, and waits only before execve.
@@ -135,7 +136,7 @@ extension RequestSession {
         let report = try Descriptor.pipe()
         let gate = try Descriptor.pipe()
         let errors = parts.secondary == nil ? nil : try Descriptor.pipe()
-        let namespaces: Namespaces = Process.isRoot ? .session : []
+        let namespaces = Process.isRoot ? plan.confinement.namespaces : []
         switch try namespaces.fork() {
         case .child:
             runSupervisor(
@@ -157,6 +158,7 @@ extension RequestSession {
             // session's channel tells the init, and it ends the command first.
             if Process.isRoot {
                 try Process.dieWithParent()
+                try plan.confinement.leaveNetwork(for: parts.network)
                 try plan.confinement.mount()
                 // It looked at the target's paths with the target's ids, which clears both.
                 try Process.dieWithParent()
@@ -175,9 +177,11 @@ extension RequestSession {
                 try copy.place(at: 3)
                 try watched.place(at: 4)
                 Descriptor.closeAll(from: 5)
+                if Process.isRoot { try InitConfinement.enter() }
                 Process.setTitle("portcullisd: init \(plan.entry.name) [priv]")
                 Supervisor(
                     session: Channel(Descriptor(owning: 3)), command: pid, hasNamespace: Process.isRoot,
+                    boundsProcesses: plan.confinement.boundsOwnProcesses,
                     signals: Signals(taking: Descriptor(owning: 4))
                 ).run()
             }

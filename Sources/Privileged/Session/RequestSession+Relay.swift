@@ -55,8 +55,9 @@ extension RequestSession {
     private func hearSupervisor(_ launched: Launched, _ run: inout RelayState) {
         switch try? launched.control.receive(limit: 64, waiting: false) {
         case .message(let message):
-            if let (status, leftovers) = Supervisor.Report.decode(message.bytes) {
-                run.ended(status, leftovers: leftovers)
+            if let report = Supervisor.Report.decode(message.bytes) {
+                run.ended(
+                    report.status, leftovers: report.leftovers, hadAllProcesses: report.hasNoProcessLeft)
             } else {
                 run.ended(.signalled(UInt8(Signals.Number.kill)), leftovers: nil)
             }
@@ -195,6 +196,7 @@ extension RequestSession {
             if limit == nil, Int32(number) == Signals.Number.cpu { limit = "cpu" }
             if limit == nil, Int32(number) == Signals.Number.fileSize { limit = "file-size" }
         }
+        if limit == nil, run.hadAllProcesses { limit = "processes" }
         let handshake = UInt64(claims?.handshakeBytes ?? 0)
         let received = counts?.received ?? 0
         let written = counts?.written ?? 0

@@ -31,13 +31,15 @@ public struct SessionInput {
     public var hasSecondary: Bool
     /// The monitor's process id.
     public var monitorPID: Int32
+    /// Whether a session's processes can be bounded by their numbers (`ProcessNumbers`).
+    public var boundsProcesses: Bool
 
     /// What a session has from the monitor.
     public init(
         session: SessionID, number: UInt64, settings: Settings,
         listeners: [FrontSettings.Listener], sandboxes: [CompiledSandbox], revision: Revision,
         stateDirectory: String, runtimeDirectory: String, policyDirectory: String, gatewayUIDs: Set<UInt32>,
-        hasSecondary: Bool, monitorPID: Int32
+        hasSecondary: Bool, monitorPID: Int32, boundsProcesses: Bool = false
     ) {
         self.session = session
         self.number = number
@@ -51,6 +53,7 @@ public struct SessionInput {
         self.gatewayUIDs = gatewayUIDs
         self.hasSecondary = hasSecondary
         self.monitorPID = monitorPID
+        self.boundsProcesses = boundsProcesses
     }
 }
 
@@ -62,8 +65,8 @@ public struct SessionDescriptors {
         static let auditor: Int32 = 5
         static let front: Int32 = 6
         static let primary: Int32 = 7
-        static let secondary: Int32 = 8
-        static let end: Int32 = 9
+        /// From here on those that are there: the secondary, the empty network.
+        static let optional: Int32 = 8
     }
 
     let monitor: Descriptor
@@ -72,11 +75,12 @@ public struct SessionDescriptors {
     let front: Descriptor
     let primary: Descriptor
     let secondary: Descriptor?
+    let network: EmptyNetwork?
 
-    /// The session's ends of its channels, and the client's sockets.
+    /// The session's ends of its channels, the client's sockets, and, as root, where a session without a network goes.
     public init(
         monitor: Descriptor, engine: Descriptor, auditor: Descriptor, front: Descriptor, primary: Descriptor,
-        secondary: Descriptor?
+        secondary: Descriptor?, network: EmptyNetwork? = nil
     ) {
         self.monitor = monitor
         self.engine = engine
@@ -84,38 +88,39 @@ public struct SessionDescriptors {
         self.front = front
         self.primary = primary
         self.secondary = secondary
+        self.network = network
     }
 
     /// All of them.
     public var all: [Descriptor] {
-        [monitor, engine, auditor, front, primary] + (secondary.map { [$0] } ?? [])
+        [monitor, engine, auditor, front, primary] + [secondary, network?.descriptor].compactMap(\.self)
     }
+
+    /// The number behind the last of theirs, once they are placed.
+    var end: Int32 { Number.monitor + Int32(all.count) }
 
     /// Moves them to their numbers, and closes everything else that the monitor had open.
     ///
     /// INVARIANT: on return this process holds no end of front's, the control socket's, or another session's channels.
     func placed() throws -> SessionDescriptors {
-        let wanted: [(Descriptor?, Int32)] = [
-            (monitor, Number.monitor), (engine, Number.engine), (auditor, Number.auditor), (front, Number.front),
-            (primary, Number.primary), (secondary, Number.secondary),
-        ]
         do {
             // High copies first, so that placing one does not close another; they are closed with this scope.
-            let high = try wanted.map { try $0.0?.duplicate(from: 256) }
-            for (copy, (_, number)) in zip(high, wanted) { try copy?.place(at: number) }
+            let high = try all.map { try $0.duplicate(from: 256) }
+            for (copy, number) in zip(high, Number.monitor...) { try copy.place(at: number) }
         }
-        let first = secondary == nil ? Number.secondary : Number.end
-        Descriptor.closeAll(from: first)
+        Descriptor.closeAll(from: end)
         let take = { (number: Int32) throws -> Descriptor in
             guard let descriptor = Descriptor.inherited(number) else {
                 throw SessionError("descriptor \(number) is gone")
             }
             return descriptor
         }
+        let last = secondary == nil ? Number.optional : Number.optional + 1
         return SessionDescriptors(
             monitor: try take(Number.monitor), engine: try take(Number.engine), auditor: try take(Number.auditor),
             front: try take(Number.front), primary: try take(Number.primary),
-            secondary: secondary == nil ? nil : try take(Number.secondary))
+            secondary: secondary == nil ? nil : try take(Number.optional),
+            network: network == nil ? nil : EmptyNetwork(taking: try take(last)))
     }
 }
 

@@ -11,25 +11,26 @@ import Linux
 /// kernel then ends what is left in the namespace.
 struct Supervisor {
     /// A message from the session: a signal for the command's process group.
-    /// A message to the session: how the command ended.
+    /// A message to the session: how the command ended, how many processes it left, and whether those were all that
+    /// its limit allows.
     enum Report {
-        static let size = 6
+        static let size = 7
 
-        static func encode(_ status: ExitStatus, leftovers: Int) -> [UInt8] {
+        static func encode(_ status: ExitStatus, leftovers: Int, hasNoProcessLeft: Bool) -> [UInt8] {
             let count = UInt32(clamping: leftovers)
-            let tail = (0..<4).map { UInt8(truncatingIfNeeded: count >> (8 * UInt32($0))) }
+            let tail = (0..<4).map { UInt8(truncatingIfNeeded: count >> (8 * UInt32($0))) } + [hasNoProcessLeft ? 1 : 0]
             switch status {
             case .exited(let value): return [1, value] + tail
             case .signalled(let value): return [2, value] + tail
             }
         }
 
-        static func decode(_ bytes: [UInt8]) -> (ExitStatus, Int)? {
-            guard bytes.count == size else { return nil }
-            let leftovers = bytes.dropFirst(2).reversed().reduce(0) { $0 << 8 | Int($1) }
+        static func decode(_ bytes: [UInt8]) -> (status: ExitStatus, leftovers: Int, hasNoProcessLeft: Bool)? {
+            guard bytes.count == size, bytes[6] <= 1 else { return nil }
+            let leftovers = bytes[2..<6].reversed().reduce(0) { $0 << 8 | Int($1) }
             switch bytes[0] {
-            case 1: return (.exited(bytes[1]), leftovers)
-            case 2: return (.signalled(bytes[1]), leftovers)
+            case 1: return (.exited(bytes[1]), leftovers, bytes[6] == 1)
+            case 2: return (.signalled(bytes[1]), leftovers, bytes[6] == 1)
             default: return nil
             }
         }
@@ -38,6 +39,8 @@ struct Supervisor {
     let session: Channel
     let command: Int32
     let hasNamespace: Bool
+    /// Whether the limit of processes is one of this namespace's numbers.
+    let boundsProcesses: Bool
     let signals: Signals
 
     /// Waits for the command's end, and ends.
@@ -54,7 +57,8 @@ struct Supervisor {
                     continue
                 }
                 let leftovers = endLeftovers()
-                try? session.send(Report.encode(ended.status, leftovers: leftovers))
+                let isFull = leftovers > 0 && hasNoProcessLeft
+                try? session.send(Report.encode(ended.status, leftovers: leftovers, hasNoProcessLeft: isFull))
                 Process.exitNow(0)
             }
         }
@@ -71,6 +75,23 @@ struct Supervisor {
             // The session is gone: so is everything here.
             _ = endLeftovers()
             Process.exitNow(1)
+        }
+    }
+
+    /// Whether the command, which has ended and still has its number, and what it left have all the numbers that the
+    /// limit allows: then this process cannot make another either, and nothing else would keep it from that.
+    private var hasNoProcessLeft: Bool {
+        guard boundsProcesses else { return false }
+        do {
+            switch try Process.fork() {
+            case .child:
+                Process.exitNow(0)
+            case .parent(let pid):
+                Children.reap(pid)
+                return false
+            }
+        } catch {
+            return error.isNoneFree
         }
     }
 

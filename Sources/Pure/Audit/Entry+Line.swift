@@ -70,7 +70,8 @@ private struct LineReader {
                 .command(
                     Record.Command(
                         origin: origin, account: account, commandLine: line["cmd"] ?? ByteText([]),
-                        program: line["program"] ?? ByteText([]), argumentCount: argumentCount, sandbox: sandbox)))
+                        program: line["program"] ?? ByteText([]), argumentCount: argumentCount, sandbox: sandbox,
+                        limits: text("limits"))))
         case .end:
             return end()
         case .error:

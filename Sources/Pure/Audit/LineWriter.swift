@@ -192,6 +192,7 @@ private struct FieldWriter {
         case .record(.command(let record)):
             begin("command", account: .some(record.account), origin: record.origin, isSuccess: true, stamp)
             word("sandbox", record.sandbox)
+            if let limits = record.limits { word("limits", limits) }
             number("argc", record.argumentCount)
         case .record(.end(let record)):
             end(record, stamp)

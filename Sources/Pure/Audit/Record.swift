@@ -176,11 +176,14 @@ public enum Record: Sendable, Hashable {
         public var argumentCount: Int
         /// The sandbox.
         public var sandbox: String
+        /// What holds its limits, comma-separated words: `rlimit` (the processes' own, and of an account all), `namespace`
+        /// (the session's process numbers); nil in records of before it was said.
+        public var limits: String?
 
         /// A command's start.
         public init(
             origin: Origin, account: ByteText, commandLine: ByteText, program: ByteText, argumentCount: Int,
-            sandbox: String
+            sandbox: String, limits: String? = nil
         ) {
             self.origin = origin
             self.account = account
@@ -188,6 +191,7 @@ public enum Record: Sendable, Hashable {
             self.program = program
             self.argumentCount = argumentCount
             self.sandbox = sandbox
+            self.limits = limits
         }
     }
 

@@ -99,7 +99,10 @@ extension Record: FrameField {
                     commandLine: try reader.bytes(limit: FieldLimit.command),
                     program: try reader.bytes(limit: FieldLimit.path),
                     argumentCount: try reader.count(0...CommandLine.wordLimit),
-                    sandbox: try reader.text(limit: FieldLimit.name)))
+                    sandbox: try reader.text(limit: FieldLimit.name),
+                    limits: try reader.optional { (reader) throws(FrameError) in
+                        try reader.text(limit: FieldLimit.name)
+                    }))
         case 8:
             self = .end(
                 End(
@@ -171,6 +174,7 @@ extension Record: FrameField {
             writer.bytes(record.program)
             writer.integer(Int64(record.argumentCount))
             writer.text(record.sandbox)
+            writer.optional(record.limits) { $0.text($1) }
         case .end(let record):
             writer.integer(UInt8(8))
             writer.field(record.origin)

@@ -51,8 +51,7 @@ public enum AuditorProgram {
         let monitor = Channel(channel)
         do {
             let gateway = try gateway(at: monitor)
-            let filter = try SystemCallFilter.helper(
-                allowing: HelperCalls.runtime + HelperCalls.channels + HelperCalls.files)
+            let filter = try SystemCallFilter.helper(allowing: HelperCalls.auditor)
             // ORDER: everything that needs a file elsewhere is done; from here on there is STATE/audit alone.
             try Confinement.enter(
                 uid: identity.uid, gid: identity.gid,

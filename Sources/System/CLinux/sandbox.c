@@ -163,6 +163,10 @@ int portcullis_namespaces_unshare(int flags) {
     return unshare(flags) < 0 ? errno : 0;
 }
 
+int portcullis_namespace_join(int place, int kind) {
+    return setns(place, kind) < 0 ? errno : 0;
+}
+
 int portcullis_process_clone(uint64_t namespaces, pid_t *child, int *pidfd) {
     int descriptor = -1;
     unsigned long flags = (unsigned long)namespaces | CLONE_PIDFD | SIGCHLD;
@@ -189,7 +193,6 @@ enum {
     TREE_RECURSIVE = 0x8000,
     FROM_EMPTY_PATH = 0x04,
     TO_EMPTY_PATH = 0x40,
-    ATTRIBUTE_READ_ONLY = 0x01,
 };
 
 struct mount_attributes {
@@ -211,9 +214,10 @@ int portcullis_tree_attach(int tree, int place) {
     return syscall(NUMBER_MOVE_MOUNT, tree, "", place, "", FROM_EMPTY_PATH | TO_EMPTY_PATH) < 0 ? errno : 0;
 }
 
-int portcullis_mounts_freeze(void) {
-    struct mount_attributes attributes = {.set = ATTRIBUTE_READ_ONLY};
-    return syscall(NUMBER_MOUNT_SETATTR, -1, "/", TREE_RECURSIVE, &attributes, sizeof attributes) < 0 ? errno : 0;
+int portcullis_mounts_restrict(int place, uint64_t attributes, int below) {
+    struct mount_attributes wanted = {.set = attributes};
+    unsigned flags = AT_EMPTY_PATH | (below != 0 ? (unsigned)TREE_RECURSIVE : 0U);
+    return syscall(NUMBER_MOUNT_SETATTR, place, "", flags, &wanted, sizeof wanted) < 0 ? errno : 0;
 }
 
 int portcullis_mount_of(int descriptor, uint64_t *mount) {

@@ -6,6 +6,8 @@ internal import Glibc
 
 /// A capability that a process of ours may keep (capabilities(7)).
 public enum Capability: UInt32, Sendable, Hashable {
+    /// Signal other accounts' processes.
+    case kill = 5
     /// Write records to the kernel's audit subsystem.
     case auditWrite = 29
 

@@ -196,6 +196,8 @@ public struct CommandConfinement: Sendable {
     private let home: ByteText
     private let sparesHome: Bool
     private let hasPrivateHome: Bool
+    private let boundsProcesses: Bool
+    private let devices: PrivateDevices?
 
     /// A confinement, checked as far as can be before anything is forked.
     ///
@@ -207,11 +209,13 @@ public struct CommandConfinement: Sendable {
     ///     target's to change until it is opened, so the objects that were opened are held against it.
     ///   - hasPrivateHome: whether an empty home of the session's own lies over the home, as a guest has it; root and a
     ///     confined sandbox are needed.
+    ///   - boundsProcesses: whether `mount` holds the limit of processes by the session's own process numbers, as
+    ///     `ProcessNumbers.canBeBounded` says that it can; if not, `limit` holds it by RLIMIT_NPROC.
     /// - Throws: step `landlock` where the kernel has less than the sandbox needs, step `filter` where the filter is
     ///   none, step `mounts` where a private home cannot be had: all are `sandbox-unavailable`.
     public init(
         _ compiled: CompiledSandbox, credentials: Credentials, home: ByteText, sparesHome: Bool = false,
-        hasPrivateHome: Bool = false
+        hasPrivateHome: Bool = false, boundsProcesses: Bool = false
     ) throws(ConfinementError) {
         guard Confinement.canApply(compiled.sandbox) else { throw ConfinementError(.landlock, EOPNOTSUPP) }
         sandbox = compiled.sandbox
@@ -220,6 +224,8 @@ public struct CommandConfinement: Sendable {
         self.home = home
         self.sparesHome = sparesHome
         self.hasPrivateHome = hasPrivateHome
+        self.boundsProcesses = boundsProcesses
+        devices = PrivateDevices(for: compiled.sandbox)
         guard !hasPrivateHome || compiled.sandbox.isConfined else { throw ConfinementError(.mounts, EPERM) }
     }
 
@@ -231,28 +237,49 @@ public struct CommandConfinement: Sendable {
         }
     }
 
-    /// Before all others, as root, in the init of the session's namespaces: what is mounted for the command.
+    /// The namespaces that the session's init takes, as root.
+    public var namespaces: Namespaces { sandbox.isConfined ? .confined : .session }
+
+    /// Whether the limit of processes is held by the session's own process numbers: then all that count are its own.
+    public var boundsOwnProcesses: Bool { boundsProcesses && sandbox.limits.processes != nil }
+
+    /// First in the init, as root: a session that has no network leaves the host's.
+    ///
+    /// - Parameter place: where it goes.
+    /// - Throws: step `namespaces` where there is none: it does not run with the host's.
+    public func leaveNetwork(for place: EmptyNetwork?) throws(ConfinementError) {
+        guard sandbox.isConfined, sandbox.network == .off else { return }
+        guard let place else { throw ConfinementError(.namespaces, EOPNOTSUPP) }
+        try place.join()
+    }
+
+    /// Then, as root, in the init of the session's namespaces: what is mounted for the command.
     ///
     /// On return nothing mounted here shows elsewhere; /tmp is empty and the session's own, and so is a private home;
-    /// /proc shows the session's processes. In a confined sandbox everything that it does not write is read-only besides, so that modes, owners,
-    /// times and attributes, which Landlock does not govern, stay as they are there.
+    /// /proc shows the session's processes, of which there can be no more than the limit. In a confined sandbox besides:
+    /// everything that it does not write is read-only, so that modes, owners, times and attributes, which Landlock does
+    /// not govern, stay as they are there; /dev has what programs expect and no more; no program is setuid.
     ///
     /// The write places are opened as the target would open them, and mounted by descriptor: root follows no link of
     /// the target's.
     public func mount() throws(ConfinementError) {
         try Mounts.makePrivate()
-        // ORDER: before the write places are opened, so that the home among them is this one.
+        // ORDER: before the write places are opened, so that the home and the devices among them are these.
         if hasPrivateHome { try mountHome() }
         if sandbox.isConfined {
+            try devices?.mount()
+            let places: [Descriptor]?
             do {
-                let places = try credentials.borrowed { try writePlaces() }
-                if let places { try Mounts.freeze(except: places) }
+                places = try credentials.borrowed { try writePlaces() }
             } catch {
                 throw error as? ConfinementError ?? ConfinementError(.mounts, EINVAL)
             }
+            try Mounts.freeze(except: places)
         }
         try Mounts.temporary()
         try Mounts.processes()
+        if boundsProcesses, let count = sandbox.limits.processes { try ProcessNumbers.bound(to: count) }
+        if sandbox.isConfined { try Mounts.freezeProcesses() }
     }
 
     /// Lays an empty home over the target's.
@@ -275,7 +302,8 @@ public struct CommandConfinement: Sendable {
         let home = try SecureOpen.place(home)
         var places: [Descriptor] = []
         var opened: [Descriptor] = []
-        for path in sandbox.write {
+        // The private /tmp is no place of the host's.
+        for path in sandbox.write where path != .absolute("/tmp") {
             let place: SecureOpen.Place =
                 switch (path, home) {
                 case (.absolute(let path), _): try SecureOpen.place(path)
@@ -306,7 +334,9 @@ public struct CommandConfinement: Sendable {
 
     /// First: the sandbox's limits and no core files.
     public func limit() throws(ConfinementError) -> [ResourceLimits.Shortfall] {
-        try ResourceLimits.apply(sandbox.limits)
+        var limits = sandbox.limits
+        if boundsOwnProcesses { limits.processes = nil }
+        return try ResourceLimits.apply(limits)
     }
 
     /// Second: becomes the target, without any capability (outside `unconfined`, uid 0 too), and verifies it.
@@ -344,9 +374,8 @@ public struct CommandConfinement: Sendable {
             network: network, required: Confinement.requiredLandlock(sandbox))
         let home = try SecureOpen.place(home)
         var written: [Descriptor] = []
-        for (paths, rights) in [
-            (sandbox.read, LandlockRights.reading), (sandbox.write, .writing), (sandbox.execute, .executing),
-        ] {
+        // No array of the three: what it would be made of is looked up anew in each forked process, which takes time.
+        func allow(_ paths: [Sandbox.Path], _ rights: LandlockRights) throws(ConfinementError) {
             for path in paths {
                 let place: SecureOpen.Place =
                     switch (path, home) {
@@ -359,6 +388,9 @@ public struct CommandConfinement: Sendable {
                 try ruleset.allow(rights, below: descriptor)
             }
         }
+        try allow(sandbox.read, .reading)
+        try allow(sandbox.write, .writing)
+        try allow(sandbox.execute, .executing)
         try spareHome(written)
         try ruleset.restrict()
     }

@@ -204,6 +204,19 @@ public enum File {
         return false
     }
 
+    /// Makes a symbolic link below an open directory.
+    static func makeLink(_ name: String, to target: ByteText, below directory: Descriptor) throws(SystemError) {
+        let text = target.bytes + [0]
+        // SAFETY: both strings are NUL-terminated for the call.
+        let result = unsafe text.withUnsafeBufferPointer { buffer in
+            unsafe buffer.withMemoryRebound(to: CChar.self) { target in
+                guard let base = target.baseAddress else { return Int32(-1) }
+                return unsafe symlinkat(base, directory.number, name)
+            }
+        }
+        guard result == 0 else { throw .last("symlinkat") }
+    }
+
     /// Gives an open file to an owner and group.
     public static func setOwner(_ descriptor: Descriptor, uid: UInt32, gid: UInt32) throws(SystemError) {
         guard fchown(descriptor.number, uid, gid) == 0 else { throw .last("fchown") }

@@ -1,8 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the Portcullis authors
 
-/// System calls that our own helpers need, in groups that each puts together.
+/// System calls that our own helpers need: the whole list of each, and the groups that it is put together of.
 public enum HelperCalls {
+    /// Front: it uses what it is given. There is no socket, connect, bind or open among them.
+    ///
+    /// `listen` is NIO's, on listeners that are bound and listen already.
+    public static let front = runtime + channels + connections + threads + ["listen"]
+
+    /// The engine: it reads files that are open, speaks on channels that are open, and compiles filters.
+    public static let engine = runtime + channels + compiling
+
+    /// The auditor: it has files, of which Landlock leaves those below its directory.
+    public static let auditor = runtime + channels + files
+
     /// Memory, signals to oneself, clocks and the end: what the C library and Swift's runtime call in any program.
     public static let runtime: [String] = [
         "brk", "clock_getres", "clock_gettime", "clock_nanosleep", "exit", "exit_group", "futex", "getegid", "geteuid",

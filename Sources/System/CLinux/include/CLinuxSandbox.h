@@ -57,17 +57,21 @@ void portcullis_fsuser_try(uid_t user);
 void portcullis_fsgroup_try(gid_t group);
 int portcullis_namespaces_unshare(int flags);
 
+/// setns(2) into an open namespace of one kind (CLONE_NEW...); in C for the reason of unshare.
+int portcullis_namespace_join(int place, int kind);
+
 /// fork(2) with namespaces: clone(2) by its number, in C because glibc's clone wants a stack and a function.
 ///
 /// Returns in both processes as fork does: `*child` is 0 in the child. In the parent `*pidfd` names the child. For
 /// single-threaded processes alone: atfork handlers do not run.
 int portcullis_process_clone(uint64_t namespaces, pid_t *child, int *pidfd);
 
-/// open_tree(2) and move_mount(2) of open files and directories (Linux 5.2), and mount_setattr(2) of everything from the
-/// root on (5.12): in C because glibc 2.36 declares them where Swift does not look. The copy has all mounts below it.
+/// open_tree(2) and move_mount(2) of open files and directories (Linux 5.2), and mount_setattr(2) of an open mount, and
+/// where `below` is not 0 of all mounts below it (5.12): in C because glibc 2.36 declares them where Swift does not
+/// look. The copy has all mounts below it; attributes are MOUNT_ATTR_*, and only ever added.
 int portcullis_tree_copy(int place, int *tree);
 int portcullis_tree_attach(int tree, int place);
-int portcullis_mounts_freeze(void);
+int portcullis_mounts_restrict(int place, uint64_t attributes, int below);
 
 /// The id of the mount that something open lies in, as mountinfo has it (statx(2), Linux 5.8); in C because glibc's
 /// structure need not have the field.

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+//
+// launch-cost ROUNDS: what it costs to start a command confined, in microseconds of wall time.
+//
+// One round starts /usr/bin/true bare (fork, execve), and in each built-in sandbox as a session does: an init in
+// namespaces, its mounts, a fork, limits, ids, Landlock, the filter, execve. Each is measured from before the first fork
+// to the moment of execve, which closes a pipe; what follows, the loader under the filter included, is not in it. All
+// are started by one process of one size, in turn, so that what disturbs one disturbs the others. Prints a line for each:
+// name, median, 95 of 100, and the median of the differences from the same round's bare start.
+
+import Core
+import Linux
+import Policy
+import Seccomp
+
+let program = Array("/usr/bin/true".utf8)
+guard Process.isRoot, let rounds = Swift.CommandLine.arguments.dropFirst().first.flatMap({ Int($0) }), rounds > 0 else {
+    fatalError("usage, as root: launch-cost ROUNDS")
+}
+let target = Credentials(uid: 65_534, gid: 65_534, groups: [])
+let network = try EmptyNetwork.make()
+let boundsProcesses = ProcessNumbers.canBeBounded()
+
+/// A way to start the command: the process that the parent waits for; in that, or in what it starts, execve happens.
+typealias Start = (_ report: Descriptor) throws -> ProcessHandle
+
+func execute() -> Never {
+    _ = Process.execute(program, arguments: [program], environment: [])
+    Process.exitNow(126)
+}
+
+func bare(_ report: Descriptor) throws -> ProcessHandle {
+    switch try Namespaces([]).fork() {
+    case .child: execute()
+    case .parent(let handle): return handle
+    }
+}
+
+func confined(_ name: String) throws -> Start {
+    guard let sandbox = SandboxDefinition.builtIn(name)?.sandbox(named: name) else { fatalError("no sandbox \(name)") }
+    let compiled = CompiledSandbox(sandbox: sandbox, filter: try SystemCallFilter.compile(sandbox))
+    return { report in
+        let confinement = try CommandConfinement(
+            compiled, credentials: target, home: "/var", boundsProcesses: boundsProcesses)
+        switch try confinement.namespaces.fork() {
+        case .parent(let handle):
+            return handle
+        case .child:
+            do {
+                try Process.dieWithParent()
+                try confinement.leaveNetwork(for: network)
+                try confinement.mount()
+                try Process.dieWithParent()
+                try Process.becomeUndumpable()
+                guard case .parent = try Process.fork() else {
+                    try Process.startSession()
+                    _ = try confinement.limit()
+                    Process.setUmask(sandbox.umask)
+                    try confinement.drop()
+                    try confinement.restrict()
+                    try confinement.load()
+                    execute()
+                }
+                // Its copy of the report closes now.
+                try StandardStreams.input.place(at: report.number)
+                while Children.wait(leaving: false, blocking: true) != nil {}
+                Process.exitNow(0)
+            } catch {
+                StandardError("launch-cost").say("\(name): \(error)")
+                Process.exitNow(125)
+            }
+        }
+    }
+}
+
+/// Microseconds from before the fork to execve.
+func measure(_ start: Start) throws -> Double {
+    let (read, write) = try Descriptor.pipe()
+    let begun = ContinuousClock.now
+    let handle = try start(write)
+    // This process's copy of the writing end.
+    try StandardStreams.input.place(at: write.number)
+    _ = try read.readAll(limit: 64)
+    let time = begun.duration(to: .now)
+    Children.reap(handle.pid)
+    let (seconds, attoseconds) = time.components
+    return Double(seconds) * 1e6 + Double(attoseconds) / 1e12
+}
+
+func part(_ values: [Double], _ share: Double) -> Double {
+    let sorted = values.sorted()
+    return sorted[min(sorted.count - 1, Int(Double(sorted.count) * share))]
+}
+
+// As warm as a monitor is: it has looked at ways and directories before it forks a session.
+for name in SandboxDefinition.builtInNames {
+    if let sandbox = SandboxDefinition.builtIn(name)?.sandbox(named: name) {
+        _ = Confinement.canWriteHome(sandbox, home: "/var")
+    }
+}
+let ways = [("bare", bare)] + (try SandboxDefinition.builtInNames.map { ($0, try confined($0)) })
+var times = [[Double]](repeating: [], count: ways.count)
+for round in 0..<(rounds + 10) {
+    for (index, way) in ways.enumerated() {
+        let time = try measure(way.1)
+        // The first ones find everything cold.
+        if round >= 10 { times[index].append(time) }
+    }
+}
+for ((name, _), values) in zip(ways, times) {
+    let differences = zip(values, times[0]).map { $0 - $1 }
+    print(name, Int(part(values, 0.5)), Int(part(values, 0.95)), Int(part(differences, 0.5)))
+}
