@@ -95,6 +95,21 @@ import Testing
                             origin: fromMainframe, account: "alice", operation: "home", detail: "cannot enter it"))),
                 of(6, session, alice)
             ),
+            (
+                .record(
+                    .denial(
+                        Record.Denial(
+                            origin: fromMainframe, account: "alice", subject: .call("mount"), signal: 31,
+                            program: "/srv/a b'\" sig=9 pid=1"))), of(6, session, alice)
+            ),
+            (
+                .record(
+                    .denial(
+                        Record.Denial(
+                            origin: fromMainframe, account: "alice",
+                            subject: .access("fs.read_file", path: "/etc/pass wd auid=0 res=success"),
+                            program: "/usr/bin/cat", count: 3))), of(6, session, alice)
+            ),
             (.record(.serviceStop(unit: "front", reason: "signal 9", isFailure: true)), of(7, nil, monitor)),
         ]
     }

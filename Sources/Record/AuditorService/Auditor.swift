@@ -551,6 +551,7 @@ extension Record {
         case .command(let record): (record.origin, record.account)
         case .end(let record): (record.origin, record.account)
         case .notice(let record): (record.origin, record.account)
+        case .denial(let record): (record.origin, record.account)
         case .serviceStart, .serviceStop, .policyLoaded, .policyRejected: nil
         }
     }
