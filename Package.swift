@@ -132,7 +132,7 @@ let package = Package(
         library(
             .admin, "CLI",
             [
-                "Audit", "Core", "Linux", "Messages", "PasswordHash", "Policy", "PolicyLanguage", "Trust",
+                "Audit", "Core", "Linux", "Messages", "PasswordHash", "Policy", "PolicyLanguage", "Seccomp", "Trust",
                 argumentParser, crypto,
             ]),
         program(.admin, "portcullis", ["CLI", argumentParser]),

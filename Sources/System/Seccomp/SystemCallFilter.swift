@@ -208,6 +208,19 @@ public enum SystemCallFilter {
         return UInt32(exactly: number)
     }
 
+    /// The name of a system call of this architecture, or nil: x32's numbers have none, nor has what is newer than this
+    /// build's libseccomp.
+    public static func name(of number: UInt32) -> String? {
+        guard let number = Int32(exactly: number) else { return nil }
+        var name = [CChar](repeating: 0, count: nameLimit)
+        // SAFETY: the buffer lives for the call, with the length that is passed.
+        guard unsafe portcullis_call_name(number, &name, name.count) == 0 else { return nil }
+        return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    /// No system call has a longer name.
+    private static let nameLimit = 64
+
     private static func numbers(_ names: [String]) -> [Int32] {
         Set(names.compactMap(number)).sorted().compactMap(Int32.init(exactly:))
     }
