@@ -30,8 +30,8 @@ enum HelperDescriptor {
     static let monitor: Int32 = 3
     /// Front: to the auditor. Engine: to the loader. Auditor: the trail's directory.
     static let second: Int32 = 4
-    /// The first number that is closed.
-    static let end: Int32 = 5
+    /// Auditor: the kernel's audit records, where they can be had.
+    static let third: Int32 = 5
 }
 
 /// A helper that runs.
@@ -46,16 +46,18 @@ struct Helper {
     ///
     /// - Parameters:
     ///   - second: the descriptor at number 4.
+    ///   - third: the descriptor at number 5; nil for none.
     ///   - identity: to whom the helper drops; nil where it keeps its ids.
     ///   - further: what stands behind on its command line.
     static func start(
-        _ kind: HelperKind, in directory: String, second: Descriptor, identity: Identities.Identity?,
-        arguments further: [String] = []
+        _ kind: HelperKind, in directory: String, second: Descriptor, third: Descriptor? = nil,
+        identity: Identities.Identity?, arguments further: [String] = []
     ) throws -> Helper {
         let (ours, theirs) = try Channel.pair()
         // High copies first, so that placing one does not close another.
         let monitor = try theirs.descriptor.duplicate(from: 64)
         let other = try second.duplicate(from: 64)
+        let records = try third?.duplicate(from: 64)
         let null = try File.open("/dev/null", [File.Options(rawValue: 2)]).duplicate(from: 64)
         var arguments = [kind.program, kind.role]
         if let identity { arguments += ["--uid", String(identity.uid), "--gid", String(identity.gid)] }
@@ -71,7 +73,8 @@ struct Helper {
                 try null.place(at: 1)
                 try monitor.place(at: HelperDescriptor.monitor)
                 try other.place(at: HelperDescriptor.second)
-                Descriptor.closeAll(from: HelperDescriptor.end)
+                try records?.place(at: HelperDescriptor.third)
+                Descriptor.closeAll(from: records == nil ? HelperDescriptor.third : HelperDescriptor.third + 1)
                 throw Process.execute(
                     Array(path.utf8), arguments: arguments.map { Array($0.utf8) },
                     environment: environment.map { Array($0.utf8) })

@@ -29,7 +29,8 @@ public enum LearnedText {
     }
 
     /// What a policy with this text says against it: nothing, or why a gateway of these directories would not take it.
-    public static func faults(_ text: String, _ directories: GuardedDirectories = GuardedDirectories()) -> [Diagnostic] {
+    public static func faults(_ text: String, _ directories: GuardedDirectories = GuardedDirectories()) -> [Diagnostic]
+    {
         let source = SourceFile(name: "learned", identity: "learned", handle: 0, bytes: Array(text.utf8))
         return PolicyText.load(source, directories: directories).diagnostics.filter { $0.severity == .error }
     }

@@ -200,6 +200,9 @@ public enum SystemCallFilter {
 
     // MARK: Numbers and bytes
 
+    /// This build's own architecture, as the kernel's audit records and filters name it (AUDIT_ARCH_…).
+    public static var nativeArchitecture: UInt32 { portcullis_filter_architecture() }
+
     /// The number of a system call on this architecture, or nil.
     public static func number(of name: String) -> UInt32? {
         guard !name.utf8.contains(0) else { return nil }

@@ -252,7 +252,9 @@ struct CommandLearner {
     private mutating func add(_ use: Observations.Use, _ path: ByteText) {
         let isPrivate = AbsolutePath.isBeneath(path, "/tmp") && path != "/tmp"
         let isOwn = use == .changed || made.contains(where: { AbsolutePath.isBeneath(path, $0) })
-        if isPrivate, !isOwn { note("used \(path.printable), which was there before: /tmp is empty at a command's start") }
+        if isPrivate, !isOwn {
+            note("used \(path.printable), which was there before: /tmp is empty at a command's start")
+        }
         seen.add(use, path)
     }
 

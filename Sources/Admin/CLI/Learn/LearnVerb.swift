@@ -66,7 +66,8 @@ struct LearnVerb: ParsableCommand {
             if let session {
                 lesson = try SessionLesson(self, session: session).lesson()
             } else {
-                lesson = try CommandLesson(command, name: name, namesCalls: namesCalls, keepsOutput: output != nil).lesson()
+                lesson = try CommandLesson(command, name: name, namesCalls: namesCalls, keepsOutput: output != nil)
+                    .lesson()
             }
             try lesson.say(directories: directories, isJSON: format.isJSON, to: output)
         }

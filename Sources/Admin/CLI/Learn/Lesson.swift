@@ -32,7 +32,8 @@ struct Lesson {
         let bare = try text([], [])
         let defects = LearnedText.faults(context + bare)
         guard defects.isEmpty else {
-            throw Defect(description: "the learned sandbox is no policy: \(defects.map(\.headline).joined(separator: "; "))")
+            throw Defect(
+                description: "the learned sandbox is no policy: \(defects.map(\.headline).joined(separator: "; "))")
         }
         let faults = LearnedText.faults(context + bare, directories)
         let warnings = notes + faults.map { "this gateway would not take it: \($0.message)" }
@@ -82,6 +83,8 @@ struct Defect: Error, CustomStringConvertible {
 /// A lesson from a command that runs here.
 struct CommandLesson {
     private let words: [ByteText]
+    /// What the sandbox is called after.
+    private let first: ByteText
     private let shown: String
     private let name: String
     private let namesCalls: Bool
@@ -93,20 +96,25 @@ struct CommandLesson {
         self.account = account
         if let only = command.first, command.count == 1 {
             switch Core.CommandLine(Array(only.utf8)) {
-            case .words(let words): self.words = words
-            case .needsShell:
+            case .words(let words):
+                self.words = words
+                first = words.first ?? "command"
+            case .needsShell(let need):
                 guard !only.utf8.allSatisfy({ [0x20, 0x09].contains($0) }) else {
-                    throw Failure(description: "an empty command would be a login shell's: there is nothing to learn from it")
+                    throw Failure(
+                        description: "an empty command would be a login shell's: there is nothing to learn from it")
                 }
-                self.words = [account?.shell ?? "/bin/sh", "-c", ByteText(only)]
+                words = [account?.shell ?? "/bin/sh", "-c", ByteText(only)]
+                first = need.firstWord ?? "command"
             }
         } else {
             words = command.map { ByteText($0) }
+            first = words.first ?? "command"
         }
         shown = ByteText(command.joined(separator: " ")).printable
         self.namesCalls = namesCalls
         self.keepsOutput = keepsOutput
-        self.name = name ?? Self.name(after: words.first ?? "command")
+        self.name = name ?? Self.name(after: first)
     }
 
     /// `learned-` and what a name takes of the program's.
@@ -137,7 +145,9 @@ struct CommandLesson {
         }
         if first.bytes.contains(UInt8(ascii: "/")) {
             let path = first.text.map { ByteText(File.absolute($0)) } ?? first
-            guard here(path) else { throw Failure(description: "\(first.printable): not a program that can be executed") }
+            guard here(path) else {
+                throw Failure(description: "\(first.printable): not a program that can be executed")
+            }
             return path
         }
         for directory in searchPath {
@@ -162,7 +172,8 @@ struct CommandLesson {
         } catch {
             throw Failure(description: Self.text(error, program))
         }
-        let home = account.flatMap { File.resolved($0.home.bytes) }.map { ByteText($0) }
+        let said = account?.home ?? Linux.Process.environmentVariable("HOME").map { ByteText($0) }
+        let home = said.flatMap { File.resolved($0.bytes) }.map { ByteText($0) }
         var learner = CommandLearner(home: home, searchPath: searchPath)
         let status = try learner.watch(observer)
         return lesson(learner, status)
@@ -202,7 +213,9 @@ struct CommandLesson {
         if learner.leftovers > 0 {
             notes.append("left processes running, which were ended, as a session ends them: \(learner.leftovers)")
         }
-        if Linux.Process.isRoot { notes.append("ran as root: in a sandbox root has no capability, and reads what modes let it") }
+        if Linux.Process.isRoot {
+            notes.append("ran as root: in a sandbox root has no capability, and reads what modes let it")
+        }
         let mask = Linux.Process.umask
         if mask != 0o077 {
             notes.append("ran with umask \(Self.octal(mask)): in the sandbox it is 077, unless `umask` says otherwise")

@@ -53,10 +53,12 @@ struct SessionLesson {
     func lesson() throws -> Lesson {
         guard let session = sessions.first else { throw Failure(description: "\(path) has no session \(digits)") }
         guard sessions.count == 1 else {
-            throw Failure(description: "\(digits) begins the ids of \(Shown.count(sessions.count, "session")): give more of it")
+            throw Failure(
+                description: "\(digits) begins the ids of \(Shown.count(sessions.count, "session")): give more of it")
         }
         guard let command else {
-            throw Failure(description: "session \(session) started no command: there is nothing that a sandbox could have denied")
+            throw Failure(
+                description: "session \(session) started no command: there is nothing that a sandbox could have denied")
         }
         let named = denials.compactMap(Self.denial)
         guard !named.isEmpty else {
@@ -78,7 +80,9 @@ struct SessionLesson {
         let name = verb.name ?? "learned-" + String(sandbox.name.prefix(48))
         let further = denials.reduce(0) { $1.subject == .further ? $0 + $1.count : $0 }
         var unseen = ["what the command would do next, had it not been denied this"]
-        if further > 0 { unseen.append("\(Shown.count(further, "further denial")), which were not recorded one by one") }
+        if further > 0 {
+            unseen.append("\(Shown.count(further, "further denial")), which were not recorded one by one")
+        }
         let allNotes = notes + (learned.addsNothing ? ["nothing of what was denied can be given"] : []) + learned.notes
         return Lesson(
             name: name,
@@ -122,7 +126,8 @@ struct SessionLesson {
         guard try local.report(quietly: true), let policy = local.loaded.policy else { throw ExitCode(1) }
         guard let sandbox = policy.sandboxes.first(where: { $0.name == name }) else {
             throw Failure(
-                description: "\(verb.policy.file) has no sandbox '\(ByteText(name).printable)', which the session ran in")
+                description:
+                    "\(verb.policy.file) has no sandbox '\(ByteText(name).printable)', which the session ran in")
         }
         let isOld = revision != nil && revision != local.revision
         let notes = isOld ? ["the policy has changed since: '\(name)' may be another now"] : []

@@ -52,7 +52,8 @@ struct LearnedPaths {
             return nil
         }
         if path == Array("/".utf8) {
-            note("\(wanted.contains(.write) ? "made or removed names in" : "listed") /: not given, for it would open everything")
+            let what = wanted.contains(.write) ? "made or removed names in" : "listed"
+            note("\(what) /: not given, for it would open everything")
             return nil
         }
         if Self.isTerminal(path) {

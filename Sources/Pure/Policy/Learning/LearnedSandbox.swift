@@ -86,7 +86,8 @@ public struct LearnedSandbox: Sendable, Hashable {
         )
         if !unknown.isEmpty {
             notes.append(
-                "made system calls that the policy language has no name for: \(unknown.sorted().joined(separator: ", "))")
+                "made system calls that the policy language has no name for: \(unknown.sorted().joined(separator: ", "))"
+            )
         }
         if namesCalls {
             let named = known.isEmpty ? ["exit"] : known.sorted()
@@ -102,7 +103,8 @@ public struct LearnedSandbox: Sendable, Hashable {
         }
         let never = seen.forbidden.sorted()
         if !never.isEmpty {
-            notes.append("made calls that no sandbox allows, and was answered as in one: \(never.joined(separator: ", "))")
+            notes.append(
+                "made calls that no sandbox allows, and was answered as in one: \(never.joined(separator: ", "))")
         }
     }
 

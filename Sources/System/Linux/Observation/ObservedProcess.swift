@@ -21,7 +21,8 @@ public enum ObservedProcess {
         else { return nil }
         var size = Size(addressSpace: 0, descriptors: 0)
         for line in bytes.split(separator: UInt8(ascii: "\n")) {
-            if let value = number(line, "VmPeak:") { size.addressSpace = value.multipliedReportingOverflow(by: 1_024).0 }
+            // Kibibytes of an address space are far below what overflows.
+            if let value = number(line, "VmPeak:") { size.addressSpace = value &* 1_024 }
             if let value = number(line, "FDSize:") { size.descriptors = value }
         }
         return size
