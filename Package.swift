@@ -115,7 +115,7 @@ let package = Package(
         program(.decision, "portcullis-engine", ["EngineService", "Linux"]),
 
         // Privileged: root, single-threaded, no Swift concurrency, no Foundation, NIO or Dispatch, no Wire.
-        library(.privileged, "Monitor", ["Audit", "Core", "Linux", "Messages", "Session"]),
+        library(.privileged, "Monitor", ["Audit", "Core", "KernelAudit", "Linux", "Messages", "Session"]),
         library(
             .privileged, "Session",
             [

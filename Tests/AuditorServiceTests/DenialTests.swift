@@ -4,14 +4,21 @@
 import Audit
 import Core
 import Linux
+import Messages
 import Testing
 
 @testable import AuditorService
 
 /// Which session a denial belongs to, and how many of them come onto the trail.
 @Suite struct DenialTests {
-    private static let first = SessionID(bytes: [UInt8](repeating: 1, count: 16))
-    private static let second = SessionID(bytes: [UInt8](repeating: 2, count: 16))
+    private let first: SessionID
+    private let second: SessionID
+    private let third: SessionID
+
+    init() throws {
+        let ids = try (1...3).map { try #require(SessionID(bytes: [UInt8](repeating: $0, count: 16))) }
+        (first, second, third) = (ids[0], ids[1], ids[2])
+    }
 
     private func sender(_ ses: UInt32) -> Sender {
         Sender(pid: 4_001, uid: 0, auid: 1_001, ses: ses, executable: "/usr/sbin/portcullisd")
@@ -31,20 +38,20 @@ import Testing
     }
 
     @Test func aCallIsItsSessionsByTheKernelsNumber() throws {
-        var watch = watch((Self.first, 7), (Self.second, 8))
+        var watch = watch((first, 7), (second, 8))
         let found = watch.take(call(165, 8, signal: 31, action: 0x8000_0000))
         #expect(
             found == [
                 DenialWatch.Found(
-                    session: Self.second, sender: sender(8),
+                    session: second, sender: sender(8),
                     denial: Record.Denial(
                         origin: origin, account: "alice", subject: .call("call165"), signal: 31, program: "/usr/bin/x"))
             ])
-        #expect(watch.hasKill(Self.second) && !watch.hasKill(Self.first))
+        #expect(watch.hasKill(second) && !watch.hasKill(first))
     }
 
     @Test func anAccessWaitsForItsCaller() {
-        var watch = watch((Self.first, 7))
+        var watch = watch((first, 7))
         #expect(watch.take(.access(event: 9, words: "fs.read_file", path: "/etc/shadow")).isEmpty)
         #expect(watch.take(.caller(event: 8, ses: 7, program: "/bin/cat")).isEmpty)
         let found = watch.take(.caller(event: 9, ses: 7, program: "/bin/cat"))
@@ -55,27 +62,27 @@ import Testing
 
     /// A number that says nothing of whose process it was is nobody's: unset, the gateway's own, or claimed twice.
     @Test func whatCouldBeAnothersIsNobodys() {
-        var watch = watch((Self.first, .max), (Self.second, 3))
+        var watch = watch((first, .max), (second, 3))
         #expect(watch.take(call(1, .max)).isEmpty)
         #expect(watch.take(call(1, 3)).isEmpty)
-        var contested = self.watch((Self.first, 7), (Self.second, 7))
+        var contested = self.watch((first, 7), (second, 7))
         #expect(contested.take(call(1, 7)).isEmpty)
-        contested.start(SessionID(bytes: [UInt8](repeating: 9, count: 16)), sender(7), origin, "alice")
+        contested.start(third, sender(7), origin, "alice")
         #expect(contested.take(call(1, 7)).isEmpty)
     }
 
     /// ENOSYS is no denial: a program falls back.
     @Test func anUnknownCallIsNotRecorded() {
-        var watch = watch((Self.first, 7))
+        var watch = watch((first, 7))
         #expect(watch.take(call(435, 7, action: 0x5_0026)).isEmpty)
     }
 
     @Test func aCommandCannotFillTheTrail() {
-        var watch = watch((Self.first, 7))
+        var watch = watch((first, 7))
         var recorded = 0
         for number in 0..<10_000 as Range<UInt32> { recorded += watch.take(call(number % 1_000, 7)).count }
         #expect(recorded == DenialWatch.recordLimit)
-        watch.end(Self.first, now: 100)
+        watch.end(first, now: 100)
         #expect(watch.flush(now: 100 + DenialWatch.grace - 1).isEmpty)
         // The kernel tells of the last ones after the end.
         #expect(watch.take(call(7_000, 7)).isEmpty)
@@ -86,7 +93,7 @@ import Testing
     }
 
     @Test func halvesOfEventsThatNeverMeetAreForgotten() {
-        var watch = watch((Self.first, 7))
+        var watch = watch((first, 7))
         for event in 0..<100_000 as Range<UInt64> {
             #expect(watch.take(.access(event: event, words: "fs.read_file", path: nil)).isEmpty)
         }

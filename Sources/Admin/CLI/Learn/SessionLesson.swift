@@ -79,7 +79,10 @@ struct SessionLesson {
             extending: sandbox, denials: named, home: home.flatMap { File.resolved($0.bytes) }.map { ByteText($0) })
         let name = verb.name ?? "learned-" + String(sandbox.name.prefix(48))
         let further = denials.reduce(0) { $1.subject == .further ? $0 + $1.count : $0 }
-        var unseen = ["what the command would do next, had it not been denied this"]
+        var unseen = [
+            "what the command would do next, had it not been denied this",
+            "writes that a read-only mount refused, of which the kernel does not tell",
+        ]
         if further > 0 {
             unseen.append("\(Shown.count(further, "further denial")), which were not recorded one by one")
         }
