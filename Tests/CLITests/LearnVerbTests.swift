@@ -43,8 +43,8 @@ import Testing
         let failed = try learned("exit 3;")
         #expect((failed["ended"] as? [String: Any])?["status"] as? Int == 3)
         #expect((failed["notes"] as? [String])?.contains { $0.contains("the command failed (exit status 3)") } == true)
-        let killed = try learned("kill -TERM $$")
-        #expect((killed["ended"] as? [String: Any])?["signal"] as? Int == 15)
+        let killed = try learned("kill -KILL $$")
+        #expect((killed["ended"] as? [String: Any])?["signal"] as? Int == 9)
     }
 
     @Test func whatCannotBeRunIsSaid() throws {

@@ -142,10 +142,12 @@ public struct LearnedSandbox: Sendable, Hashable {
         return power
     }
 
+    /// The longest time that the language takes, 366 days, in minutes.
+    private static let longest: UInt64 = 366 * 24 * 60
+
     /// Ten times what it took, in whole minutes.
     private static func timeout(_ milliseconds: UInt64) -> Int {
-        let minutes = min(milliseconds / 6_000, 1 << 20) + 1
-        return Int(minutes) * 60_000
+        Int(min(milliseconds / 6_000 + 1, longest)) * 60_000
     }
 }
 
