@@ -53,7 +53,10 @@ struct LearnTests {
         words += [Host.own("portcullis"), "learn", "--name", name, "--output", file, "--", command]
         let result = try Child.run("/usr/bin/env", words)
         #expect(result.outcome == .status(0), "\(result)")
-        return Files.text(file)
+        let text = Files.text(file)
+        #expect(text.contains("processes 64,"), "\(text)")
+        // The kernel counts all processes of the account, and other tests have it at the same time.
+        return text.replacingOccurrences(of: "processes 64,", with: "processes 4096,")
     }
 
     private func prepare(_ gate: Gateway) throws {
