@@ -69,7 +69,16 @@ _Noreturn static void become(
     uint64_t place = (uint64_t)(uintptr_t)&message;
 #define FIELD(name) ((uint32_t)offsetof(struct seccomp_data, name))
     struct sock_filter instructions[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, FIELD(arch)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, portcullis_observe_architecture(), 0, 14),
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, FIELD(nr)),
+        // Every sandbox has these, and they must not fail: a signal that comes while a call waits here ends it with EINTR,
+        // and a close that fails so leaves a pipe open for ever.
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_close, 11, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_read, 10, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_write, 9, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_rt_sigreturn, 8, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_restart_syscall, 7, 0),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_sendmsg, 0, 7),
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, FIELD(args[0])),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)socket, 0, 5),
@@ -82,8 +91,10 @@ _Noreturn static void become(
     };
 #undef FIELD
     struct sock_fprog program = {.len = sizeof instructions / sizeof *instructions, .filter = instructions};
-    long listener = syscall(
-        SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program);
+    // Once it is looked at, only a deadly signal ends the wait (SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, Linux 5.19).
+    unsigned long flags = SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    long listener = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags | 1UL << 5, &program);
+    if (listener < 0 && errno == EINVAL) listener = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
     if (listener < 0) fail(socket, PORTCULLIS_OBSERVE_FILTER, errno);
     int descriptor = (int)listener;
     memset(&control, 0, sizeof control);
