@@ -51,8 +51,12 @@ struct LearnTests {
         var words = ["-C", home, "HOME=" + home, "PATH=/usr/bin:/bin"]
         if Host.isRoot { words += ["/usr/bin/setpriv", "--reuid=4100", "--regid=4100", "--clear-groups", "--"] }
         words += [Host.own("portcullis"), "learn", "--name", name, "--output", file, "--", command]
-        let result = try Child.run("/usr/bin/env", words)
-        #expect(result.outcome == .status(0), "\(result)")
+        // A signal can have an observed call fail (docs/sandboxes.md): people run it again, too.
+        for _ in 0..<5 {
+            let result = try Child.run("/usr/bin/env", words)
+            #expect(result.outcome == .status(0), "\(result)")
+            if Files.text(file).contains("It ended with exit status 0") { break }
+        }
         let text = Files.text(file)
         #expect(text.contains("processes 64,"), "\(text)")
         // The kernel counts all processes of the account, and other tests have it at the same time.
