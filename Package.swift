@@ -117,7 +117,7 @@ let package = Package(
         program(.decision, "portcullis-engine", ["EngineService", "Linux"]),
 
         // Privileged: root, single-threaded, no Swift concurrency, no Foundation, NIO or Dispatch, no Wire.
-        library(.privileged, "Monitor", ["Audit", "Core", "Linux", "Messages", "Session"]),
+        library(.privileged, "Monitor", ["Audit", "Core", "KernelAudit", "Linux", "Messages", "Session"]),
         library(
             .privileged, "Session",
             [
@@ -134,7 +134,7 @@ let package = Package(
         library(
             .admin, "CLI",
             [
-                "Audit", "Core", "Linux", "Messages", "PasswordHash", "Policy", "PolicyLanguage", "Trust",
+                "Audit", "Core", "Linux", "Messages", "PasswordHash", "Policy", "PolicyLanguage", "Seccomp", "Trust",
                 argumentParser, crypto,
             ]),
         program(.admin, "portcullis", ["CLI", argumentParser]),

@@ -75,7 +75,7 @@ struct Seeded: RandomNumberGenerator {
 
     /// An entry of any kind with any bytes; `length` bounds what a client chooses.
     mutating func entry(length: Int = 200) -> Entry {
-        switch number(0...10) {
+        switch number(0...11) {
         case 0:
             return .record(.serviceStart(unit: text(1...20)))
         case 1:
@@ -136,6 +136,17 @@ struct Seeded: RandomNumberGenerator {
                 .notice(
                     Record.Notice(
                         origin: origin(), account: bytes(0...32), operation: text(1...20), detail: bytes(0...length))))
+        case 10:
+            let subjects: [Record.Denial.Subject] = [
+                .call(nil), .call("mount"), .call("470"), .access("fs.read_file", path: bytes(0...length)),
+                .access("scope.signal", path: nil), .further,
+            ]
+            return .record(
+                .denial(
+                    Record.Denial(
+                        origin: origin(), account: bytes(0...32),
+                        subject: subjects.randomElement(using: &self) ?? .further, signal: chance() ? 31 : nil,
+                        program: chance() ? bytes(0...length) : nil, count: number(1...1_000_000))))
         default:
             if chance() { return .lostRequest(Reason.allCases.randomElement(using: &self) ?? .unavailable) }
             return .note(

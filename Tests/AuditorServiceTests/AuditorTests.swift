@@ -65,6 +65,12 @@ import Testing
             ([], .serviceStart(unit: "x")), ([], .serviceStop(unit: "x", reason: "y", isFailure: true)),
             ([], .policyLoaded(revision: .none, file: "x", rules: 1)), ([], .policyRejected(file: "x", errors: "y")),
             (Array(repeating: noticed, count: 16), noticed),
+            ([permitted], endedBySystemCall), ([permitted, started, endedBySystemCall], endedBySystemCall),
+            ([permitted, started, ended], endedBySystemCall), ([permitted, started], deniedRead),
+            (
+                [permitted, started],
+                .notice(Record.Notice(origin: origin, account: "alice", operation: "denied", detail: "a forged one"))
+            ),
         ] as [([Record], Record)])
     func aSessionSaysNothingOutOfItsPhase(_ before: [Record], _ outOfPlace: Record) throws {
         let gateway = try Gateway()

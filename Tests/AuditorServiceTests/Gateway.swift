@@ -220,6 +220,12 @@ let ended = Record.end(
     Record.End(
         origin: origin, account: "alice", outcome: .status(0), bytesIn: 0, bytesOut: 61, bytesErr: 0, milliseconds: 9,
         limit: nil, leftovers: 0))
+/// All that a session can say of a denial.
+let endedBySystemCall = Record.denial(
+    Record.Denial(origin: origin, account: "alice", subject: .call(nil), signal: Record.Denial.systemCallSignal))
+/// What the kernel alone tells.
+let deniedRead = Record.denial(
+    Record.Denial(origin: origin, account: "alice", subject: .access("fs.read_file", path: "/etc/shadow")))
 let noticed = Record.notice(Record.Notice(origin: origin, account: "alice", operation: "home", detail: "gone"))
 
 func refused(

@@ -82,6 +82,12 @@ import Testing
                     origin: origin, account: "alice", outcome: .signal(9), bytesIn: 1, bytesOut: 2, bytesErr: 3,
                     milliseconds: 4, limit: "timeout", leftovers: 5, droppedStderr: 6, ignoredSignals: 7)),
             .notice(Record.Notice(origin: origin, account: "alice", operation: "home", detail: "x")),
+            .denial(Record.Denial(origin: origin, account: "alice", subject: .call(nil), signal: 31)),
+            .denial(
+                Record.Denial(
+                    origin: origin, account: "alice", subject: .access("fs.make_reg", path: "/srv\n"),
+                    program: "/bin/sh", count: 7)),
+            .denial(Record.Denial(origin: origin, account: "alice", subject: .further, count: 12)),
         ]
         let frontSettings = FrontSettings(
             settings,

@@ -121,9 +121,7 @@ struct TrailFilter: ParsableArguments {
     func prepared() throws -> Prepared {
         var result = Prepared(isDenied: denied)
         if let session {
-            let digits = session.lowercased()
-            let isHexadecimal = digits.utf8.allSatisfy { Hexadecimal.bytes([$0, $0]) != nil }
-            guard (1...32).contains(digits.utf8.count), isHexadecimal else {
+            guard let digits = Self.digits(ofSession: session) else {
                 throw ValidationError("--session takes 1 to 32 hexadecimal digits, not '\(session)'.")
             }
             result.session = digits
@@ -150,6 +148,13 @@ struct TrailFilter: ParsableArguments {
 
     func validate() throws {
         _ = try prepared()
+    }
+
+    /// The first digits of a session's id, as records have them; nil for anything else.
+    static func digits(ofSession text: String) -> String? {
+        let digits = text.lowercased()
+        let isHexadecimal = digits.utf8.allSatisfy { Hexadecimal.bytes([$0, $0]) != nil }
+        return (1...32).contains(digits.utf8.count) && isHexadecimal ? digits : nil
     }
 
     private static func block(_ text: String) -> AddressBlock? {
@@ -282,6 +287,25 @@ struct TrailEvent {
             return parts(of: end)
         case .notice(let notice):
             return (ByteText(notice.operation).printable, .doubtful, notice.detail.printable)
+        case .denial(let denial):
+            return (denial.signal == nil ? "denied" : "killed", .bad, Self.words(for: denial))
+        }
+    }
+
+    /// A denial in plain words.
+    static func words(for denial: Record.Denial) -> String {
+        let program = denial.program.map { " by \($0.printable)" } ?? ""
+        let times = denial.count > 1 ? ", \(Shown.number(denial.count)) times" : ""
+        switch denial.subject {
+        case .call(nil):
+            return "by SIGSYS: a system call that the sandbox does not allow, or the command's own kill(2)" + times
+        case .call(let name?):
+            return "the system call \(ByteText(name).printable)\(program): not in the sandbox" + times
+        case .access(let access, let path):
+            let object = path.map { " \($0.printable)" } ?? ""
+            return "\(ByteText(access).printable)\(object)\(program): not in the sandbox" + times
+        case .further:
+            return "\(Shown.number(denial.count)) more, not recorded one by one"
         }
     }
 
@@ -307,7 +331,7 @@ struct TrailEvent {
     /// Keys whose values are numbers.
     private static let numbers: Set<String> = [
         "port", "argc", "count", "rules", "status", "signal", "in", "out", "err", "ms", "leftovers", "err-dropped",
-        "signals-ignored", "cmdlen",
+        "signals-ignored", "cmdlen", "sig",
     ]
 
     /// Everything, under the keys that the line has.

@@ -148,6 +148,14 @@ enum Shown {
         return String(repeating: "0", count: max(0, width - digits.utf8.count)) + digits
     }
 
+    /// A size: `512 bytes`, `3 KiB`, `1 MiB`, rounded up.
+    static func size(_ bytes: UInt64) -> String {
+        for (unit, shift) in [("GiB", UInt64(30)), ("MiB", 20), ("KiB", 10)] where bytes >= 1 << shift {
+            return "\(number((bytes - 1) >> shift + 1)) \(unit)"
+        }
+        return count(bytes, "byte")
+    }
+
     /// A duration: `12 ms`, `3.4 s`, `2 min 5 s`, `1 h 2 min`.
     static func duration(milliseconds: UInt64) -> String {
         let seconds = milliseconds / 1_000

@@ -30,7 +30,7 @@ public struct Portcullis: ParsableCommand {
                 name: "Policy",
                 subcommands: [
                     CheckVerb.self, ExplainVerb.self, TestVerb.self, FormatVerb.self, DifferenceVerb.self,
-                    WhoCanVerb.self, WhatCanVerb.self, ReplayVerb.self,
+                    WhoCanVerb.self, WhatCanVerb.self, ReplayVerb.self, LearnVerb.self,
                 ]),
             CommandGroup(
                 name: "Trail", subcommands: [AuditVerb.self]),

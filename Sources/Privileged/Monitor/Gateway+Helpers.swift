@@ -13,7 +13,8 @@ extension Gateway {
     func startAuditor() {
         do {
             let helper = try Helper.start(
-                .auditor, in: helpersDirectory, second: auditDirectory, identity: identities.identities[.auditor])
+                .auditor, in: helpersDirectory, second: auditDirectory, third: kernelRecords,
+                identity: identities.identities[.auditor])
             isAuditorReady = false
             auditor = helper
             try epoll.add(helper.outbox.channel.descriptor, token: Token.auditor.with(0))

@@ -3,6 +3,7 @@
 
 import Audit
 import Core
+import KernelAudit
 import Linux
 import Messages
 import Session
@@ -19,6 +20,8 @@ public final class Gateway {
     let helpersDirectory: String
     let identities: Identities
     let auditDirectory: Descriptor
+    /// What the auditor hears of denials; this process reads none of it.
+    let kernelRecords: Descriptor?
     let stateLock: Descriptor
     /// Where sessions without a network go; nil as a plain user, and where it cannot be made.
     let emptyNetwork: EmptyNetwork?
@@ -107,6 +110,7 @@ public final class Gateway {
             log.say("\(error); no sandbox without a network can be had")
             emptyNetwork = nil
         }
+        kernelRecords = Self.kernelRecords(log)
         // What a command leaves behind comes to its session's init; what that leaves, to us.
         try Process.becomeSubreaper()
         try Process.becomeUndumpable()
@@ -118,6 +122,21 @@ public final class Gateway {
             log.say(
                 "not root: serving uid \(Process.userID) alone; no RSH from reserved ports, no stderr channel for it, "
                     + "no private namespaces, and the trail is this user's to edit")
+        }
+    }
+
+    /// The kernel's audit records, for the auditor: each auditor is handed the same socket. Nil where they cannot be had,
+    /// which is said once.
+    private static func kernelRecords(_ log: StandardError) -> Descriptor? {
+        // As a plain user sessions have that user's audit session, in which other things happen too.
+        guard Process.isRoot else { return nil }
+        do {
+            return try KernelAuditRecords.listen()
+        } catch {
+            log.say(
+                "the kernel's audit records cannot be read (\(error.text)): of what a sandbox denies, the trail has only "
+                    + "that it ended a command")
+            return nil
         }
     }
 

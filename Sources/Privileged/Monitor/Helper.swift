@@ -26,12 +26,9 @@ enum HelperKind: String, CaseIterable {
 
 /// Where a helper finds its descriptors: its side of docs/ARCHITECTURE.md, Channels.
 enum HelperDescriptor {
-    /// The channel to the monitor.
-    static let monitor: Int32 = 3
-    /// Front: to the auditor. Engine: to the loader. Auditor: the trail's directory.
-    static let second: Int32 = 4
-    /// The first number that is closed.
-    static let end: Int32 = 5
+    /// The first: the channel to the monitor. The second, 4: front's to the auditor, engine's to the loader, the auditor's
+    /// directory of the trail. The third, 5: the kernel's audit records, for the auditor, where they can be had.
+    static let first: Int32 = 3
 }
 
 /// A helper that runs.
@@ -46,16 +43,19 @@ struct Helper {
     ///
     /// - Parameters:
     ///   - second: the descriptor at number 4.
+    ///   - third: the descriptor at number 5; nil for none.
     ///   - identity: to whom the helper drops; nil where it keeps its ids.
     ///   - further: what stands behind on its command line.
     static func start(
-        _ kind: HelperKind, in directory: String, second: Descriptor, identity: Identities.Identity?,
-        arguments further: [String] = []
+        _ kind: HelperKind, in directory: String, second: Descriptor, third: Descriptor? = nil,
+        identity: Identities.Identity?, arguments further: [String] = []
     ) throws -> Helper {
         let (ours, theirs) = try Channel.pair()
         // High copies first, so that placing one does not close another.
-        let monitor = try theirs.descriptor.duplicate(from: 64)
-        let other = try second.duplicate(from: 64)
+        var copies: [Descriptor] = []
+        for descriptor in [theirs.descriptor, second] + (third.map { [$0] } ?? []) {
+            copies.append(try descriptor.duplicate(from: 64))
+        }
         let null = try File.open("/dev/null", [File.Options(rawValue: 2)]).duplicate(from: 64)
         var arguments = [kind.program, kind.role]
         if let identity { arguments += ["--uid", String(identity.uid), "--gid", String(identity.gid)] }
@@ -65,25 +65,35 @@ struct Helper {
         let path = "\(directory)/\(kind.program)"
         switch try Process.fork() {
         case .child:
-            Signals.reset()
-            do {
-                try null.place(at: 0)
-                try null.place(at: 1)
-                try monitor.place(at: HelperDescriptor.monitor)
-                try other.place(at: HelperDescriptor.second)
-                Descriptor.closeAll(from: HelperDescriptor.end)
-                throw Process.execute(
-                    Array(path.utf8), arguments: arguments.map { Array($0.utf8) },
-                    environment: environment.map { Array($0.utf8) })
-            } catch {
-                StandardError("portcullisd").say("cannot start \(path): \(error)")
-                Process.exitNow(127)
-            }
+            become(path, null: null, copies, arguments: arguments, environment: environment)
         case .parent(let pid):
             return Helper(
                 kind: kind, process: try ProcessHandle(pid: pid), outbox: Outbox(ours),
                 started: Clock.monotonicMilliseconds())
         }
+    }
+
+    /// The child: the descriptors in their places from `HelperDescriptor.first` on, no others, and the program.
+    private static func become(
+        _ path: String, null: Descriptor, _ descriptors: [Descriptor], arguments: [String], environment: [String]
+    ) -> Never {
+        Signals.reset()
+        do {
+            try null.place(at: 0)
+            try null.place(at: 1)
+            for (place, descriptor) in descriptors.enumerated() {
+                try descriptor.place(at: HelperDescriptor.first + Int32(place))
+            }
+        } catch {
+            StandardError("portcullisd").say("cannot start \(path): \(error)")
+            Process.exitNow(127)
+        }
+        Descriptor.closeAll(from: HelperDescriptor.first + Int32(descriptors.count))
+        let failure = Process.execute(
+            Array(path.utf8), arguments: arguments.map { Array($0.utf8) },
+            environment: environment.map { Array($0.utf8) })
+        StandardError("portcullisd").say("cannot start \(path): \(failure)")
+        Process.exitNow(127)
     }
 
     /// The directory that holds the helpers: this program's own, else /usr/lib/portcullis.

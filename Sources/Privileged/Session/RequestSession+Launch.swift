@@ -239,7 +239,7 @@ extension RequestSession {
                 try? Process.changeDirectory(Array("/".utf8))
             }
             try plan.confinement.restrict()
-            try plan.confinement.load()
+            try plan.confinement.load(logged: settings.audit.kernel != .off)
         } catch {
             say(report, [ChildReport.failed, error.step.rawValue, UInt8(truncatingIfNeeded: error.code)])
             Process.exitNow(125)

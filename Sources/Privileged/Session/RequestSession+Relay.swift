@@ -167,6 +167,7 @@ extension RequestSession {
         Socket.clearLinger(parts.primary)
         Socket.shutdownSending(parts.primary)
         let record = endRecord(run, counts, milliseconds)
+        if let denial = denialRecord(run) { trail.send(denial) }
         trail.send(record)
         _ = kernelTrail.send(record, session: input.session)
         drain()
@@ -182,6 +183,17 @@ extension RequestSession {
         identity.close()
         finishRelease()
         Process.exitNow(0)
+    }
+
+    /// The record of a command that the filter has ended, as far as a wait status can tell: which call it was, the kernel
+    /// alone knows, and tells its audit subsystem.
+    private func denialRecord(_ run: RelayState) -> Record? {
+        guard case .signalled(let number)? = run.end?.status, Int32(number) == Signals.Number.systemCall else {
+            return nil
+        }
+        return .denial(
+            Record.Denial(
+                origin: origin, account: targetText, subject: .call(nil), signal: Record.Denial.systemCallSignal))
     }
 
     private func endRecord(_ run: RelayState, _ counts: Socket.Counts?, _ milliseconds: UInt64) -> Record {

@@ -74,7 +74,10 @@ private struct LineReader {
                         limits: text("limits"))))
         case .end:
             return end()
+        case .abnormalEnd:
+            return denial()
         case .error:
+            if text("op") == Record.Denial.operation { return denial() }
             guard let operation = text("op"), let detail else { return nil }
             guard let origin else {
                 guard let subject = Entry.Subject(rawValue: operation) else { return nil }
@@ -127,6 +130,30 @@ private struct LineReader {
                     origin: origin, account: line.accountIsUnknown ? nil : account, remoteUser: line["ruser"],
                     refusal: refusal, rule: rule, revision: revision, detail: detail, command: command,
                     count: count, pool: text("pool"))))
+    }
+
+    private func denial() -> Entry? {
+        guard let origin, let account = line["acct"], text("op") == Record.Denial.operation else { return nil }
+        guard let count = line["count"] == nil ? 1 : number("count"), (1...Record.Denial.countLimit).contains(count)
+        else { return nil }
+        var signal: UInt8?
+        if line.type == .abnormalEnd {
+            guard let number: UInt8 = number("sig") else { return nil }
+            signal = number
+        }
+        let subject: Record.Denial.Subject
+        if let call = text("syscall") {
+            subject = .call(call.isEmpty ? nil : call)
+        } else if let access = text("access") {
+            subject = .access(access, path: line["file"])
+        } else {
+            subject = .further
+        }
+        return .record(
+            .denial(
+                Record.Denial(
+                    origin: origin, account: account, subject: subject, signal: signal, program: line["program"],
+                    count: count)))
     }
 
     private func end() -> Entry? {

@@ -38,6 +38,8 @@ public enum Entry: Sendable, Hashable {
         case lostRecords = "trail-lost"
         /// A process sent what its phase does not permit, and its channel was closed.
         case closedChannel = "channel-closed"
+        /// The kernel told of denials faster than they were read: some are missing.
+        case lostDenials = "denials-lost"
     }
 }
 
@@ -76,6 +78,8 @@ public enum RecordType: String, Sendable, Hashable, CaseIterable {
     case end = "USER_END"
     /// Something that a reader should know.
     case error = "USER_ERR"
+    /// A sandbox ended a process.
+    case abnormalEnd = "ANOM_ABEND"
 }
 
 extension Entry {
@@ -90,6 +94,7 @@ extension Entry {
         case .record(.command): .command
         case .record(.end): .end
         case .record(.notice), .note: .error
+        case .record(.denial(let denial)): denial.signal == nil ? .error : .abnormalEnd
         }
     }
 }

@@ -34,6 +34,7 @@ extension RecordType {
         case .command: 1_123
         case .serviceStart: 1_130
         case .serviceStop: 1_131
+        case .abnormalEnd: 1_701
         }
     }
 }

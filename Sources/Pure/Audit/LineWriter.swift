@@ -22,7 +22,7 @@ public enum TrailFormat {
     /// The most characters of `program` in one line.
     static let programLimit = 2_050
     /// What a list of cut fields takes at most.
-    static let cutLimit = " cut=acct,ruser,exe,file,errors,cmd".utf8.count
+    static let cutLimit = " cut=acct,ruser,exe,program,file,errors,cmd".utf8.count
     /// What the length of a command that was cut takes at most.
     static let commandLengthLimit = " cmdlen=".utf8.count + 20
     /// The characters that a refusal's detail leaves for its command.
@@ -199,6 +199,8 @@ private struct FieldWriter {
         case .record(.notice(let record)):
             begin(record.operation, account: .some(record.account), origin: record.origin, isSuccess: false, stamp)
             detail(record.detail, isSuccess: false)
+        case .record(.denial(let record)):
+            denial(record, stamp)
         case .lostRequest(let reason):
             begin("login", account: .some(nil), origin: nil, isSuccess: false, stamp)
             word("reason", reason.name)
@@ -257,6 +259,23 @@ private struct FieldWriter {
         if let leftovers = record.leftovers { number("leftovers", leftovers) }
         if record.droppedStderr != 0 { number("err-dropped", record.droppedStderr) }
         if record.ignoredSignals != 0 { number("signals-ignored", record.ignoredSignals) }
+    }
+
+    private mutating func denial(_ record: Record.Denial, _ stamp: Stamp) {
+        begin(
+            Record.Denial.operation, account: .some(record.account), origin: record.origin, isSuccess: false, stamp)
+        if let signal = record.signal { number("sig", signal) }
+        if record.count != 1 { number("count", min(record.count, Record.Denial.countLimit)) }
+        var path: ByteText?
+        switch record.subject {
+        case .call(let name): word("syscall", name ?? "")
+        case .access(let access, let object):
+            word("access", access)
+            path = object
+        case .further: break
+        }
+        if let program = record.program { untrusted("program", program.bytes, limit: TrailFormat.programLimit) }
+        if let path { untrusted("file", path.bytes) }
     }
 
     /// The fields that every line has, in libaudit's order; an account of nil inside is one that is not known.

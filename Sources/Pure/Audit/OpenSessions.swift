@@ -38,6 +38,7 @@ public struct OpenSessions: Sendable {
     /// The types of the lines that sessions have.
     private static let types = [
         "type=USER_AUTH ", "type=USER_LOGIN ", "type=USER_CMD ", "type=USER_END ", "type=USER_ERR ",
+        "type=ANOM_ABEND ",
     ]
 
     /// Looks at a line, without its newline; the lines come in their order.

@@ -26,6 +26,8 @@ public enum Record: Sendable, Hashable {
     case end(End)
     /// USER_ERR: something in a session that a reader should know and that ended nothing.
     case notice(Notice)
+    /// ANOM_ABEND where it ended a process, USER_ERR otherwise: the sandbox refused something.
+    case denial(Denial)
 
     /// The most bytes of diagnostics in a record.
     public static let errorsLimit = 2_048

@@ -54,6 +54,48 @@ extension Record.RefusedCommand: FrameField {
     }
 }
 
+extension Record.Denial: FrameField {
+    init(reading reader: inout FrameReader) throws(FrameError) {
+        let origin: Record.Origin = try reader.field()
+        let account = try reader.bytes(limit: FieldLimit.claim)
+        let signal: UInt8? = try reader.optional { (reader) throws(FrameError) in try reader.integer() }
+        let program = try reader.optionalBytes(limit: Self.pathLimit)
+        let count = try reader.count(1...Self.countLimit)
+        let subject: Subject
+        switch try reader.integer(UInt8.self) {
+        case 1:
+            subject = .call(
+                try reader.optional { (reader) throws(FrameError) in try reader.text(limit: Self.wordLimit) })
+        case 2:
+            subject = .access(
+                try reader.text(limit: Self.wordLimit), path: try reader.optionalBytes(limit: Self.pathLimit))
+        case 3: subject = .further
+        default: throw .value
+        }
+        self.init(
+            origin: origin, account: account, subject: subject, signal: signal, program: program, count: count)
+    }
+
+    func write(to writer: inout FrameWriter) {
+        writer.field(origin)
+        writer.bytes(account)
+        writer.optional(signal) { $0.integer($1) }
+        writer.optionalBytes(program)
+        writer.integer(Int64(count))
+        switch subject {
+        case .call(let name):
+            writer.integer(UInt8(1))
+            writer.optional(name) { $0.text($1) }
+        case .access(let access, let path):
+            writer.integer(UInt8(2))
+            writer.text(access)
+            writer.optionalBytes(path)
+        case .further:
+            writer.integer(UInt8(3))
+        }
+    }
+}
+
 extension Record: FrameField {
     init(reading reader: inout FrameReader) throws(FrameError) {
         switch try reader.integer(UInt8.self) {
@@ -122,6 +164,8 @@ extension Record: FrameField {
                     origin: try reader.field(), account: try reader.bytes(limit: FieldLimit.claim),
                     operation: try reader.text(limit: FieldLimit.name),
                     detail: try reader.bytes(limit: FieldLimit.detail)))
+        case 10:
+            self = .denial(try reader.field())
         default:
             throw .value
         }
@@ -194,6 +238,9 @@ extension Record: FrameField {
             writer.bytes(record.account)
             writer.text(record.operation)
             writer.bytes(record.detail)
+        case .denial(let record):
+            writer.integer(UInt8(10))
+            writer.field(record)
         }
     }
 }

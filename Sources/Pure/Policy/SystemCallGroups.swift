@@ -212,7 +212,7 @@ public enum SystemCallGroups {
 
     /// Known, and in no group above.
     private static let otherText = """
-        @obsolete arc_gettls arc_settls arc_usr_cmpxchg atomic_barrier atomic_cmpxchg_32 cachectl dipc
+        arc_gettls arc_settls arc_usr_cmpxchg atomic_barrier atomic_cmpxchg_32 cachectl dipc
         exec_with_loader execv futex_requeue futex_wait futex_wake getdomainname getdtablesize gethostname
         getpagesize getxgid getxpid getxuid kern_features map_shadow_stack memfd_secret memory_ordering mincore
         multiplexer old_adjtimex oldumount or1k_atomic osf_fstat osf_fstatfs osf_fstatfs64 osf_getdirentries

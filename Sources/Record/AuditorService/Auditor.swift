@@ -6,6 +6,7 @@ import Core
 import Linux
 import Logging
 import Messages
+import Seccomp
 
 /// The one writer of the trail: takes records from its channels, stamps and links them, and answers when they are on
 /// disk.
@@ -58,9 +59,15 @@ final class Auditor {
 
     private static let monitorToken: UInt64 = 0
     private static let frontToken: UInt64 = 1
+    private static let kernelToken = UInt64.max
+    /// The most of the kernel's messages that are read in a turn: a command can cause more than anybody can read.
+    private static let reportsPerTurn = 256
+    /// Milliseconds between records that some are missing.
+    private static let lostInterval: Int64 = 60_000
 
     private let monitor: Channel
     private let trail: Trail
+    private let kernel: Descriptor?
     private let gateway: Sender
     private let time: Time
     private let log: Logger
@@ -73,6 +80,8 @@ final class Auditor {
     private var past: Set<SessionID> = []
     private var pastOrder: [SessionID] = []
     private var flood = RefusalFlood()
+    private var denials: DenialWatch
+    private var lostDenialsAt: Int64?
     private var batch: [Item] = []
     private var outbox: [[UInt8]] = []
     private var isWatchingForRoom = false
@@ -82,16 +91,26 @@ final class Auditor {
     /// The status to end with, once it is time.
     private(set) var exitStatus: Int32?
 
-    init(monitor: Channel, directory: Descriptor, gateway: Sender, digest: @escaping Digest, time: Time, log: Logger)
-        throws(SystemError)
-    {
+    /// - Parameter kernel: the kernel's audit records; nil where they cannot be had.
+    init(
+        monitor: Channel, directory: Descriptor, kernel: Descriptor? = nil, gateway: Sender, digest: @escaping Digest,
+        time: Time, log: Logger
+    ) throws(SystemError) {
         self.monitor = monitor
+        self.kernel = kernel
+        denials = DenialWatch(own: gateway.ses) { architecture, number in
+            guard architecture == SystemCallFilter.nativeArchitecture else {
+                return "\(String(architecture, radix: 16)):\(number)"
+            }
+            return SystemCallFilter.name(of: number) ?? String(number)
+        }
         self.gateway = gateway
         self.time = time
         self.log = log
         trail = Trail(directory: directory, gateway: gateway, digest: digest)
         epoll = try Epoll()
         try epoll.add(monitor.descriptor, token: Self.monitorToken)
+        if let kernel { try epoll.add(kernel, token: Self.kernelToken) }
     }
 
     /// Serves until the monitor says stop or goes away.
@@ -112,6 +131,7 @@ final class Auditor {
         let now = time.monotonic()
         var due = trail.due(now: now)
         if let flood = flood.due { due = min(due, flood) }
+        if let denials = denials.due { due = min(due, denials) }
         if reported.sequence != trail.sequence { due = min(due, reported.at + Self.reportInterval) }
         return Int32(clamping: max(0, min(due - now, 1_000)))
     }
@@ -119,6 +139,8 @@ final class Auditor {
     /// One turn: everything that is ready, in one batch.
     func turn(waiting milliseconds: Int32) throws(SystemError) {
         let events = try epoll.wait(milliseconds: milliseconds, limit: 256)
+        // ORDER: the kernel first: it names the call that ended a command, and the session only says that one did.
+        drainKernel()
         // ORDER: sessions and front before the monitor, so that what a session sent before it died is there before
         // the monitor says that it did.
         for event in events where event.token != Self.monitorToken {
@@ -136,6 +158,7 @@ final class Auditor {
         for (login, stamp) in flood.flush(now: now, all: exitStatus != nil) {
             batch.append(Item(item: Trail.Item(entry: .record(.login(login)), stamp: stamp)))
         }
+        for found in denials.flush(now: now, all: exitStatus != nil) { add(found) }
         let wasFailing = trail.failure
         trail.tick(wall: time.wall(), now: now)
         commit()
@@ -349,6 +372,35 @@ final class Auditor {
         }
     }
 
+    // MARK: The kernel
+
+    /// Reads what the kernel tells of denials. Nothing of it is trusted but that the kernel says it.
+    private func drainKernel() {
+        guard let kernel else { return }
+        for _ in 0..<Self.reportsPerTurn {
+            do throws(SystemError) {
+                let message = try kernel.read(KernelReport.messageLimit)
+                guard let report = KernelReport(message: message) else { continue }
+                for found in denials.take(report) { add(found) }
+            } catch {
+                guard !error.wouldBlock else { return }
+                // ENOBUFS: there were more than there was room for. It says so once, and goes on.
+                return noteLostDenials()
+            }
+        }
+    }
+
+    private func noteLostDenials() {
+        let now = time.monotonic()
+        if let last = lostDenialsAt, now - last < Self.lostInterval { return }
+        lostDenialsAt = now
+        note(.lostDenials, "the kernel told of more denials than could be read", session: nil, sender: gateway)
+    }
+
+    private func add(_ found: DenialWatch.Found) {
+        add(.record(.denial(found.denial)), session: found.session, sender: found.sender, asker: nil)
+    }
+
     // MARK: Sessions
 
     private func open(_ id: SessionID, pid: Int32, hasStarted: Bool, _ channel: Channel) {
@@ -446,6 +498,7 @@ final class Auditor {
             session.sender.auid = auid
             session.sender.ses = ses
             sessions[id] = session
+            watchDenials(of: id)
         case .record(let number, let record):
             // The auditor before this one wrote it, and died before it answered.
             if let place = session.known.firstIndex(of: record) {
@@ -458,20 +511,34 @@ final class Auditor {
                 return true
             }
             guard session.phase.admit(record) else { return false }
+            if case .denial = record, denials.hasKill(id) {
+                // The kernel has told of it, and by which call.
+                sessions[id] = session
+                answer(.session(id, number: number), .record(record), trail.failure == nil ? .durable : .failed)
+                return true
+            }
             if let (origin, account) = record.origin {
                 session.origin = origin
                 session.account = account ?? session.account
             }
             sessions[id] = session
             add(.record(record), session: id, sender: session.sender, asker: .session(id, number: number))
+            if record.isLastWord { denials.end(id, now: time.monotonic()) } else { watchDenials(of: id) }
         }
         return true
+    }
+
+    /// Has the denials of a session's command recorded, from its start on.
+    private func watchDenials(of id: SessionID) {
+        guard let session = sessions[id], session.phase.hasStarted, let origin = session.origin else { return }
+        denials.start(id, session.sender, origin, session.account ?? ByteText([]))
     }
 
     /// Records that a session died before it had said its last word.
     private func lose(_ id: SessionID, _ reason: Reason) {
         drain(id)
         close(id)
+        denials.end(id, now: time.monotonic())
         guard let session = sessions.removeValue(forKey: id) else {
             // Unknown: it had said its last word here or to another auditor, or never had a channel here.
             guard !past.contains(id), !trail.sessions.isComplete(id) else { return }
@@ -551,6 +618,7 @@ extension Record {
         case .command(let record): (record.origin, record.account)
         case .end(let record): (record.origin, record.account)
         case .notice(let record): (record.origin, record.account)
+        case .denial(let record): (record.origin, record.account)
         case .serviceStart, .serviceStop, .policyLoaded, .policyRejected: nil
         }
     }

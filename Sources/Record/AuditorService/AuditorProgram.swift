@@ -16,6 +16,9 @@ public enum AuditorProgram {
     /// The directory of the trail, STATE/audit.
     static let directoryDescriptor: Int32 = 4
 
+    /// The kernel's audit records; not open where they cannot be had.
+    static let kernelDescriptor: Int32 = 5
+
     /// A usage error: the monitor started it wrongly, or somebody else did.
     static let usage: Int32 = 64
     /// A defect of ours, or a machine that cannot confine a helper.
@@ -40,6 +43,7 @@ public enum AuditorProgram {
             log.error("descriptors 3 and 4 are not open: portcullisd starts this program")
             return usage
         }
+        let kernel = Descriptor.inherited(kernelDescriptor)
         // What ends the gateway's terminal or unit goes to the monitor, which says stop when the trail is complete; a
         // file that has grown over a limit is a failed write.
         for signal in [
@@ -57,8 +61,8 @@ public enum AuditorProgram {
                 uid: identity.uid, gid: identity.gid,
                 directories: [(directory, .writing)], filter: filter)
             let auditor = try Auditor(
-                monitor: monitor, directory: directory, gateway: gateway, digest: sha256, time: Auditor.Time(), log: log
-            )
+                monitor: monitor, directory: directory, kernel: kernel, gateway: gateway, digest: sha256,
+                time: Auditor.Time(), log: log)
             return try auditor.run()
         } catch {
             log.critical("\(error)")

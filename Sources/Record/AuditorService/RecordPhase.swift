@@ -16,6 +16,7 @@ struct SessionPhase: Sendable {
     private var hasIdentity = false
     private var authentications = 0
     private var notices = 0
+    private var hasDenial = false
     private var isPermitted = false
     /// Whether a command's start was recorded.
     private(set) var hasStarted = false
@@ -67,9 +68,17 @@ struct SessionPhase: Sendable {
             // Only the monitor can know that a session was lost.
             if case .lost = end.outcome { return false }
             hasEnded = true
-        case .notice:
-            guard notices < Self.noticeLimit else { return false }
+        case .notice(let notice):
+            guard notices < Self.noticeLimit, notice.operation != Record.Denial.operation else { return false }
             notices += 1
+        case .denial(let denial):
+            // All that a session can know of its command; the rest is the kernel's to tell. What the trail already has
+            // of an adopted session is no different.
+            guard hasStarted, !isComplete else { return false }
+            guard denial.subject == .call(nil), denial.signal == Record.Denial.systemCallSignal, denial.count == 1,
+                denial.program == nil, !hasDenial
+            else { return false }
+            hasDenial = true
         case .serviceStart, .serviceStop, .policyLoaded, .policyRejected:
             return false
         }
@@ -104,7 +113,7 @@ enum RecordRight {
     static func monitorMaySend(_ record: Record) -> Bool {
         switch record {
         case .serviceStart, .serviceStop, .policyLoaded, .policyRejected: true
-        case .authentication, .login, .command, .end, .notice: false
+        case .authentication, .login, .command, .end, .notice, .denial: false
         }
     }
 }

@@ -2,15 +2,19 @@
 // Copyright the Portcullis authors
 #include "CAudit.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libaudit.h>
+#include <linux/filter.h>
 #include <linux/netlink.h>
 #include <poll.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 int portcullis_audit_open(int *descriptor) {
     errno = 0;
@@ -20,6 +24,34 @@ int portcullis_audit_open(int *descriptor) {
     if (fcntl(made, F_SETFD, FD_CLOEXEC) != 0) {
         int code = errno;
         audit_close(made);
+        return code;
+    }
+    *descriptor = made;
+    return 0;
+}
+
+int portcullis_audit_listen(int *descriptor) {
+    int made = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_AUDIT);
+    if (made < 0) return errno;
+    // Only what tells of denials: the type of the message, which a filter loads as if it were in network order.
+#define KIND(number) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(number), 0, 1), BPF_STMT(BPF_RET | BPF_K, UINT32_MAX)
+    struct sock_filter instructions[] = {
+        BPF_STMT(BPF_LD | BPF_H | BPF_ABS, offsetof(struct nlmsghdr, nlmsg_type)),
+        KIND(1300), // AUDIT_SYSCALL
+        KIND(1326), // AUDIT_SECCOMP
+        KIND(1423), // AUDIT_LANDLOCK_ACCESS, newer than Debian 12's headers
+        BPF_STMT(BPF_RET | BPF_K, 0),
+    };
+#undef KIND
+    struct sock_fprog filter = {.len = sizeof instructions / sizeof *instructions, .filter = instructions};
+    int room = 1 << 20;
+    // Without it there is the default: messages that find no room are dropped and told as ENOBUFS.
+    (void)setsockopt(made, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
+    struct sockaddr_nl group = {.nl_family = AF_NETLINK, .nl_groups = 1U << (AUDIT_NLGRP_READLOG - 1)};
+    if (setsockopt(made, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter) != 0
+        || bind(made, (struct sockaddr *)&group, sizeof group) != 0) {
+        int code = errno;
+        close(made);
         return code;
     }
     *descriptor = made;

@@ -6,6 +6,7 @@
 #include <linux/audit.h>
 #include <seccomp.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -38,6 +39,17 @@ int portcullis_call_is_known(int number) {
     int known = name != NULL;
     free(name);
     return known;
+}
+
+int portcullis_call_name(int number, char *name, size_t capacity) {
+    char *found = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, number);
+    if (found == NULL)
+        return ENOENT;
+    size_t length = strlen(found);
+    if (length < capacity)
+        memcpy(name, found, length + 1);
+    free(found);
+    return length < capacity ? 0 : ENAMETOOLONG;
 }
 
 int portcullis_filter_compile(

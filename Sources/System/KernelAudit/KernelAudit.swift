@@ -65,6 +65,24 @@ public struct KernelAudit: Sendable {
     }
 }
 
+/// The kernel's audit records as they are made, for who may read them (CAP_AUDIT_READ); auditd notices nothing of it.
+public enum KernelAuditRecords {
+    /// Joins the multicast group, for the records that tell of denials alone: SECCOMP, LANDLOCK_ACCESS and SYSCALL.
+    ///
+    /// TRUST: only the kernel, and root by CAP_NET_ADMIN, sends to the group. The socket can be handed to a process without
+    /// capabilities: the kernel takes nothing from one that is sent over it.
+    ///
+    /// - Returns: a socket that does not block; each read is one netlink message.
+    /// - Throws: `EPERM` without CAP_AUDIT_READ, and see `KernelAudit.isNotCompiledIn(_:)`.
+    public static func listen() throws(SystemError) -> Descriptor {
+        var made: Int32 = -1
+        // SAFETY: the shim writes one int.
+        let code = unsafe portcullis_audit_listen(&made)
+        guard code == 0 else { throw SystemError(code, "audit records") }
+        return Descriptor(owning: made)
+    }
+}
+
 /// This process's login uid and audit session, which the kernel keeps for it and its children.
 public struct LoginIdentity: Sendable, Hashable {
     /// The login uid; `UInt32.max` where unset, or where the kernel was built without audit.

@@ -396,7 +396,9 @@ public struct CommandConfinement: Sendable {
     }
 
     /// Last: the system-call filter.
-    public func load() throws(ConfinementError) {
-        try filter.load()
+    ///
+    /// - Parameter logged: has the kernel tell its audit subsystem of what the filter refuses.
+    public func load(logged: Bool = false) throws(ConfinementError) {
+        try filter.load(logged: logged)
     }
 }

@@ -155,6 +155,18 @@ public enum File {
         return ByteText(buffer.prefix(length).map { UInt8(bitPattern: $0) })
     }
 
+    /// What lies at a path of any bytes, with the last link followed or not.
+    public static func status(_ path: [UInt8], followingLast: Bool) throws(SystemError) -> FileStatus {
+        guard !path.contains(0) else { throw SystemError(ENOENT, "stat") }
+        var raw = stat()
+        let name = path.map { CChar(bitPattern: $0) } + [0]
+        // SAFETY: the string is NUL-terminated, and fstatat writes one structure.
+        guard unsafe fstatat(AT_FDCWD, name, &raw, followingLast ? 0 : AT_SYMLINK_NOFOLLOW) == 0 else {
+            throw .last("stat")
+        }
+        return FileStatus(raw)
+    }
+
     /// Whether an existing path can be executed by this process's effective ids.
     public static func isExecutable(_ path: [UInt8]) -> Bool {
         guard let text = ByteText(path).text else { return false }

@@ -53,7 +53,7 @@ public enum Process {
         }
     }
 
-    private static func withPointers<Result>(
+    static func withPointers<Result>(
         _ strings: [[UInt8]], _ body: (UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> Result
     ) -> Result {
         // SAFETY: no pointer yet.
@@ -145,9 +145,16 @@ public enum Process {
         _ = kill(pid, signal)
     }
 
+    /// The file mode creation mask; for a process of one thread, because it is set to be read.
+    public static var umask: UInt32 {
+        let mask = Glibc.umask(0o077)
+        _ = Glibc.umask(mask)
+        return UInt32(mask)
+    }
+
     /// Sets the file mode creation mask.
     public static func setUmask(_ mask: UInt32) {
-        umask(mode_t(mask))
+        _ = Glibc.umask(mode_t(mask))
     }
 
     /// Changes the working directory.

@@ -204,6 +204,9 @@ public enum SystemCallFilter {
 
     // MARK: Numbers and bytes
 
+    /// This build's own architecture, as the kernel's audit records and filters name it (AUDIT_ARCH_…).
+    public static var nativeArchitecture: UInt32 { portcullis_filter_architecture() }
+
     /// The number of a system call on this architecture, or nil.
     public static func number(of name: String) -> UInt32? {
         guard !name.utf8.contains(0) else { return nil }
@@ -211,6 +214,19 @@ public enum SystemCallFilter {
         let number = unsafe portcullis_call_number(name)
         return UInt32(exactly: number)
     }
+
+    /// The name of a system call of this architecture, or nil: x32's numbers have none, nor has what is newer than this
+    /// build's libseccomp.
+    public static func name(of number: UInt32) -> String? {
+        guard let number = Int32(exactly: number) else { return nil }
+        var name = [CChar](repeating: 0, count: nameLimit)
+        // SAFETY: the buffer lives for the call, with the length that is passed.
+        guard unsafe portcullis_call_name(number, &name, name.count) == 0 else { return nil }
+        return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    /// No system call has a longer name.
+    private static let nameLimit = 64
 
     private static func numbers(_ names: [String]) -> [Int32] {
         Set(names.compactMap(number)).sorted().compactMap(Int32.init(exactly:))

@@ -5,6 +5,7 @@
 // positive errno, and never a side channel.
 #pragma once
 
+#include "CLinuxObserve.h"
 #include "CLinuxResolver.h"
 #include "CLinuxSandbox.h"
 #include "CLinuxTerminal.h"

@@ -20,6 +20,9 @@ int portcullis_call_number(const char *_Nonnull name);
 /// Whether libseccomp knows a system call of this number on this architecture.
 int portcullis_call_is_known(int number);
 
+/// Writes the name of a system call of this architecture, with its NUL; ENOENT for a number that libseccomp does not know.
+int portcullis_call_name(int number, char *_Nonnull name, size_t capacity);
+
 /// Compiles a filter: `otherwise` for every call of this architecture, `action` for the numbers listed, the end of
 /// the process for foreign architectures; a binary tree, so that loading it is cheap.
 ///

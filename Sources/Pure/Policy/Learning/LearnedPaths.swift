@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+import Core
+
+/// Puts paths that were used together into the few that a policy names.
+struct LearnedPaths {
+    /// An item of a sandbox.
+    enum Right: Hashable, CaseIterable {
+        case read
+        case write
+        case execute
+    }
+
+    private let home: [UInt8]?
+    private let base: Sandbox
+    /// What is to be opened beyond what the sandbox that is extended opens.
+    private(set) var rights: [Right: Set<[UInt8]>] = [:]
+    /// What was left out, and why.
+    private(set) var notes: [String] = []
+
+    init(home: ByteText?, extending base: Sandbox) {
+        // A home of `/` or `/var` would be no home but half the machine.
+        self.home = home.flatMap { Self.depth($0.bytes) >= 1 && $0.bytes != Array("/".utf8) ? $0.bytes : nil }
+        self.base = base
+    }
+
+    // MARK: Taking
+
+    /// Adds a path with what was done with it.
+    mutating func take(_ path: ByteText, _ use: Observations.Use) {
+        guard AbsolutePath.isPlain(path), path.count <= 4_096 else { return }
+        let bytes = AbsolutePath.withoutLastSlash(path).bytes
+        guard path.text != nil, !bytes.contains(where: { $0 < 0x20 || $0 == 0x7F }) else {
+            return note("used \(path.printable), which a policy cannot name")
+        }
+        var wanted: Set<Right> = []
+        if !use.isDisjoint(with: [.read, .listed]) { wanted.insert(.read) }
+        if !use.isDisjoint(with: [.written, .changed]) { wanted.insert(.write) }
+        if use.contains(.executed) { wanted.insert(.execute) }
+        if wanted.contains(.write) { wanted.remove(.read) }
+        if let place = kept(bytes, wanted) {
+            for right in wanted where !isOpen(place, right) { rights[right, default: []].insert(place) }
+        }
+    }
+
+    /// The path that is to be opened for a path; nil where none is, which a note says.
+    private mutating func kept(_ path: [UInt8], _ wanted: Set<Right>) -> [UInt8]? {
+        if Self.isBeneath(path, "/proc") || Self.isBeneath(path, "/sys") {
+            guard wanted.contains(.write) else { return path }
+            note("wrote \(Self.shown(path)): no sandbox is given that")
+            return nil
+        }
+        if path == Array("/".utf8) {
+            let what = wanted.contains(.write) ? "made or removed names in" : "listed"
+            note("\(what) /: not given, for it would open everything")
+            return nil
+        }
+        if Self.isTerminal(path) {
+            note("used a terminal (\(Self.shown(path))): a command of the gateway has none")
+            return nil
+        }
+        // A sandbox's /tmp is its own, whichever part of it is named.
+        return Self.isBeneath(path, "/tmp") ? Array("/tmp".utf8) : path
+    }
+
+    private static func isTerminal(_ path: [UInt8]) -> Bool {
+        isBeneath(path, "/dev/pts") || path == Array("/dev/tty".utf8) || path == Array("/dev/console".utf8)
+            || path == Array("/dev/ptmx".utf8)
+    }
+
+    private mutating func note(_ text: String) {
+        // A command that uses a thousand such files is told once, with the first few.
+        guard notes.count < Self.notesLimit, !notes.contains(text) else { return }
+        notes.append(text)
+    }
+
+    private static let notesLimit = 16
+
+    private static func shown(_ path: [UInt8]) -> String { ByteText(path).printable }
+
+    /// Whether the sandbox that is extended opens a path for this.
+    private func isOpen(_ path: [UInt8], _ right: Right) -> Bool {
+        let opened: [Sandbox.Path] =
+            switch right {
+            case .read: base.read + base.execute + base.write
+            case .write: base.write
+            case .execute: base.execute
+            }
+        return opened.contains { item in
+            switch item {
+            case .absolute(let directory):
+                return AbsolutePath.isBeneath(ByteText(path), directory)
+            case .home(let rest):
+                return home.map { AbsolutePath.isBeneath(ByteText(path), ByteText($0 + rest.bytes)) } ?? false
+            }
+        }
+    }
+
+    // MARK: Reducing
+
+    /// Replaces many files by their directory, and drops what another path opens anyway.
+    mutating func reduce() {
+        dropCovered()
+        for right in Right.allCases {
+            // Each round makes paths shorter, so it ends.
+            while let directory = crowded(rights[right] ?? []) {
+                rights[right] = (rights[right] ?? []).filter { !Self.isBelow($0, directory) }
+                rights[right]?.insert(directory)
+            }
+        }
+        dropCovered()
+    }
+
+    /// A directory of which more than `LearnedSandbox.filesLimit` entries are named, the deepest first; nil for none.
+    private func crowded(_ paths: Set<[UInt8]>) -> [UInt8]? {
+        var count: [[UInt8]: Int] = [:]
+        for path in paths {
+            guard let above = Self.above(path), isMeaningful(above) else { continue }
+            count[above, default: 0] += 1
+        }
+        let many = count.filter { $0.value > LearnedSandbox.filesLimit }.keys
+        return many.min { one, other in
+            let (first, second) = (Self.depth(one), Self.depth(other))
+            return first == second ? one.lexicographicallyPrecedes(other) : first > second
+        }
+    }
+
+    /// Whether a directory may stand for what lies in it: not the root, one of its own directories, or the home.
+    private func isMeaningful(_ directory: [UInt8]) -> Bool {
+        guard Self.depth(directory) >= 2 else { return false }
+        guard let home else { return true }
+        // Nor what the home lies in.
+        return !Self.isBeneath(home, directory)
+    }
+
+    /// Drops what a path above it opens, for the same or for more.
+    private mutating func dropCovered() {
+        for right in Right.allCases {
+            guard let paths = rights[right] else { continue }
+            // What is written or executed can be read.
+            let wider = right == .read ? (rights[.write] ?? []).union(rights[.execute] ?? []) : []
+            let openers = paths.union(wider)
+            rights[right] = paths.filter { path in
+                guard !wider.contains(path) else { return false }
+                var above = Self.above(path)
+                while let directory = above {
+                    if openers.contains(directory) { return false }
+                    above = Self.above(directory)
+                }
+                return true
+            }
+        }
+    }
+
+    /// A path as a policy names it.
+    func item(_ path: [UInt8]) -> Sandbox.Path {
+        guard let home, Self.isBeneath(path, ByteText(home)) else { return .absolute(ByteText(path)) }
+        return .home(ByteText(Array(path.dropFirst(home.count))))
+    }
+
+    // MARK: Paths
+
+    private static func isBeneath(_ path: [UInt8], _ directory: ByteText) -> Bool {
+        AbsolutePath.isBeneath(ByteText(path), directory)
+    }
+
+    private static func isBeneath(_ path: [UInt8], _ directory: [UInt8]) -> Bool {
+        AbsolutePath.isBeneath(ByteText(path), ByteText(directory))
+    }
+
+    private static func isBelow(_ path: [UInt8], _ directory: [UInt8]) -> Bool {
+        path != directory && isBeneath(path, directory)
+    }
+
+    /// The directory that a path lies in; nil for the root.
+    private static func above(_ path: [UInt8]) -> [UInt8]? {
+        guard path.count > 1, let slash = path.lastIndex(of: UInt8(ascii: "/")) else { return nil }
+        return slash == 0 ? [UInt8(ascii: "/")] : Array(path[..<slash])
+    }
+
+    /// How many names a path has: 0 for the root.
+    private static func depth(_ path: [UInt8]) -> Int {
+        path == [UInt8(ascii: "/")] ? 0 : path.count { $0 == UInt8(ascii: "/") }
+    }
+}
