@@ -90,7 +90,7 @@ struct TrailRequests {
             return [.incomplete(.noCommand, count: 1)]
         // What says nothing of a request that the login does not say. A type that is new is looked at here.
         case .record(.serviceStart), .record(.serviceStop), .record(.policyLoaded), .record(.policyRejected),
-            .record(.authentication), .record(.notice), .note:
+            .record(.authentication), .record(.notice), .record(.denial), .note:
             return []
         }
     }
