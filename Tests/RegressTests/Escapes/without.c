@@ -35,6 +35,7 @@ enum {
 };
 
 static char layer[32];
+static pid_t monitor;
 
 static int is_without(const char *name) {
     return strcmp(layer, name) == 0;
@@ -45,6 +46,7 @@ __attribute__((constructor)) static void start(void) {
     if (name == NULL || strcmp(program_invocation_short_name, "portcullisd") != 0)
         return;
     strncpy(layer, name, sizeof layer - 1);
+    monitor = getpid();
     unsetenv("PORTCULLIS_WITHOUT");
     unsetenv("LD_PRELOAD");
 }
@@ -73,7 +75,12 @@ static long write_capabilities(const struct __user_cap_data_struct data[2]) {
         errno = EPERM;
         return -1;
     }
-    has_dropped = (data[0].permitted | data[1].permitted) == 0;
+    // The session's init keeps one, and is not what this layer is about.
+    if ((data[0].permitted | data[1].permitted) != 0) {
+        struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+        return direct(SYS_capset, (long)&header, (long)data, 0, 0, 0, 0);
+    }
+    has_dropped = 1;
     // Without no_new_privs the kernel takes a ruleset and a filter from CAP_SYS_ADMIN alone: it stays that long.
     if (is_without("no_new_privs"))
         return set_capabilities(0, SET_ADMIN);
@@ -146,7 +153,9 @@ long syscall(long number, ...) {
             return read_capabilities((struct __user_cap_header_struct *)a, (struct __user_cap_data_struct *)b);
         break;
     case SYS_close_range:
-        if (is_without("descriptors"))
+        // The command's alone, which the session's init or supervisor forks: a helper, which the monitor forks, takes what
+        // is left open for what it was handed.
+        if (is_without("descriptors") && getppid() != monitor)
             return leave_open((unsigned)a);
         break;
     case SYS_clone:
@@ -174,6 +183,62 @@ int mount(const char *source, const char *place, const char *type, unsigned long
     if (is_without("namespaces"))
         return 0;
     return (int)direct(SYS_mount, (long)source, (long)place, (long)type, (long)flags, (long)data, 0);
+}
+
+int setns(int place, int kind) {
+    if (is_without("namespaces"))
+        return 0;
+    return (int)direct(SYS_setns, place, kind, 0, 0, 0, 0);
+}
+
+int unshare(int kinds) {
+    if (is_without("namespaces"))
+        return 0;
+    return (int)direct(SYS_unshare, kinds, 0, 0, 0, 0, 0);
+}
+
+// The /dev of a session is the host's where nothing is mounted: nothing is made there.
+static int is_for_devices(void) {
+    return is_without("namespaces") && getpid() != monitor;
+}
+
+int symlinkat(const char *target, int directory, const char *name) {
+    if (is_for_devices())
+        return 0;
+    return (int)direct(SYS_symlinkat, (long)target, directory, (long)name, 0, 0, 0);
+}
+
+// Numbers bound processes where they are a session's own: without namespaces they are the host's, which nobody touches, and
+// without limits nothing bounds them.
+static int is_missing(const char *path) {
+    return (is_without("namespaces") || is_without("limits"))
+           && (strcmp(path, "/proc/sys/kernel/ns_last_pid") == 0 || strcmp(path, "/proc/sys/kernel/pid_max") == 0);
+}
+
+int openat(int directory, const char *name, int flags, ...) {
+    va_list list;
+    va_start(list, flags);
+    long mode = va_arg(list, long);
+    va_end(list);
+    if (is_missing(name)) {
+        errno = ENOENT;
+        return -1;
+    }
+    if (is_for_devices() && (flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL))
+        return (int)direct(SYS_openat, AT_FDCWD, (long)"/dev/null", O_RDONLY | O_CLOEXEC, 0, 0, 0);
+    return (int)direct(SYS_openat, directory, (long)name, flags, mode, 0, 0);
+}
+
+int open(const char *path, int flags, ...) {
+    va_list list;
+    va_start(list, flags);
+    long mode = va_arg(list, long);
+    va_end(list);
+    if (is_missing(path)) {
+        errno = ENOENT;
+        return -1;
+    }
+    return (int)direct(SYS_openat, AT_FDCWD, (long)path, flags, mode, 0, 0);
 }
 
 int prctl(int option, ...) {
