@@ -74,7 +74,7 @@ struct RandomPolicy {
     private static let groups: [ByteText] = ["wheel", "staff", "root", "alice", ""]
     private static let programs: [ByteText] = ["/usr/bin/id", "/bin/id", "/usr/sbin/dump", "/opt/rcp", "/usr/bin/i"]
     /// Arguments of requests and of literals alike.
-    private static let words: [ByteText] = [
+    static let words: [ByteText] = [
         "", "5", "05", "-5", "٤", "a", "a.b-c_9", "-a", "a b", "<int>", "*", "/", "//", "/home", "/home/", "/homes",
         "/home/x", "/home/x/y", "/home//x", "/home/./x", "/home/..", "/home/..x", "home/x", "/homex/",
         "1", "word", "--other", "/home/file", "/home/file/x",
@@ -102,7 +102,9 @@ struct RandomPolicy {
             firstDay: random.below(7), lastDay: random.below(7), start: random.pick(bounds), end: random.pick(bounds))
     }
 
-    private static func pattern(_ random: inout SplitMix) -> CommandPattern {
+    /// A pattern; so many of a hundred are long.
+    static func pattern(_ long: Int, _ random: inout SplitMix) -> CommandPattern {
+        if random.chance(long) { return longPattern(&random) }
         let arguments = (0..<random.below(random.chance(10) ? 6 : 3)).map { _ -> CommandPattern.Argument in
             switch random.below(6) {
             case 0: return .integer
@@ -114,6 +116,25 @@ struct RandomPolicy {
         return CommandPattern(program: random.pick(programs), arguments: arguments, takesMore: random.chance(30))
     }
 
+    /// A pattern of many arguments, of which others have most: one tells it apart, or several do, or none.
+    private static func longPattern(_ random: inout SplitMix) -> CommandPattern {
+        // On both sides of the number from which on a pattern is long; the same literals stand in several places.
+        let count = random.pick([7, 8, 8, 8, 9, 12])
+        var arguments = (0..<count).map { CommandPattern.Argument.literal(words[$0 % 3]) }
+        for _ in 0..<random.below(3) {
+            arguments[random.below(count)] = random.pick([
+                .integer, .word, .word, .path("/home"), .path("/"), .path(""), .path("home"),
+            ])
+        }
+        for place in [0, count / 2, count - 1, random.below(count)] where random.chance(35) {
+            let word = random.chance(50) ? random.pick(words) : ByteText("an item of its own \(random.below(40))")
+            arguments[place] = .literal(word)
+        }
+        return CommandPattern(
+            program: random.pick(["/usr/bin/id", "/usr/bin/id", "/bin/id", "/opt/rcp"]), arguments: arguments,
+            takesMore: random.chance(25))
+    }
+
     // MARK: Policies of rules
 
     /// Sets that rules share.
@@ -123,7 +144,7 @@ struct RandomPolicy {
         var commands: [NamedSet<[CommandPattern]>] = []
         var hours: [NamedSet<[WeeklyRange]>] = []
 
-        init(_ rules: Int, _ random: inout SplitMix) {
+        init(_ rules: Int, long: Int, _ random: inout SplitMix) {
             // Of many rules so many that a value is in more of them than a list of sets holds.
             for number in 0..<(rules > 100 || random.chance(10) ? 30 : 1 + random.below(3)) {
                 let size = random.below(5)
@@ -134,24 +155,27 @@ struct RandomPolicy {
                         name: "u\(number)",
                         items: AccountSet(
                             names: random.some(names, atMost: 4), groups: random.some(RandomPolicy.groups, atMost: 2))))
-                commands.append(NamedSet(name: "c\(number)", items: (0..<size).map { _ in pattern(&random) }))
+                commands.append(NamedSet(name: "c\(number)", items: (0..<size).map { _ in pattern(long, &random) }))
                 hours.append(NamedSet(name: "h\(number)", items: (0..<size).compactMap { _ in range(&random) }))
             }
         }
     }
 
     private static func made(_ count: Int, _ random: inout SplitMix) -> Policy {
-        let sets = Sets(count, &random)
+        let long = random.pick([0, 0, 20, 90])
+        let sets = Sets(count, long: long, &random)
         var policy = Policy()
         policy.settings.rexec.isEnabled = true
         policy.settings.rsh.isEnabled = true
         // Clauses that seldom match leave rules for the end; ones that often match hide them.
         let wide = random.pick([10, 40, 70])
-        for number in 0..<count { policy.rules.append(rule(number, wide, sets, &random)) }
+        for number in 0..<count { policy.rules.append(rule(number, wide, long, sets, &random)) }
         return policy
     }
 
-    private static func rule(_ number: Int, _ wide: Int, _ sets: Sets, _ random: inout SplitMix) -> Rule {
+    private static func rule(
+        _ number: Int, _ wide: Int, _ long: Int, _ sets: Sets, _ random: inout SplitMix
+    ) -> Rule {
         var rule = Rule(
             name: "r\(number)", place: FilePlace(file: random.pick(["a.policy", "b.policy"]), line: number + 1),
             effect: random.chance(70) ? .permit : .forbid,
@@ -177,7 +201,7 @@ struct RandomPolicy {
         if !random.chance(wide / 4) {
             rule.commands = Commands(
                 isAny: random.chance(wide / 2), isShell: random.chance(20),
-                literal: (0..<random.below(size + 1)).map { _ in pattern(&random) },
+                literal: (0..<random.below(size + 1)).map { _ in pattern(long, &random) },
                 sets: random.some(sets.commands, atMost: 2))
         }
         if !random.chance(wide) {
@@ -290,17 +314,7 @@ struct RandomPolicy {
                 continue
             }
             let pattern = random.pick(patterns)
-            var words = pattern.arguments.map { argument -> ByteText in
-                switch argument {
-                case .literal(let literal): return literal
-                case .integer: return random.pick(["5", "05"])
-                case .word: return random.pick(["5", "a", "a.b-c_9"])
-                case .path(let directory):
-                    // The last is beneath a directory that is not absolute only for who looks past its first byte.
-                    let absolute = ByteText(Array("/".utf8) + directory.bytes.dropFirst())
-                    return random.pick([directory, ByteText(directory.bytes + Array("/x".utf8)), absolute])
-                }
-            }
+            var words = Self.words(meeting: pattern, &random)
             if random.chance(20), !words.isEmpty { words[random.below(words.count)] = random.pick(Self.words) }
             if random.chance(20) { words.append(random.pick(Self.words)) }
             if random.chance(10) { _ = words.popLast() }
@@ -308,6 +322,21 @@ struct RandomPolicy {
         }
         commands += ["id 5 a", "id 'a b'", "\"/usr/bin/id\" ''", "id *", "./id", "dump \\*"].map {
             RequestText.command(Array($0.utf8))
+        }
+    }
+
+    /// Arguments that a pattern matches, or nearly.
+    static func words(meeting pattern: CommandPattern, _ random: inout SplitMix) -> [ByteText] {
+        pattern.arguments.map { argument in
+            switch argument {
+            case .literal(let literal): return literal
+            case .integer: return random.pick(["5", "05"])
+            case .word: return random.pick(["5", "a", "a.b-c_9"])
+            case .path(let directory):
+                // The last is beneath a directory that is not absolute only for who looks past its first byte.
+                let absolute = ByteText(Array("/".utf8) + directory.bytes.dropFirst())
+                return random.pick([directory, ByteText(directory.bytes + Array("/x".utf8)), absolute])
+            }
         }
     }
 

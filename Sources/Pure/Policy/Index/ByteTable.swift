@@ -21,13 +21,15 @@ struct ByteTable: Sendable {
 
         /// The bytes, at most 23.
         init(_ bytes: Span<UInt8>) {
-            for index in bytes.indices {
-                let byte = UInt64(bytes[index]) << UInt64(index & 7 * 8)
-                switch index >> 3 {
-                case 0: first |= byte
-                case 1: second |= byte
-                default: third |= byte
-                }
+            if bytes.count < 8 {
+                first = bytes.rest(from: 0)
+            } else if bytes.count < 16 {
+                first = bytes.eight(at: 0)
+                second = bytes.rest(from: 8)
+            } else {
+                first = bytes.eight(at: 0)
+                second = bytes.eight(at: 8)
+                third = bytes.rest(from: 16)
             }
             third |= UInt64(bytes.count) << 56
         }
@@ -102,9 +104,7 @@ struct ByteTable: Sendable {
     private func isLong(_ key: Key, _ bytes: Span<UInt8>, _ hash: UInt64) -> Bool {
         guard key.isLong, key.first == hash, key.count == bytes.count else { return false }
         let start = Int(key.second)
-        let its = longKeys.span.extracting(start..<(start + key.count))
-        for index in bytes.indices where its[index] != bytes[index] { return false }
-        return true
+        return longKeys.span.extracting(start..<(start + key.count)).isSame(bytes)
     }
 
     private func hash(of key: Key) -> UInt64 {

@@ -5,7 +5,7 @@ import Core
 
 /// Finds the sets of rules whose `run` matches a command.
 struct CommandIndex: Sendable {
-    private let patterns: PatternTree
+    private let patterns: CommandPatterns
     /// What each pattern satisfies.
     private let patternsRules: [PatternRules]
     private let permits: Effects
@@ -26,7 +26,7 @@ struct CommandIndex: Sendable {
     }
 
     init(_ rules: NumberedRules, _ sets: inout RuleSets) {
-        var patterns = PatternTree()
+        var patterns = CommandPatterns.Building()
         var postings = ClausePostings()
         var any: [UInt32] = []
         var shell: [UInt32] = []
@@ -53,7 +53,7 @@ struct CommandIndex: Sendable {
         }
         forbids = parts[0]
         permits = parts[1]
-        self.patterns = patterns
+        self.patterns = patterns.finish()
     }
 
     /// What of a request's command the permits' patterns match.
@@ -63,14 +63,14 @@ struct CommandIndex: Sendable {
         fileprivate(set) var patterns = FewNumbers()
     }
 
-    /// Tells a search the sets of a command.
-    func tell(_ command: RequestedCommand, _ search: inout RuleSearch, _ sets: borrowing RuleSets) -> Matches {
+    /// Tells a search the sets of a request's command.
+    func tell(_ request: Request, _ search: inout RuleSearch, _ sets: borrowing RuleSets) -> Matches {
         var matches = Matches()
         search.add(forbids.absent, of: sets)
         search.add(forbids.any, of: sets)
         // A permit without the clause has nothing to run.
         search.add(permits.shell, of: sets)
-        switch command {
+        switch request.command {
         case .words(let words, let program?):
             let path = CommandPattern.normalized(program.path)
             matches.hasProgram = true

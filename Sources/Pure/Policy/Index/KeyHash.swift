@@ -26,16 +26,13 @@ struct KeyHash: Sendable {
     /// The hash of bytes.
     func hash(_ key: Span<UInt8>) -> UInt64 {
         var state = seed ^ UInt64(key.count)
-        var word: UInt64 = 0
-        for index in key.indices {
-            word = word << 8 | UInt64(key[index])
-            if index & 7 == 7 {
-                state = fold(state ^ word)
-                word = 0
-            }
+        var place = 0
+        while place + 8 <= key.count {
+            state = fold(state ^ key.eight(at: place))
+            place += 8
         }
         // The length is in the state, so that bytes that are left need no mark.
-        return fold(fold(state ^ word) ^ seed)
+        return fold(fold(state ^ key.rest(from: place)) ^ seed)
     }
 
     /// The hash of three words.

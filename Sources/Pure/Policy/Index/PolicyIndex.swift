@@ -98,7 +98,7 @@ public final class PolicyIndex: Sendable {
         if !search.isHopeless { accounts.tell(request, &search, sets) }
         if !search.isHopeless { hours.tell(request.time, &search, sets) }
         let matches =
-            search.isHopeless ? CommandIndex.Matches() : commands.tell(request.command, &search, sets)
+            search.isHopeless ? CommandIndex.Matches() : commands.tell(request, &search, sets)
         guard let number = search.first(of: sets, method) else {
             return .deny(Denial(reason: Policy.reasonWithoutPermit(request.command)))
         }

@@ -39,7 +39,35 @@ struct RuleSearch: ~Copyable {
         }
     }
 
-    private var components: [Component] = []
+    /// The components of all clauses: mostly so few that nothing is allocated for them.
+    private struct Components: ~Copyable {
+        private static let few = 16
+
+        private var first = InlineArray<16, Component>(repeating: Component(.one, 0))
+        private var others: [Component] = []
+        private(set) var count = 0
+
+        /// Through a span, and so mutating: a plain look into an inline array copies all of it.
+        subscript(_ place: Int) -> Component {
+            mutating get { place < Self.few ? first.mutableSpan[place] : others[place - Self.few] }
+        }
+
+        mutating func append(_ component: Component) {
+            if count < Self.few { first[count] = component } else { others.append(component) }
+            count += 1
+        }
+
+        mutating func start(_ place: Int, at start: UInt32) {
+            if place < Self.few { first[place].start = start } else { others[place - Self.few].start = start }
+        }
+
+        mutating func removeAll(from place: Int) {
+            if count > Self.few { others.removeSubrange(max(0, place - Self.few)...) }
+            count = place
+        }
+    }
+
+    private var components = Components()
     /// Of each clause the end of its components; service is one of the six.
     private var ends = InlineArray<6, Int>(repeating: 0)
     private var clauses = 0
@@ -58,10 +86,6 @@ struct RuleSearch: ~Copyable {
         var words = 0
         var lookUp = 0
         var steps = 0
-    }
-
-    init() {
-        components.reserveCapacity(24)
     }
 
     /// Adds a set to the clause that is being told.
@@ -96,7 +120,7 @@ struct RuleSearch: ~Copyable {
     mutating func endClause() {
         let start = start(clauses)
         if isAll {
-            components.removeSubrange(start...)
+            components.removeAll(from: start)
             isAll = false
         } else if components.count == start {
             isHopeless = true
@@ -131,7 +155,7 @@ struct RuleSearch: ~Copyable {
 
     // MARK: Looking up
 
-    private func firstLookingUp(_ sets: borrowing RuleSets) -> Int? {
+    private mutating func firstLookingUp(_ sets: borrowing RuleSets) -> Int? {
         var best = Int.max
         for place in start(driver)..<ends[driver] {
             let component = components[place]
@@ -164,7 +188,7 @@ struct RuleSearch: ~Copyable {
     }
 
     /// What the other clauses leave of one word of the driver's.
-    private func others(_ block: UInt32, _ word: UInt64, _ sets: borrowing RuleSets) -> UInt64 {
+    private mutating func others(_ block: UInt32, _ word: UInt64, _ sets: borrowing RuleSets) -> UInt64 {
         var left = word
         for clause in 0..<clauses where clause != driver {
             var union: UInt64 = 0
@@ -239,7 +263,7 @@ struct RuleSearch: ~Copyable {
                 }
                 entry += 1
             }
-            components[index].start = UInt32(entry)
+            components.start(index, at: UInt32(entry))
         case .bitmap:
             for step in 0..<count { union[step] |= sets.lines[Int(component.start) + line + step] }
         }
