@@ -136,6 +136,9 @@ extension RequestSession {
         let report = try Descriptor.pipe()
         let gate = try Descriptor.pipe()
         let errors = parts.secondary == nil ? nil : try Descriptor.pipe()
+        // A command of this process's own uid can open its stderr to read, by /proc/self/fd, and take what poll has just told of:
+        // a read that waited would stop the session's clock with it.
+        try errors?.read.setBlocking(false)
         let namespaces = Process.isRoot ? plan.confinement.namespaces : []
         switch try namespaces.fork() {
         case .child:

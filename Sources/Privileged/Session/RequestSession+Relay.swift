@@ -115,9 +115,17 @@ extension RequestSession {
 
     // MARK: Stderr and signals
 
-    private func takeErrors(_ launched: Launched, _ run: inout RelayState) {
-        let bytes = try? launched.errors?.read(Self.errorBuffer)
-        run.tookErrors(bytes ?? [], now: Clock.monotonicMilliseconds())
+    /// Takes what the command wrote on stderr; false where nothing is there, as somebody else took it.
+    @discardableResult
+    private func takeErrors(_ launched: Launched, _ run: inout RelayState) -> Bool {
+        var bytes: [UInt8] = []
+        do throws(SystemError) {
+            bytes = try launched.errors?.read(Self.errorBuffer) ?? []
+        } catch {
+            guard !error.wouldBlock else { return false }
+        }
+        run.tookErrors(bytes, now: Clock.monotonicMilliseconds())
+        return true
     }
 
     private func sendErrors(_ run: inout RelayState) {
@@ -236,7 +244,7 @@ extension RequestSession {
                 try? Poll.wait(&entries, milliseconds: 0)
                 // Nothing more can come: every writer is gone, but for a copy that was passed to another process.
                 guard entries[0].isReadable || entries[0].isHangup else { return }
-                takeErrors(launched, &run)
+                guard takeErrors(launched, &run) else { return }
                 continue
             }
             sendErrors(&run)

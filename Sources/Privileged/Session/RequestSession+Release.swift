@@ -9,6 +9,8 @@ struct ClosingModules {
     let process: ProcessHandle
     /// When it is ended, on the monotonic clock.
     let deadline: Int64
+    /// How it ended, once it has and what it left is being ended.
+    var status: ExitStatus?
 }
 
 /// Giving an account of a pool back as soon as the command has ended, however slowly its output is read.
@@ -74,35 +76,49 @@ extension RequestSession {
     }
 
     /// What wakes a wait for the modules' end.
-    var releaseEntry: Poll.Entry { Poll.Entry(closing?.process.descriptor) }
+    var releaseEntry: Poll.Entry { Poll.Entry(closing?.status == nil ? closing?.process.descriptor : nil) }
 
     /// Looks whether the modules have closed, ends them where they take too long, and then gives the account back.
     ///
     /// It never waits for them: a module that cannot be ended holds the account and nothing else.
     func attendRelease() {
         guard let modules = closing else { return }
-        guard let status = modules.process.reap() else {
-            if Clock.monotonicMilliseconds() >= modules.deadline { modules.process.signal(Signals.Number.kill) }
-            return
-        }
-        closing = nil
-        if status != .exited(0) {
-            log.say("session \(input.session): PAM's modules did not close their session: \(status)")
-            // Nothing that a module left which was ended, or crashed, is anything that anybody asked for.
-            for pid in Children.ids() {
-                Process.signal(pid, Signals.Number.kill)
-                _ = Children.reapNow(pid)
+        if modules.status == nil {
+            guard let status = modules.process.reap() else {
+                if Clock.monotonicMilliseconds() >= modules.deadline { modules.process.signal(Signals.Number.kill) }
+                return
+            }
+            closing?.status = status
+            if status != .exited(0) {
+                log.say("session \(input.session): PAM's modules did not close their session: \(status)")
             }
         }
+        if closing?.status != .exited(0), !endStrays() { return }
+        closing = nil
         releasePlace()
+    }
+
+    /// Ends what modules left that were ended themselves, or crashed: nothing of it is anything that anybody asked for.
+    ///
+    /// It may run as root, where a look at the guest's processes does not see it, and what a process leaves comes here when
+    /// that process ends.
+    ///
+    /// - Returns: whether nothing is left; otherwise it is called again.
+    private func endStrays() -> Bool {
+        let left = Children.ids()
+        for pid in left {
+            Process.signal(pid, Signals.Number.kill)
+            _ = Children.reapNow(pid)
+        }
+        return left.isEmpty
     }
 
     /// Waits until the modules have closed; the monitor ends this session where they cannot be ended.
     func finishRelease() {
         while let modules = closing {
             var entries = [releaseEntry]
-            let left = modules.deadline - Clock.monotonicMilliseconds()
-            try? Poll.wait(&entries, milliseconds: Int32(clamping: max(100, left)))
+            let left = modules.status == nil ? modules.deadline - Clock.monotonicMilliseconds() : 0
+            try? Poll.wait(&entries, milliseconds: Int32(clamping: max(50, left)))
             attendRelease()
         }
         releasePlace()

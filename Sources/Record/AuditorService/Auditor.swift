@@ -379,8 +379,9 @@ final class Auditor {
         guard let kernel else { return }
         for _ in 0..<Self.reportsPerTurn {
             do throws(SystemError) {
-                let message = try kernel.read(KernelReport.messageLimit)
-                guard let report = KernelReport(message: message) else { continue }
+                guard let message = try Socket.receiveFromKernel(kernel, limit: KernelReport.messageLimit),
+                    let report = KernelReport(message: message)
+                else { continue }
                 for found in denials.take(report) { add(found) }
             } catch {
                 guard !error.wouldBlock else { return }
@@ -511,8 +512,9 @@ final class Auditor {
                 return true
             }
             guard session.phase.admit(record) else { return false }
-            if case .denial = record, denials.hasKill(id) {
-                // The kernel has told of it, and by which call.
+            if case .denial = record, denials.hasKill(id), lostDenialsAt == nil {
+                // The kernel has told of it, and by which call; where some of its messages were lost, that may have been
+                // another process of the session.
                 sessions[id] = session
                 answer(.session(id, number: number), .record(record), trail.failure == nil ? .durable : .failed)
                 return true

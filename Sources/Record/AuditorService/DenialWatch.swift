@@ -143,14 +143,17 @@ struct DenialWatch {
         _ subject: Record.Denial.Subject, _ ses: UInt32, _ program: ByteText?, _ signal: UInt8?
     ) -> Found? {
         guard let id = bySes[ses], let watched = sessions[id] else { return nil }
-        if signal != nil { sessions[id]?.hasKill = true }
+        // The first one that ended a process is recorded however many others there were: the session's own word on it is
+        // then not needed.
+        let isFirstKill = signal != nil && !watched.hasKill
         let key = Key(subject: subject, program: program, signal: signal)
-        guard watched.known.count < Self.recordLimit, !watched.known.contains(key) else {
+        guard isFirstKill || (watched.known.count < Self.recordLimit && !watched.known.contains(key)) else {
             let (further, overflows) = watched.further.addingReportingOverflow(1)
             if !overflows { sessions[id]?.further = further }
             return nil
         }
         sessions[id]?.known.insert(key)
+        if signal != nil { sessions[id]?.hasKill = true }
         return Found(
             session: id, sender: watched.sender,
             denial: Record.Denial(

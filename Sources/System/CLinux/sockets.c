@@ -4,6 +4,7 @@
 #include "CLinux.h"
 
 #include <errno.h>
+#include <linux/netlink.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
@@ -237,6 +238,17 @@ void portcullis_signals_unblock(uint64_t mask) {
 int portcullis_signal_is_ignored(int signal_number) {
     struct sigaction action;
     return sigaction(signal_number, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
+ssize_t portcullis_netlink_receive(int descriptor, void *bytes, size_t limit, uint32_t *port) {
+    struct sockaddr_nl sender = {0};
+    socklen_t length = sizeof sender;
+    ssize_t count;
+    do
+        count = recvfrom(descriptor, bytes, limit, MSG_DONTWAIT, (struct sockaddr *)&sender, &length);
+    while (count < 0 && errno == EINTR);
+    *port = sender.nl_family == AF_NETLINK ? sender.nl_pid : 0;
+    return count < 0 ? -errno : count;
 }
 
 int portcullis_signals_read(int descriptor) {

@@ -69,7 +69,8 @@ public struct KernelAudit: Sendable {
 public enum KernelAuditRecords {
     /// Joins the multicast group, for the records that tell of denials alone: SECCOMP, LANDLOCK_ACCESS and SYSCALL.
     ///
-    /// TRUST: only the kernel, and root by CAP_NET_ADMIN, sends to the group. The socket can be handed to a process without
+    /// TRUST: whoever has CAP_NET_ADMIN in the host's network can send to the group, so who reads it looks at the sender
+    /// (`Socket.receiveFromKernel`). The socket can be handed to a process without
     /// capabilities: the kernel takes nothing from one that is sent over it.
     ///
     /// - Returns: a socket that does not block; each read is one netlink message.

@@ -199,6 +199,25 @@ public enum Socket {
         return bytes
     }
 
+    /// Takes one message off a socket on which only the kernel is believed, without waiting.
+    ///
+    /// TRUST: whoever may send on netlink (CAP_NET_ADMIN in the host's network) can send to every reader of a group, and to
+    /// its port. Only the kernel sends from port 0 (netlink(7)).
+    ///
+    /// - Returns: nil where somebody else sent it.
+    /// - Throws: see `SystemError.wouldBlock`; `ENOBUFS` where messages were lost.
+    public static func receiveFromKernel(_ socket: Descriptor, limit: Int) throws(SystemError) -> [UInt8]? {
+        var result = 0
+        var port: UInt32 = 0
+        // SAFETY: the buffer has room for `limit` bytes, and only what the shim counts as received is initialised.
+        let bytes = unsafe [UInt8](unsafeUninitializedCapacity: limit) { buffer, count in
+            result = unsafe portcullis_netlink_receive(socket.number, buffer.baseAddress, limit, &port)
+            count = max(result, 0)
+        }
+        guard result >= 0 else { throw SystemError(Int32(-result), "recvfrom") }
+        return port == 0 ? bytes : nil
+    }
+
     /// Puts bytes on a socket without waiting.
     ///
     /// - Returns: how many went; 0 where there is no room.

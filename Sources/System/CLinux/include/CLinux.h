@@ -105,6 +105,10 @@ int portcullis_socket_open(int is_v6, int *_Nonnull made);
 /// connect(2). In C because of the casts.
 int portcullis_socket_connect(int socket, const struct portcullis_endpoint *_Nonnull endpoint);
 
+/// recvfrom(2) without waiting, and the netlink port of who sent it: 0 is the kernel's; of another family's socket it is 0
+/// too. The bytes received, or minus errno. In C because sockaddr_nl is the kernel's header's.
+ssize_t portcullis_netlink_receive(int descriptor, void *_Nullable bytes, size_t limit, uint32_t *_Nonnull port);
+
 /// accept4(2), close-on-exec and non-blocking. In C because it needs _GNU_SOURCE.
 int portcullis_socket_accept(int listener, int *_Nonnull made);
 
