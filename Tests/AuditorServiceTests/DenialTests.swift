@@ -50,6 +50,17 @@ import Testing
         #expect(watch.hasKill(second) && !watch.hasKill(first))
     }
 
+    /// Whoever had enough denied before would else end without any record that says so.
+    @Test func theFirstKillIsToldHoweverMuchWasDeniedBefore() {
+        var watch = watch((first, 7))
+        for number in 0..<100 { _ = watch.take(call(UInt32(number), 7)) }
+        #expect(!watch.hasKill(first))
+        let killed = watch.take(call(39, 7, signal: 31, action: 0x8000_0000))
+        #expect(killed.map(\.denial.signal) == [31])
+        #expect(watch.hasKill(first))
+        #expect(watch.take(call(40, 7, signal: 31, action: 0x8000_0000)).isEmpty)
+    }
+
     @Test func anAccessWaitsForItsCaller() {
         var watch = watch((first, 7))
         #expect(watch.take(.access(event: 9, words: "fs.read_file", path: "/etc/shadow")).isEmpty)
