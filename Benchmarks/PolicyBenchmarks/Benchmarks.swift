@@ -57,6 +57,28 @@ extension Policy {
     }
 }
 
+extension Request {
+    /// The request with words of its own: an engine's has just been decoded from its frame.
+    fileprivate var decodedAnew: Request {
+        var anew = self
+        switch command {
+        case .words(let words, let program):
+            let its = program.map { program in
+                RequestedCommand.Program(path: program.path.anew, resolvedPath: program.resolvedPath.anew)
+            }
+            anew.command = .words(words.map(\.anew), program: its)
+        case .needsShell(let word):
+            anew.command = .needsShell(firstWord: word?.anew)
+        }
+        anew.target.groups = target.groups.map(\.anew)
+        return anew
+    }
+}
+
+extension ByteText {
+    fileprivate var anew: ByteText { ByteText(bytes.map { $0 }) }
+}
+
 extension Decision {
     fileprivate var isPermit: Bool {
         if case .permit = self { true } else { false }
@@ -104,11 +126,10 @@ private func decision(_ name: String, _ shape: Shape, _ size: Int, _ choose: @es
     var subject: Subject?
     Benchmark("\(name)/\(size)", configuration: configuration(warmup: 4 * Requests.count)) { benchmark in
         guard let subject else { return }
-        // As in the engine, the request is the decider's own: a copy of it is no part of the decision. Another one goes
-        // before it: what the library does between two measurements would else have driven the engine's code, but none of
-        // its data, out of the nearest caches.
-        let request = subject[benchmark.currentIteration]
+        // Another request goes before it: what the library does between two measurements would else have driven the engine's
+        // code, but none of its data, out of the nearest caches. As in the engine, the request itself was made just before.
         blackHole(subject.index.decide(subject[benchmark.currentIteration + Requests.count / 2]).isPermit)
+        let request = subject[benchmark.currentIteration].decodedAnew
         benchmark.startMeasurement()
         let isPermit = subject.index.decide(request).isPermit
         benchmark.stopMeasurement()
