@@ -115,6 +115,31 @@ struct StreamsTests {
         }
     }
 
+    /// A command of the session's own uid opens its stderr to read, by /proc/self/fd, and takes what the session was just told
+    /// of: a read that waits then would stop `timeout`, `output`, signals and orders. So none does, on any pipe that the command
+    /// holds an end of.
+    @Test func noReadOfStderrCanWait() throws {
+        try Gateway.with(Rules.words) { gate throws in
+            let client = try Conversation.rexec(gate, as: Gateway.target, "/bin/sleep 60", separately: true)
+            #expect(client.primary.receive(count: 1) == [0])
+            let members = gate.members
+            let command = try #require(members.first { $0.arguments.contains("bin/sleep") })
+            let stderr = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(command.pid)/fd/2")
+            #expect(stderr.hasPrefix("pipe:"))
+            let session = try #require(members.first { $0.arguments.hasPrefix("portcullisd: session") })
+            let directory = "/proc/\(session.pid)/fd"
+            var readers = 0
+            for name in try FileManager.default.contentsOfDirectory(atPath: directory)
+            where (try? FileManager.default.destinationOfSymbolicLink(atPath: directory + "/" + name)) == stderr {
+                let flags = Files.text("/proc/\(session.pid)/fdinfo/\(name)").split(separator: "\n")
+                    .first { $0.hasPrefix("flags:") }?.split(separator: "\t").last.flatMap { Int($0, radix: 8) }
+                readers += 1
+                #expect(try #require(flags) & 0o4000 != 0, "the session's end waits")
+            }
+            #expect(readers == 1)
+        }
+    }
+
     // MARK: - Signals
 
     @Test(arguments: [UInt8(1), 2, 3, 15, 9])
