@@ -134,6 +134,8 @@ private func decision(_ name: String, _ shape: Shape, _ size: Int, _ choose: @es
         let isPermit = subject.index.decide(request).isPermit
         benchmark.stopMeasurement()
         blackHole(isPermit)
+        // To give its words back is no part of the decision.
+        blackHole(request)
     } setup: {
         subject = Subject(shape, size, choose)
     }
