@@ -3,11 +3,12 @@
 //
 // launch-cost ROUNDS: what it costs to start a command confined, in microseconds of wall time.
 //
-// One round starts /usr/bin/true bare (fork, execve), and in each built-in sandbox as a session does: an init in
-// namespaces, its mounts, a fork, limits, ids, Landlock, the filter, execve. Each is measured from before the first fork
-// to the moment of execve, which closes a pipe; what follows, the loader under the filter included, is not in it. All
-// are started by one process of one size, in turn, so that what disturbs one disturbs the others. Prints a line for each:
-// name, median, 95 of 100, and the median of the differences from the same round's bare start.
+// One round starts /usr/bin/true bare (fork, execve), and in each built-in sandbox as a session does: a control group, an
+// init in it and in namespaces, its mounts, a process that shares its memory, limits, ids, Landlock, the filter, execve.
+// Each is measured from before the first of it to the moment of execve, which closes a pipe; what follows, the loader under
+// the filter included, is not in it. All are started by one process of one size, in turn, so that what disturbs one disturbs
+// the others. Prints a line for each: name, median, 95 of 100, and the median of the differences from the same round's bare
+// start.
 
 import Core
 import Linux
@@ -20,6 +21,8 @@ guard Process.isRoot, let rounds = Swift.CommandLine.arguments.dropFirst().first
 }
 let target = Credentials(uid: 65_534, gid: 65_534, groups: [])
 let network = try EmptyNetwork.make()
+let common = CommonDevices.make()
+let cgroup = try GatewayCgroup.make()
 let boundsProcesses = ProcessNumbers.canBeBounded()
 
 /// A way to start the command: the process that the parent waits for; in that, or in what it starts, execve happens.
@@ -42,24 +45,34 @@ func confined(_ name: String) throws -> Start {
     let compiled = CompiledSandbox(sandbox: sandbox, filter: try SystemCallFilter.compile(sandbox))
     return { report in
         let confinement = try CommandConfinement(
-            compiled, credentials: target, home: "/var", boundsProcesses: boundsProcesses)
-        switch try confinement.namespaces.fork() {
+            compiled, credentials: target, home: "/var", boundsProcesses: boundsProcesses,
+            groupBounds: cgroup?.sessions.bounds ?? [])
+        let group = try cgroup?.sessions.make(session: 1)
+        try group?.bound(memory: sandbox.limits.memory, processes: sandbox.limits.processes)
+        let devices = confinement.hasCommonDevices ? try common?.copy() : nil
+        switch try confinement.namespaces.fork(into: group?.descriptor) {
         case .parent(let handle):
             return handle
         case .child:
             do {
                 try Process.dieWithParent()
+                try Namespaces.hideGroups()
                 try confinement.leaveNetwork(for: network)
-                try confinement.mount()
+                try confinement.mount(devices: devices)
                 try Process.dieWithParent()
                 try Process.becomeUndumpable()
-                guard case .parent = try Process.fork() else {
-                    try Process.startSession()
-                    _ = try confinement.limit()
-                    Process.setUmask(sandbox.umask)
-                    try confinement.drop()
-                    try confinement.restrict()
-                    try confinement.load()
+                _ = try Process.startSharing {
+                    do {
+                        try Process.startSession()
+                        _ = try confinement.limit()
+                        Process.setUmask(sandbox.umask)
+                        try confinement.drop()
+                        try confinement.restrict()
+                        try confinement.load()
+                    } catch {
+                        StandardError("launch-cost").say("\(name): \(error)")
+                        Process.exitNow(125)
+                    }
                     execute()
                 }
                 // Its copy of the report closes now.
@@ -84,6 +97,9 @@ func measure(_ start: Start) throws -> Double {
     _ = try read.readAll(limit: 64)
     let time = begun.duration(to: .now)
     Children.reap(handle.pid)
+    if let cgroup {
+        while !cgroup.sessions.clear(session: 1) {}
+    }
     let (seconds, attoseconds) = time.components
     return Double(seconds) * 1e6 + Double(attoseconds) / 1e12
 }
@@ -108,6 +124,7 @@ for round in 0..<(rounds + 10) {
         if round >= 10 { times[index].append(time) }
     }
 }
+cgroup?.remove()
 for ((name, _), values) in zip(ways, times) {
     let differences = zip(values, times[0]).map { $0 - $1 }
     print(name, Int(part(values, 0.5)), Int(part(values, 0.95)), Int(part(differences, 0.5)))

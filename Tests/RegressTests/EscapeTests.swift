@@ -55,7 +55,7 @@ struct EscapeTests {
     @Test func whatWorksStandsThereWithItsReason() {
         #expect(table.rows.count >= 180)
         #expect(Set(table.rows.map(\.name)).count == table.rows.count, "a technique has two rows")
-        let known = Set(EscapeTable.layers + ["the kernel", "the subreaper", "–"])
+        let known = Set(EscapeTable.layers + ["cgroup", "the kernel", "the subreaper", "–"])
         for row in table.rows + Array(table.uid0.values) {
             let unknown = row.layers.reduce(Set<String>()) { $0.union($1) }.subtracting(known)
             #expect(unknown == [], "docs/escapes.md:\(row.line): no layer has that name")
@@ -93,6 +93,16 @@ struct EscapeTests {
         let failed = differences(findings, mode, sandbox).names
         #expect(alone.subtracting(failed) == [], "held without \(layer) too")
         #expect(table.missing(failed, mode, in: sandbox) == [layer])
+    }
+
+    /// What got out of its session's namespaces is still in its control group; without that too, it is left.
+    @Test(
+        .needsRoot, .needsCgroups, arguments: [("namespaces", "ended"), ("namespaces and cgroup", "worked")])
+    func whatNoNamespaceHoldsEndsWithItsCgroup(without: String, outcome: String) throws {
+        let findings = try EscapeGround(sandbox: "home", mode: .root, layer: without).run()
+        try #require(findings.outcomes["done"] != nil, "the techniques did not come to their end: \(findings.text)")
+        let survivors = findings.outcomes.filter { $0.key.hasPrefix("survivor-") }
+        #expect(survivors.count == 5 && Set(survivors.values) == [outcome], "\(survivors)")
     }
 
     /// So that the summary of a run says what was left out.

@@ -58,10 +58,11 @@ extension Gateway {
             revision: policy.revision, stateDirectory: options.stateDirectory,
             runtimeDirectory: options.runtimeDirectory, policyDirectory: policyDirectory,
             gatewayUIDs: identities.uids, hasSecondary: secondary != nil, monitorPID: Process.id,
-            boundsProcesses: boundsProcesses)
+            boundsProcesses: boundsProcesses, cgroups: cgroup?.sessions)
         let parts = SessionDescriptors(
             monitor: sessions.descriptor, engine: sessionToEngine.descriptor, auditor: sessionToAuditor.descriptor,
-            front: request, primary: primary, secondary: secondary, network: emptyNetwork)
+            front: request, primary: primary, secondary: secondary, network: emptyNetwork,
+            devices: commonDevices)
         let now = Clock.monotonicMilliseconds()
         switch try Process.fork() {
         case .child:
@@ -148,6 +149,7 @@ extension Gateway {
         epoll.remove(entry.process.descriptor)
         epoll.remove(entry.outbox.channel.descriptor)
         sessions[number] = nil
+        clearCgroup(of: number)
         if entry.phase == .finished {
             // One that a module ended, or that had to be ended, leaves nothing that anybody asked for.
             if case .exited = status { adoptStrays() } else { endStrays() }

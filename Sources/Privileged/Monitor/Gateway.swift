@@ -25,8 +25,15 @@ public final class Gateway {
     let stateLock: Descriptor
     /// Where sessions without a network go; nil as a plain user, and where it cannot be made.
     let emptyNetwork: EmptyNetwork?
+    /// The /dev that most sessions have; nil as a plain user, and where each has to make its own.
+    let commonDevices = Process.isRoot ? CommonDevices.make() : nil
     /// Whether sessions can bound their processes by their numbers.
     let boundsProcesses = ProcessNumbers.canBeBounded()
+
+    /// Where sessions have their control groups.
+    let cgroup: GatewayCgroup?
+    /// Sessions that have ended, and whose group is not gone yet.
+    var unclearedGroups: Set<UInt64> = []
 
     var policy: FrozenPolicy?
     var front: Helper?
@@ -110,6 +117,8 @@ public final class Gateway {
             log.say("\(error); no sandbox without a network can be had")
             emptyNetwork = nil
         }
+        // ORDER: before anything is started: this process may have to go to a group of its own.
+        cgroup = Self.makeCgroup(log)
         kernelRecords = Self.kernelRecords(log)
         // What a command leaves behind comes to its session's init; what that leaves, to us.
         try Process.becomeSubreaper()
@@ -241,6 +250,7 @@ public final class Gateway {
         if let deadline = sessions.nextDeadline { next = min(next, deadline) }
         if let look = sessions.nextCheckLook { next = min(next, look) }
         for restart in restarts { next = min(next, restart.time) }
+        if !unclearedGroups.isEmpty { next = min(next, now + Self.clearingInterval) }
         if isDraining { next = min(next, drainDeadline) }
         return Int32(max(0, min(next - now, 60_000)))
     }
@@ -259,6 +269,7 @@ public final class Gateway {
                 entry.process.signal(Signals.Number.kill)
             }
         }
+        clearCgroups()
         grantPasswordChecks(now)
         let due = restarts.filter { $0.time <= now }
         restarts.removeAll { $0.time <= now }
@@ -348,6 +359,7 @@ public final class Gateway {
             }
             auditor.process.signal(Signals.Number.kill)
         }
+        cgroup?.remove()
         return startFailure ?? 0
     }
 

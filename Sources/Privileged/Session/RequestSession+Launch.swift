@@ -6,6 +6,45 @@ import Core
 import Linux
 import Messages
 
+/// What a session's init has open while it sets the command's process up, at fixed numbers: its own two first.
+private struct SupervisorDescriptors {
+    /// The first number that is not the init's own.
+    static let own: Int32 = 5
+
+    let session: Descriptor
+    let signals: Descriptor
+    let report: Descriptor
+    let gate: Descriptor
+    let primary: Descriptor
+    let errors: Descriptor?
+
+    /// Moves them to their numbers, and closes everything else that this process has open.
+    func placed() throws(SystemError) -> SupervisorDescriptors {
+        let count = errors == nil ? 5 : 6
+        do {
+            // High copies first, so that placing one does not close another.
+            var high: [Descriptor] = []
+            for descriptor in [session, signals, report, gate, primary, errors].compactMap(\.self) {
+                high.append(try descriptor.duplicate(from: 64))
+            }
+            for (copy, number) in zip(high, Int32(3)...) { try copy.place(at: number) }
+        }
+        Descriptor.closeAll(from: 3 + Int32(count))
+        // The former numbers are closed, or have become another's.
+        for descriptor in [session, signals, report, gate, primary, errors].compactMap(\.self) {
+            descriptor.leaveOpen()
+        }
+        var placed: [Descriptor] = []
+        for number in 3..<3 + Int32(count) {
+            guard let descriptor = Descriptor.inherited(number) else { throw SystemError(9 /* EBADF */, "dup2") }
+            placed.append(descriptor)
+        }
+        return SupervisorDescriptors(
+            session: placed[0], signals: placed[1], report: placed[2], gate: placed[3], primary: placed[4],
+            errors: errors == nil ? nil : placed[5])
+    }
+}
+
 /// Setting the command up while the auditor writes, and letting it go when all that can fail has succeeded.
 extension RequestSession {
     /// The command as the session knows it once it is set up.
@@ -44,7 +83,7 @@ extension RequestSession {
             Record.Command(
                 origin: origin, account: targetText, commandLine: plan.commandLine, program: plan.program,
                 argumentCount: plan.arguments.count, sandbox: plan.sandbox.sandbox.name,
-                limits: plan.confinement.boundsOwnProcesses ? "rlimit,namespace" : "rlimit"))
+                limits: plan.confinement.limitKeepers))
         moduleLimits = identity.limits
         prepareSockets()
         // The child is set up while the auditor syncs, and waits only before execve.
@@ -140,10 +179,15 @@ extension RequestSession {
         // a read that waited would stop the session's clock with it.
         try errors?.read.setBlocking(false)
         let namespaces = Process.isRoot ? plan.confinement.namespaces : []
-        switch try namespaces.fork() {
+        let group = try makeCgroup(plan.sandbox.sandbox.limits)
+        // Its copy goes to the init and nobody else.
+        let devices = plan.confinement.hasCommonDevices && Process.isRoot ? try? parts.devices?.copy() : nil
+        let (side, isInGroup) = try fork(namespaces, into: group)
+        switch side {
         case .child:
             runSupervisor(
-                plan, environment, session: supervisors, report: report.write, gate: gate.read, errors: errors?.write)
+                plan, environment, session: supervisors, report: report.write, gate: gate.read, errors: errors?.write,
+                group: isInGroup ? nil : group, devices: devices)
         case .parent(let process):
             return Launched(
                 supervisor: process, control: control,
@@ -151,18 +195,39 @@ extension RequestSession {
         }
     }
 
-    /// The init of the namespace: mounts, forks the command, and watches it.
+    /// Forks the init, in its group where the kernel can start it there; says whether it is.
+    private func fork(
+        _ namespaces: Namespaces, into group: SessionCgroup?
+    ) throws(ConfinementError) -> (side: Namespaces.Fork, isInGroup: Bool) {
+        guard let group else { return (try namespaces.fork(), true) }
+        do throws(ConfinementError) {
+            return (try namespaces.fork(into: group.descriptor), true)
+        } catch {
+            guard error.isMissingCall else { throw error }
+            return (try namespaces.fork(), false)
+        }
+    }
+
+    /// The init of the namespace: mounts, starts the command's process, and watches it.
+    ///
+    /// - Parameters:
+    ///   - group: the control group that it has still to go to; nil where it is in it, or there is none.
+    ///   - devices: a copy of the devices that most sessions have; nil where it makes its own.
     private func runSupervisor(
         _ plan: LaunchPlan, _ environment: [[UInt8]], session: Channel, report: Descriptor, gate: Descriptor,
-        errors: Descriptor?
+        errors: Descriptor?, group: SessionCgroup?, devices: Descriptor?
     ) -> Never {
+        var report = report
         do {
             // In a namespace the command ends with its init. Without one it would be left over, so there the end of the
             // session's channel tells the init, and it ends the command first.
             if Process.isRoot {
                 try Process.dieWithParent()
+                // ORDER: in its group, before that becomes the root of what it sees.
+                try group?.enter()
+                try Namespaces.hideGroups()
                 try plan.confinement.leaveNetwork(for: parts.network)
-                try plan.confinement.mount()
+                try plan.confinement.mount(devices: devices)
                 // It looked at the target's paths with the target's ids, which clears both.
                 try Process.dieWithParent()
                 try Process.becomeUndumpable()
@@ -170,24 +235,26 @@ extension RequestSession {
                 try Process.becomeSubreaper()
             }
             let signals = try Signals([Signals.Number.child], forGood: true)
-            switch try Process.fork() {
-            case .child:
-                runChild(plan, environment, report: report, gate: gate, errors: errors)
-            case .parent(let pid):
-                // INVARIANT: the init holds no copy of the client's sockets or of any channel but its own.
-                let copy = try session.descriptor.duplicate(from: 64)
-                let watched = try signals.descriptor.duplicate(from: 64)
-                try copy.place(at: 3)
-                try watched.place(at: 4)
-                Descriptor.closeAll(from: 5)
-                if Process.isRoot { try InitConfinement.enter() }
-                Process.setTitle("portcullisd: init \(plan.entry.name) [priv]")
-                Supervisor(
-                    session: Channel(Descriptor(owning: 3)), command: pid, hasNamespace: Process.isRoot,
-                    boundsProcesses: plan.confinement.boundsOwnProcesses,
-                    signals: Signals(taking: Descriptor(owning: 4))
-                ).run()
+            // INVARIANT: from here on the init holds what the command's process needs and its own two, and no other: while
+            // it stands still, nobody waits for an end that it holds.
+            let kept = try SupervisorDescriptors(
+                session: session.descriptor, signals: signals.descriptor, report: report, gate: gate,
+                primary: parts.primary, errors: errors
+            ).placed()
+            report = kept.report
+            let pid = try Process.startSharing { [self] in runChild(plan, environment, kept) }
+            // INVARIANT: the init holds no copy of the client's sockets or of any channel but its own.
+            Descriptor.closeAll(from: SupervisorDescriptors.own)
+            if Process.isRoot {
+                // The command's process took other ids, which counts for memory and not for processes.
+                try Process.becomeUndumpable()
+                try InitConfinement.enter()
             }
+            Process.setTitle("portcullisd: init \(plan.entry.name) [priv]")
+            Supervisor(
+                session: Channel(kept.session), command: pid, hasNamespace: Process.isRoot,
+                boundsProcesses: plan.confinement.boundsOwnProcesses, signals: Signals(taking: kept.signals)
+            ).run()
         } catch let error as ConfinementError {
             say(report, [ChildReport.failed, error.step.rawValue, UInt8(truncatingIfNeeded: error.code)])
         } catch let error as SystemError {
@@ -205,24 +272,18 @@ extension RequestSession {
     ///
     /// ORDER: descriptors, limits, ids, directory, no_new_privs and Landlock, the filter; then ready, the gate, the
     /// status byte, execve. A step that fails ends it, and nothing runs.
-    private func runChild(
-        _ plan: LaunchPlan, _ environment: [[UInt8]], report: Descriptor, gate: Descriptor, errors: Descriptor?
-    ) -> Never {
+    private func runChild(_ plan: LaunchPlan, _ environment: [[UInt8]], _ kept: SupervisorDescriptors) -> Never {
         do {
             Signals.reset()
             try Process.startSession()
-            let high = (
-                report: try report.duplicate(from: 64), gate: try gate.duplicate(from: 64),
-                errors: try errors?.duplicate(from: 64), primary: try parts.primary.duplicate(from: 64)
-            )
-            try high.primary.place(at: 0)
-            try high.primary.place(at: 1)
-            try (high.errors ?? high.primary).place(at: 2)
-            try high.report.place(at: 3)
-            try high.gate.place(at: 4)
+            try kept.primary.place(at: 0)
+            try kept.primary.place(at: 1)
+            try (kept.errors ?? kept.primary).place(at: 2)
+            try kept.report.place(at: 3)
+            try kept.gate.place(at: 4)
             Descriptor.closeAll(from: 5)
         } catch {
-            say(report, [ChildReport.failed, 0, UInt8(truncatingIfNeeded: error.code)])
+            say(kept.report, [ChildReport.failed, 0, UInt8(truncatingIfNeeded: error.code)])
             Process.exitNow(125)
         }
         guard let report = Descriptor.inherited(3), let gate = Descriptor.inherited(4) else { Process.exitNow(125) }
@@ -303,5 +364,6 @@ extension RequestSession {
     private func abandon(_ launched: Launched) {
         launched.supervisor.signal(Signals.Number.kill)
         Children.reap(launched.supervisor.pid)
+        endCgroup()
     }
 }

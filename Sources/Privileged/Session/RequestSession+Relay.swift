@@ -160,7 +160,11 @@ extension RequestSession {
         // not wait for the kernel to take the namespaces down, which takes milliseconds; but an account is given back only
         // when nothing runs.
         let reapsLater = run.end?.leftovers == 0 && !holdsPlace
-        if !reapsLater { Children.reap(launched.supervisor.pid) }
+        if !reapsLater {
+            cgroup?.kill()
+            Children.reap(launched.supervisor.pid)
+            endCgroup()
+        }
         if !run.hasExecuted { hearChild(launched, plan, &run) }
         // ORDER: before anything waits for the client, who may read slowly and so hold nothing but its own connection.
         let channels = [launched.control.descriptor, launched.report, launched.gate, launched.errors]
@@ -183,6 +187,7 @@ extension RequestSession {
         // Revokes every copy that the command passed on.
         if let secondary = parts.secondary { Socket.shutdownBoth(secondary) }
         Socket.shutdownBoth(parts.primary)
+        endCgroup()
         removeTemporaryDirectory()
         settleEnd()
         // ORDER: modules close their session last: one that hangs or crashes then takes nothing with it, and the
@@ -213,6 +218,9 @@ extension RequestSession {
             outcome = .status(value)
         case .signalled(let number):
             outcome = .signal(number)
+            if limit == nil, Int32(number) == Signals.Number.kill, hasEndedForMemory {
+                limit = "memory"
+            }
             if limit == nil, Int32(number) == Signals.Number.cpu { limit = "cpu" }
             if limit == nil, Int32(number) == Signals.Number.fileSize { limit = "file-size" }
         }

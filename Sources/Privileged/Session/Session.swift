@@ -49,6 +49,10 @@ final class RequestSession {
     var guest: Guest?
     /// The place of a pool's account that was asked for by its own name, until the account is given back.
     var accountPlace: Descriptor?
+    /// The control group of the command, from its making to its removal.
+    var cgroup: SessionCgroup?
+    /// What the group said of it before it was removed.
+    var formerGroupEndedForMemory = false
     /// PAM's modules, while they close beside this process.
     var closing: ClosingModules?
 

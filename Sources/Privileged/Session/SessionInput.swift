@@ -33,13 +33,16 @@ public struct SessionInput {
     public var monitorPID: Int32
     /// Whether a session's processes can be bounded by their numbers (`ProcessNumbers`).
     public var boundsProcesses: Bool
+    /// Where sessions have control groups; nil where there are none.
+    public var cgroups: SessionCgroups?
 
     /// What a session has from the monitor.
     public init(
         session: SessionID, number: UInt64, settings: Settings,
         listeners: [FrontSettings.Listener], sandboxes: [CompiledSandbox], revision: Revision,
         stateDirectory: String, runtimeDirectory: String, policyDirectory: String, gatewayUIDs: Set<UInt32>,
-        hasSecondary: Bool, monitorPID: Int32, boundsProcesses: Bool = false
+        hasSecondary: Bool, monitorPID: Int32, boundsProcesses: Bool = false,
+        cgroups: SessionCgroups? = nil
     ) {
         self.session = session
         self.number = number
@@ -54,6 +57,7 @@ public struct SessionInput {
         self.hasSecondary = hasSecondary
         self.monitorPID = monitorPID
         self.boundsProcesses = boundsProcesses
+        self.cgroups = cgroups
     }
 }
 
@@ -65,7 +69,7 @@ public struct SessionDescriptors {
         static let auditor: Int32 = 5
         static let front: Int32 = 6
         static let primary: Int32 = 7
-        /// From here on those that are there: the secondary, the empty network.
+        /// From here on those that are there: the secondary, the empty network, the devices.
         static let optional: Int32 = 8
     }
 
@@ -76,11 +80,13 @@ public struct SessionDescriptors {
     let primary: Descriptor
     let secondary: Descriptor?
     let network: EmptyNetwork?
+    let devices: CommonDevices?
 
-    /// The session's ends of its channels, the client's sockets, and, as root, where a session without a network goes.
+    /// The session's ends of its channels, the client's sockets, and, as root, where a session without a network goes and
+    /// the devices that most have.
     public init(
         monitor: Descriptor, engine: Descriptor, auditor: Descriptor, front: Descriptor, primary: Descriptor,
-        secondary: Descriptor?, network: EmptyNetwork? = nil
+        secondary: Descriptor?, network: EmptyNetwork? = nil, devices: CommonDevices? = nil
     ) {
         self.monitor = monitor
         self.engine = engine
@@ -89,11 +95,13 @@ public struct SessionDescriptors {
         self.primary = primary
         self.secondary = secondary
         self.network = network
+        self.devices = devices
     }
 
     /// All of them.
     public var all: [Descriptor] {
-        [monitor, engine, auditor, front, primary] + [secondary, network?.descriptor].compactMap(\.self)
+        [monitor, engine, auditor, front, primary]
+            + [secondary, network?.descriptor, devices?.descriptor].compactMap(\.self)
     }
 
     /// The number behind the last of theirs, once they are placed.
@@ -115,12 +123,14 @@ public struct SessionDescriptors {
             }
             return descriptor
         }
-        let last = secondary == nil ? Number.optional : Number.optional + 1
+        let network = secondary == nil ? Number.optional : Number.optional + 1
+        let devices = self.network == nil ? network : network + 1
         return SessionDescriptors(
             monitor: try take(Number.monitor), engine: try take(Number.engine), auditor: try take(Number.auditor),
             front: try take(Number.front), primary: try take(Number.primary),
             secondary: secondary == nil ? nil : try take(Number.optional),
-            network: network == nil ? nil : EmptyNetwork(taking: try take(last)))
+            network: self.network == nil ? nil : EmptyNetwork(taking: try take(network)),
+            devices: self.devices == nil ? nil : CommonDevices(taking: try take(devices)))
     }
 }
 

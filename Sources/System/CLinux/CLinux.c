@@ -235,6 +235,14 @@ int portcullis_descriptor_set_blocking(int descriptor, int blocking) {
     return wanted != flags && fcntl(descriptor, F_SETFL, wanted) < 0 ? errno : 0;
 }
 
+const char *portcullis_entry_name(const struct dirent *entry) {
+    return entry->d_name;
+}
+
+int portcullis_descriptor_keep_from_programs(int descriptor) {
+    return fcntl(descriptor, F_SETFD, FD_CLOEXEC) < 0 ? errno : 0;
+}
+
 int portcullis_descriptor_duplicate(int descriptor, int least, int *duplicate) {
     int made = fcntl(descriptor, F_DUPFD_CLOEXEC, least);
     if (made < 0) return errno;

@@ -167,8 +167,29 @@ int portcullis_namespace_join(int place, int kind) {
     return setns(place, kind) < 0 ? errno : 0;
 }
 
-int portcullis_process_clone(uint64_t namespaces, pid_t *child, int *pidfd) {
+// linux/sched.h as of Linux 5.7, which older headers lack.
+struct clone_arguments {
+    uint64_t flags, pidfd, child_id, parent_id, exit_signal, stack, stack_size, tls, ids, ids_size, group;
+};
+
+int portcullis_process_clone(uint64_t namespaces, int group, pid_t *child, int *pidfd) {
+    enum { NUMBER_CLONE3 = 435 };
+    static const uint64_t into_group = 0x200000000;  // CLONE_INTO_CGROUP
     int descriptor = -1;
+    if (group >= 0) {
+        struct clone_arguments arguments = {
+            .flags = namespaces | CLONE_PIDFD | into_group,
+            .pidfd = (uint64_t)(uintptr_t)&descriptor,
+            .exit_signal = SIGCHLD,
+            .group = (uint64_t)group,
+        };
+        long made = syscall(NUMBER_CLONE3, &arguments, sizeof arguments);
+        if (made < 0)
+            return errno;
+        *child = (pid_t)made;
+        *pidfd = made == 0 ? -1 : descriptor;
+        return 0;
+    }
     unsigned long flags = (unsigned long)namespaces | CLONE_PIDFD | SIGCHLD;
 #if defined(__x86_64__) || defined(__aarch64__)
     // flags, stack (0: the parent's, copied), parent's tid or pidfd, then two that differ in order and are 0.
@@ -183,11 +204,62 @@ int portcullis_process_clone(uint64_t namespaces, pid_t *child, int *pidfd) {
     return 0;
 }
 
+// Not 0 while a process that has this one's memory is in execve, and so at rest. The kernel writes nothing then.
+static volatile sig_atomic_t is_leaving;
+
+int portcullis_program_execute(const char *path, char *const arguments[], char *const environment[]) {
+    is_leaving = 1;
+    execve(path, arguments, environment);
+    is_leaving = 0;
+    return errno;
+}
+
+// Whether a change of ids opens memory to other processes of the new uid (fs.suid_dumpable is 1, for debugging): then they
+// could write the parent's, which has the ids that it had.
+static int is_memory_opened(void) {
+    char value = '1';
+    int file = open("/proc/sys/fs/suid_dumpable", O_RDONLY | O_CLOEXEC);
+    if (file >= 0) {
+        if (read(file, &value, 1) != 1)
+            value = '1';
+        close(file);
+    }
+    return value == '1';
+}
+
+int portcullis_process_share(void (*body)(void *), void *context, pid_t *child) {
+    int is_copy = is_memory_opened();
+    is_leaving = 0;
+    pid_t made = is_copy ? fork() : vfork();
+    if (made < 0)
+        return errno;
+    if (made == 0) {
+        body(context);
+        _exit(125);
+    }
+    if (!is_copy && is_leaving == 0) {
+        // It has ended, and not by execve. By itself it ended between two steps; killed, perhaps within malloc.
+        siginfo_t how = {.si_pid = 0};
+        if (waitid(P_PID, (id_t)made, &how, WEXITED | WNOHANG | WNOWAIT) < 0 || how.si_pid != made
+            || how.si_code != CLD_EXITED)
+            _exit(125);
+    }
+    *child = made;
+    return 0;
+}
+
 // linux/mount.h, which does not go together with sys/mount.h everywhere.
 enum {
     NUMBER_OPEN_TREE = 428,
     NUMBER_MOVE_MOUNT = 429,
+    NUMBER_FSOPEN = 430,
+    NUMBER_FSCONFIG = 431,
+    NUMBER_FSMOUNT = 432,
     NUMBER_MOUNT_SETATTR = 442,
+    OPEN_CLOEXEC = 1,        // of fsopen and fsmount
+    CONFIG_STRING = 1,       // commands of fsconfig
+    CONFIG_CREATE = 6,
+    ATTRIBUTES = 2 | 4 | 8,  // of fsmount: nosuid, nodev, noexec
     TREE_CLONE = 1,
     TREE_CLOEXEC = O_CLOEXEC,
     TREE_RECURSIVE = 0x8000,
@@ -212,6 +284,31 @@ int portcullis_tree_copy(int place, int *tree) {
 
 int portcullis_tree_attach(int tree, int place) {
     return syscall(NUMBER_MOVE_MOUNT, tree, "", place, "", FROM_EMPTY_PATH | TO_EMPTY_PATH) < 0 ? errno : 0;
+}
+
+int portcullis_names_make(int *root) {
+    static const char *const options[][2] = {{"mode", "0755"}, {"size", "64k"}, {"nr_inodes", "64"}};
+    long context = syscall(NUMBER_FSOPEN, "tmpfs", OPEN_CLOEXEC);
+    if (context < 0)
+        return errno;
+    int code = 0;
+    for (int i = 0; i < 3 && code == 0; i++)
+        if (syscall(NUMBER_FSCONFIG, context, CONFIG_STRING, options[i][0], options[i][1], 0) < 0)
+            code = errno;
+    long made = -1;
+    if (code == 0
+        && (syscall(NUMBER_FSCONFIG, context, CONFIG_CREATE, NULL, NULL, 0) < 0
+            || (made = syscall(NUMBER_FSMOUNT, context, OPEN_CLOEXEC, ATTRIBUTES)) < 0))
+        code = errno;
+    close((int)context);
+    *root = (int)made;
+    return code;
+}
+
+int portcullis_mounts_separate(int place) {
+    struct mount_attributes wanted = {.propagation = 1 << 18};  // MS_PRIVATE
+    unsigned flags = AT_EMPTY_PATH | (unsigned)TREE_RECURSIVE;
+    return syscall(NUMBER_MOUNT_SETATTR, place, "", flags, &wanted, sizeof wanted) < 0 ? errno : 0;
 }
 
 int portcullis_mounts_restrict(int place, uint64_t attributes, int below) {

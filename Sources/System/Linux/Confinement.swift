@@ -26,6 +26,8 @@ public struct ConfinementError: Error, Sendable, Hashable, CustomStringConvertib
         case landlock = 8
         /// The system-call filter.
         case filter = 9
+        /// The session's control group.
+        case cgroup = 10
     }
 
     /// The step.
@@ -38,6 +40,9 @@ public struct ConfinementError: Error, Sendable, Hashable, CustomStringConvertib
         self.step = step
         self.code = code
     }
+
+    /// Whether the kernel has no such call, or something hides it.
+    public var isMissingCall: Bool { code == ENOSYS }
 
     /// For logs: the step and the system's words.
     public var description: String { "\(step): \(Self.text(of: code))" }
@@ -197,6 +202,7 @@ public struct CommandConfinement: Sendable {
     private let sparesHome: Bool
     private let hasPrivateHome: Bool
     private let boundsProcesses: Bool
+    private let groupBounds: SessionCgroups.Bounds
     private let devices: PrivateDevices?
 
     /// A confinement, checked as far as can be before anything is forked.
@@ -210,12 +216,14 @@ public struct CommandConfinement: Sendable {
     ///   - hasPrivateHome: whether an empty home of the session's own lies over the home, as a guest has it; root and a
     ///     confined sandbox are needed.
     ///   - boundsProcesses: whether `mount` holds the limit of processes by the session's own process numbers, as
-    ///     `ProcessNumbers.canBeBounded` says that it can; if not, `limit` holds it by RLIMIT_NPROC.
+    ///     `ProcessNumbers.canBeBounded` says that it can.
+    ///   - groupBounds: what the session's control group holds, into which the caller starts the init. Where neither it nor
+    ///     `mount` holds the limit of processes, `limit` holds it by RLIMIT_NPROC.
     /// - Throws: step `landlock` where the kernel has less than the sandbox needs, step `filter` where the filter is
     ///   none, step `mounts` where a private home cannot be had: all are `sandbox-unavailable`.
     public init(
         _ compiled: CompiledSandbox, credentials: Credentials, home: ByteText, sparesHome: Bool = false,
-        hasPrivateHome: Bool = false, boundsProcesses: Bool = false
+        hasPrivateHome: Bool = false, boundsProcesses: Bool = false, groupBounds: SessionCgroups.Bounds = []
     ) throws(ConfinementError) {
         guard Confinement.canApply(compiled.sandbox) else { throw ConfinementError(.landlock, EOPNOTSUPP) }
         sandbox = compiled.sandbox
@@ -225,6 +233,7 @@ public struct CommandConfinement: Sendable {
         self.sparesHome = sparesHome
         self.hasPrivateHome = hasPrivateHome
         self.boundsProcesses = boundsProcesses
+        self.groupBounds = groupBounds
         devices = PrivateDevices(for: compiled.sandbox)
         guard !hasPrivateHome || compiled.sandbox.isConfined else { throw ConfinementError(.mounts, EPERM) }
     }
@@ -240,8 +249,26 @@ public struct CommandConfinement: Sendable {
     /// The namespaces that the session's init takes, as root.
     public var namespaces: Namespaces { sandbox.isConfined ? .confined : .session }
 
-    /// Whether the limit of processes is held by the session's own process numbers: then all that count are its own.
-    public var boundsOwnProcesses: Bool { boundsProcesses && sandbox.limits.processes != nil }
+    /// Whether the session's /dev is that of most sandboxes, and `mount` can be given a copy of it.
+    public var hasCommonDevices: Bool { sandbox.isConfined && devices?.isCommon ?? false }
+
+    /// Whether the limit of processes counts the session's own alone: by its process numbers, or its control group.
+    public var boundsOwnProcesses: Bool {
+        (boundsProcesses || groupBounds.contains(.processes)) && sandbox.limits.processes != nil
+    }
+
+    /// What holds the limits, for the record: `rlimit`, and with it `namespace`, `cgroup`.
+    public var limitKeepers: String {
+        var keepers = "rlimit"
+        let hasProcesses = sandbox.limits.processes != nil
+        if boundsProcesses, hasProcesses { keepers += ",namespace" }
+        if (groupBounds.contains(.processes) && hasProcesses)
+            || (groupBounds.contains(.memory) && sandbox.limits.memory != nil)
+        {
+            keepers += ",cgroup"
+        }
+        return keepers
+    }
 
     /// First in the init, as root: a session that has no network leaves the host's.
     ///
@@ -262,12 +289,14 @@ public struct CommandConfinement: Sendable {
     ///
     /// The write places are opened as the target would open them, and mounted by descriptor: root follows no link of
     /// the target's.
-    public func mount() throws(ConfinementError) {
+    ///
+    /// - Parameter devices: a copy of the `CommonDevices`, for a sandbox that has no more than those; nil makes them anew.
+    public func mount(devices common: Descriptor? = nil) throws(ConfinementError) {
         try Mounts.makePrivate()
         // ORDER: before the write places are opened, so that the home and the devices among them are these.
         if hasPrivateHome { try mountHome() }
         if sandbox.isConfined {
-            try devices?.mount()
+            try devices?.mount(common)
             let places: [Descriptor]?
             do {
                 places = try credentials.borrowed { try writePlaces() }
@@ -375,8 +404,11 @@ public struct CommandConfinement: Sendable {
         let home = try SecureOpen.place(home)
         var written: [Descriptor] = []
         // No array of the three: what it would be made of is looked up anew in each forked process, which takes time.
-        func allow(_ paths: [Sandbox.Path], _ rights: LandlockRights) throws(ConfinementError) {
-            for path in paths {
+        func allow(
+            _ paths: [Sandbox.Path], _ rights: LandlockRights, besides others: [Sandbox.Path] = []
+        ) throws(ConfinementError) {
+            // What executing or writing gives anyway is not opened and allowed twice.
+            for path in paths where !others.contains(path) {
                 let place: SecureOpen.Place =
                     switch (path, home) {
                     case (.absolute(let path), _): try SecureOpen.place(path)
@@ -388,7 +420,7 @@ public struct CommandConfinement: Sendable {
                 try ruleset.allow(rights, below: descriptor)
             }
         }
-        try allow(sandbox.read, .reading)
+        try allow(sandbox.read, .reading, besides: sandbox.execute)
         try allow(sandbox.write, .writing)
         try allow(sandbox.execute, .executing)
         try spareHome(written)

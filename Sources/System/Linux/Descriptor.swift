@@ -18,6 +18,12 @@ public final class Descriptor: Sendable {
         close(number)
     }
 
+    /// Has nobody close the number when its last owner lets go: for a process that gives it to something else.
+    public func leaveOpen() {
+        // SAFETY: one count is never taken back, so that this object stays for as long as the process.
+        _ = unsafe Unmanaged.passRetained(self)
+    }
+
     /// Another descriptor for the same open file, close-on-exec, at the lowest free number from `least`.
     public func duplicate(from least: Int32 = 3) throws(SystemError) -> Descriptor {
         var made: Int32 = -1
@@ -102,8 +108,8 @@ public final class Descriptor: Sendable {
     ///
     /// - Returns: nil where nothing is open there.
     public static func inherited(_ fixed: Int32) -> Descriptor? {
-        // F_SETFD takes an int, and so needs no variadic shim: ioctl(FIOCLEX) does the same.
-        guard ioctl(fixed, UInt(FIOCLEX)) == 0 else { return nil }
+        // ioctl(FIOCLEX) would not do for what is open as a place alone (O_PATH).
+        guard portcullis_descriptor_keep_from_programs(fixed) == 0 else { return nil }
         return Descriptor(owning: fixed)
     }
 

@@ -251,6 +251,12 @@ public enum File {
         guard unsafe unlink(path) == 0 || errno == ENOENT else { throw .last("unlink") }
     }
 
+    /// Removes an empty directory; nothing where it is not there.
+    public static func removeDirectory(_ path: String) throws(SystemError) {
+        // SAFETY: the string is NUL-terminated for the call.
+        guard unsafe rmdir(path) == 0 || errno == ENOENT else { throw .last("rmdir") }
+    }
+
     /// Removes a name below an open directory; nothing where it is not there.
     public static func remove(_ name: String, below directory: Descriptor) throws(SystemError) {
         // SAFETY: the string is NUL-terminated for the call.
@@ -371,9 +377,11 @@ public enum Directory {
 
     private static func names(_ directory: OpaquePointer) -> [ByteText] {
         var found: [ByteText] = []
-        // SAFETY: readdir's entry lives until the next call, and its name is copied before.
+        // SAFETY: readdir's entry lives until the next call, and its name, which ends in NUL, is copied before. The entry is
+        // no longer than its name: the whole of `d_name`, as it is declared, would be read from behind the C library's buffer.
         while found.count < nameLimit, let entry = unsafe readdir(directory) {
-            let bytes = unsafe withUnsafeBytes(of: entry.pointee.d_name) { unsafe Array($0.prefix { $0 != 0 }) }
+            let name = unsafe portcullis_entry_name(entry)
+            let bytes = unsafe UnsafeRawBufferPointer(start: name, count: strlen(name)).map { $0 }
             if bytes != [46], bytes != [46, 46] { found.append(ByteText(bytes)) }
         }
         return found.sorted { $0.bytes.lexicographicallyPrecedes($1.bytes) }

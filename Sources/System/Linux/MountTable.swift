@@ -79,7 +79,7 @@ struct MountTable {
     }
 
     /// Blanks, tabs, newlines, backslashes and number signs stand as `\` and three octal digits.
-    private static func unescaped(_ text: ArraySlice<UInt8>) -> [UInt8] {
+    static func unescaped(_ text: ArraySlice<UInt8>) -> [UInt8] {
         var bytes: [UInt8] = []
         var rest = text
         while let byte = rest.popFirst() {

@@ -80,6 +80,21 @@ public enum Mounts {
             options: "mode=0755,size=64k,nr_inodes=64")
     }
 
+    /// As `names`, attached nowhere, its root open.
+    static func detachedNames() throws(ConfinementError) -> Descriptor {
+        var made: Int32 = -1
+        // SAFETY: `made` lives for the call.
+        let code = unsafe portcullis_names_make(&made)
+        guard code == 0 else { throw ConfinementError(.mounts, code) }
+        return Descriptor(owning: made)
+    }
+
+    /// Cuts mounts that are attached nowhere off from those that they are copies of.
+    static func makePrivate(_ tree: Descriptor) throws(ConfinementError) {
+        let code = portcullis_mounts_separate(tree.number)
+        guard code == 0 else { throw ConfinementError(.mounts, code) }
+    }
+
     /// What mounts are kept from (mount_setattr(2)).
     struct Restrictions: OptionSet {
         let rawValue: UInt64
@@ -124,7 +139,7 @@ public enum Mounts {
         guard code == 0 else { throw ConfinementError(.mounts, code) }
     }
 
-    private static func restrict(
+    static func restrict(
         _ place: Descriptor, _ restrictions: Restrictions, below: Bool = false
     ) throws(ConfinementError) {
         let code = portcullis_mounts_restrict(place.number, restrictions.rawValue, below ? 1 : 0)

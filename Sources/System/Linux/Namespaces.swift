@@ -22,6 +22,8 @@ public struct Namespaces: OptionSet, Sendable, Hashable {
     public static let names = Namespaces(rawValue: 0x0400_0000)
     /// The network (CLONE_NEWNET).
     static let network = Namespaces(rawValue: 0x4000_0000)
+    /// What is seen of control groups (CLONE_NEWCGROUP).
+    private static let cgroups = Namespaces(rawValue: 0x0200_0000)
     /// Processes (CLONE_NEWPID).
     public static let processes = Namespaces(rawValue: 0x2000_0000)
     /// What every session takes: when its init ends, the kernel ends every process in it, and what they left in mounts
@@ -44,13 +46,26 @@ public struct Namespaces: OptionSet, Sendable, Hashable {
     /// Forks, the child in namespaces of its own; with none it is a fork that also gives a pidfd (Linux 5.2).
     ///
     /// For single-threaded processes alone: it is clone(2) itself, and no atfork handler runs.
-    public func fork() throws(ConfinementError) -> Fork {
+    ///
+    /// - Parameter group: the control group that the child is started in (clone3(2), Linux 5.7); nil leaves it in this
+    ///   process's own.
+    public func fork(into group: Descriptor? = nil) throws(ConfinementError) -> Fork {
         var child: pid_t = -1
         var pidfd: Int32 = -1
         // SAFETY: both live for the call; the child has copies of its own.
-        let code = unsafe portcullis_process_clone(rawValue, &child, &pidfd)
+        let code = unsafe portcullis_process_clone(rawValue, group?.number ?? -1, &child, &pidfd)
         guard code == 0 else { throw ConfinementError(.namespaces, code) }
         return child == 0 ? .child : .parent(ProcessHandle(pid: child, descriptor: Descriptor(owning: pidfd)))
+    }
+
+    /// Has the calling process, and what it starts, see its own control group as the root of all; the names of those above
+    /// it are the host's.
+    ///
+    /// A kernel that has none of this has no control groups to be seen either.
+    public static func hideGroups() throws(ConfinementError) {
+        do {
+            try cgroups.unshare()
+        } catch  where error.code == EINVAL {}
     }
 
     /// Moves the calling process into new namespaces; for `processes` only what it starts is in them.

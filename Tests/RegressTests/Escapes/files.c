@@ -215,6 +215,27 @@ static struct outcome leave_cgroup(void) {
     }
     return blocked(failure);
 }
+// Which group it is in says which job of the host's it is.
+static struct outcome see_cgroup(void) {
+    FILE *file = fopen("/proc/self/cgroup", "r");
+    if (file == NULL)
+        return blocked(errno);
+    char line[4096];
+    struct outcome found = outcome(ABSENT, ENOENT);
+    while (fgets(line, sizeof line, file) != NULL) {
+        char *path = strchr(line, ':');
+        path = path == NULL ? NULL : strchr(path + 1, ':');
+        if (path == NULL)
+            continue;
+        if (strcmp(path, ":/\n") != 0) {
+            found = worked();
+            break;
+        }
+        found = contained();
+    }
+    fclose(file);
+    return found;
+}
 static struct outcome own_memory_file(void) { return tried(open("/proc/self/mem", O_RDWR)); }
 static struct outcome spare_from_killer(void) {
     int score = open("/proc/self/oom_score_adj", O_WRONLY);
@@ -356,6 +377,7 @@ const struct technique file_techniques[] = {
     {"sys-read", read_sys},
     {"uevent-helper", uevent_helper},
     {"cgroup-leave", leave_cgroup},
+    {"cgroup-see", see_cgroup},
     {"proc-self-mem", own_memory_file},
     {"oom-score", spare_from_killer},
     {"run-memfd", run_from_memory},

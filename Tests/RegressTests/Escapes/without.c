@@ -5,6 +5,9 @@
 // lies to it. $PORTCULLIS_WITHOUT names the layer. So the suite shows what each layer alone holds, on the very programs
 // that are shipped, and no switch for it is in them: who can set another's LD_PRELOAD has that process already.
 //
+// With `lack PART` in its place it is the kernel that is without something, and says so: ENOSYS, or what it answers to flags
+// that it does not know.
+//
 // Each lie answers what the caller checks, so that it goes on; what it undoes is real. The helpers and the commands
 // never see it: they are other programs, and the variable is out of the environment before the first of them starts.
 #ifndef _GNU_SOURCE
@@ -15,6 +18,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -26,19 +30,35 @@
 #include <unistd.h>
 
 enum {
+    LANDLOCK_CREATE = 444,
+    LANDLOCK_ADD = 445,
     LANDLOCK_RESTRICT = 446,
     OPEN_TREE = 428,
     MOVE_MOUNT = 429,
     MOUNT_SETATTR = 442,
+    CLONE3 = 435,
     ALL_NAMESPACES = 0x7E020000,
     SET_ADMIN = 1 << CAP_SYS_ADMIN,
 };
 
+static const uint64_t INTO_CGROUP = 0x200000000;
+
 static char layer[32];
 static pid_t monitor;
 
+// A cgroup ends what namespaces would: what either of them holds shows where both are gone.
+static const char both[] = "namespaces and cgroup";
+
 static int is_without(const char *name) {
-    return strcmp(layer, name) == 0;
+    return strcmp(layer, name) == 0 || (strcmp(layer, both) == 0 && strcmp(name, "namespaces") == 0);
+}
+
+// 1, with the errno, where the kernel is to lack this.
+static int is_lacking(const char *part, int failure) {
+    if (strncmp(layer, "lack ", 5) != 0 || strcmp(layer + 5, part) != 0)
+        return 0;
+    errno = failure;
+    return 1;
 }
 
 __attribute__((constructor)) static void start(void) {
@@ -61,8 +81,9 @@ static long direct(long number, long a, long b, long c, long d, long e, long f) 
 
 // MARK: - Capabilities
 
-// Once they were dropped, that is how they read, and how they stay.
-static int has_dropped;
+// Once they were dropped, that is how they read, and how they stay: for the process that did. The command's has the memory of
+// its session's init, which drops its own later.
+static pid_t has_dropped;
 
 static int set_capabilities(uint32_t effective, uint32_t permitted) {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
@@ -71,7 +92,7 @@ static int set_capabilities(uint32_t effective, uint32_t permitted) {
 }
 
 static long write_capabilities(const struct __user_cap_data_struct data[2]) {
-    if (has_dropped) {
+    if (has_dropped == getpid()) {
         errno = EPERM;
         return -1;
     }
@@ -80,7 +101,7 @@ static long write_capabilities(const struct __user_cap_data_struct data[2]) {
         struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
         return direct(SYS_capset, (long)&header, (long)data, 0, 0, 0, 0);
     }
-    has_dropped = 1;
+    has_dropped = getpid();
     // Without no_new_privs the kernel takes a ruleset and a filter from CAP_SYS_ADMIN alone: it stays that long.
     if (is_without("no_new_privs"))
         return set_capabilities(0, SET_ADMIN);
@@ -89,7 +110,7 @@ static long write_capabilities(const struct __user_cap_data_struct data[2]) {
 
 static long read_capabilities(struct __user_cap_header_struct *header, struct __user_cap_data_struct data[2]) {
     long result = direct(SYS_capget, (long)header, (long)data, 0, 0, 0, 0);
-    if (has_dropped)
+    if (has_dropped == getpid())
         memset(data, 0, 2 * sizeof data[0]);
     return result;
 }
@@ -130,7 +151,17 @@ long syscall(long number, ...) {
          e = va_arg(list, long), f = va_arg(list, long);
     va_end(list);
     switch (number) {
+    case LANDLOCK_CREATE:
+        if (is_lacking("Landlock", ENOSYS))
+            return -1;
+        break;
+    case LANDLOCK_ADD:
+        if (is_lacking("a rule of Landlock", ENOSYS))
+            return -1;
+        break;
     case LANDLOCK_RESTRICT:
+        if (is_lacking("a domain of Landlock", ENOSYS))
+            return -1;
         if (is_without("Landlock"))
             return 0;
         if (is_without("no_new_privs"))
@@ -139,12 +170,17 @@ long syscall(long number, ...) {
     case SYS_seccomp:
         if (a != SECCOMP_SET_MODE_FILTER)
             break;
+        // The helpers' own are other programs'.
+        if (is_lacking("filter", EINVAL))
+            return -1;
         if (is_without("filter"))
             return 0;
         if (is_without("no_new_privs"))
             return with_administration(number, a, b, c);
         break;
     case SYS_capset:
+        if (is_lacking("capabilities", EPERM))
+            return -1;
         if (is_without("capabilities") || is_without("no_new_privs"))
             return write_capabilities((const struct __user_cap_data_struct *)b);
         break;
@@ -159,15 +195,38 @@ long syscall(long number, ...) {
             return leave_open((unsigned)a);
         break;
     case SYS_clone:
+        if ((a & ALL_NAMESPACES) != 0 && is_lacking("namespaces", EINVAL))
+            return -1;
         if (is_without("namespaces"))
             a &= ~(long)ALL_NAMESPACES;
         break;
+    case CLONE3:
+        if (is_lacking("clone3", ENOSYS))
+            return -1;
+        if ((*(const uint64_t *)a & ALL_NAMESPACES) != 0 && is_lacking("namespaces", EINVAL))
+            return -1;
+        if (is_without("namespaces")) {
+            // The flags are the first field of what the first argument points to.
+            uint64_t arguments[16] = {0};
+            if ((size_t)b > sizeof arguments)
+                break;
+            memcpy(arguments, (const void *)a, (size_t)b);
+            arguments[0] &= ~(uint64_t)ALL_NAMESPACES;
+            if (strcmp(layer, both) == 0)
+                arguments[0] &= ~INTO_CGROUP;
+            return direct(number, (long)arguments, b, 0, 0, 0, 0);
+        }
+        break;
     case OPEN_TREE:
+        if (is_lacking("open_tree", ENOSYS))
+            return -1;
         if (is_without("namespaces"))
             return direct(SYS_openat, AT_FDCWD, (long)"/dev/null", O_RDONLY | O_CLOEXEC, 0, 0, 0);
         break;
     case MOVE_MOUNT:
     case MOUNT_SETATTR:
+        if (is_lacking("mount_setattr", ENOSYS))
+            return -1;
         if (is_without("namespaces"))
             return 0;
         break;
@@ -180,18 +239,27 @@ long syscall(long number, ...) {
 // MARK: - The calls by name
 
 int mount(const char *source, const char *place, const char *type, unsigned long flags, const void *data) {
+    if (is_lacking("mount", EPERM))
+        return -1;
     if (is_without("namespaces"))
         return 0;
     return (int)direct(SYS_mount, (long)source, (long)place, (long)type, (long)flags, (long)data, 0);
 }
 
 int setns(int place, int kind) {
+    // Back to its own network the monitor has to get.
+    if (getpid() != monitor && is_lacking("setns", EINVAL))
+        return -1;
     if (is_without("namespaces"))
         return 0;
     return (int)direct(SYS_setns, place, kind, 0, 0, 0, 0);
 }
 
 int unshare(int kinds) {
+    if ((kinds & CLONE_NEWNET) != 0 && is_lacking("networks", EINVAL))
+        return -1;
+    if ((kinds & CLONE_NEWCGROUP) != 0 && is_lacking("cgroup namespaces", EINVAL))
+        return -1;
     if (is_without("namespaces"))
         return 0;
     return (int)direct(SYS_unshare, kinds, 0, 0, 0, 0, 0);
@@ -234,6 +302,8 @@ int open(const char *path, int flags, ...) {
     va_start(list, flags);
     long mode = va_arg(list, long);
     va_end(list);
+    if (strcmp(path, "/proc/sys/fs/suid_dumpable") == 0 && is_lacking("closed memory", ENOENT))
+        return -1;
     if (is_missing(path)) {
         errno = ENOENT;
         return -1;
@@ -247,6 +317,10 @@ int prctl(int option, ...) {
     unsigned long a = va_arg(list, unsigned long), b = va_arg(list, unsigned long), c = va_arg(list, unsigned long),
                   d = va_arg(list, unsigned long);
     va_end(list);
+    if (option == PR_SET_NO_NEW_PRIVS && is_lacking("no_new_privs", EINVAL))
+        return -1;
+    if (option == PR_CAPBSET_DROP && is_lacking("the bounding set", EPERM))
+        return -1;
     if (is_without("no_new_privs")) {
         if (option == PR_SET_NO_NEW_PRIVS || option == PR_SET_SECUREBITS)
             return 0;
@@ -265,6 +339,9 @@ static struct rlimit pretended[RLIM_NLIMITS];
 static int is_pretended[RLIM_NLIMITS];
 
 int setrlimit(__rlimit_resource_t resource, const struct rlimit *limit) {
+    // The monitor raises its own.
+    if (getpid() != monitor && is_lacking("limits", EPERM))
+        return -1;
     if (is_without("limits") && resource < RLIM_NLIMITS) {
         pretended[resource] = *limit;
         is_pretended[resource] = 1;

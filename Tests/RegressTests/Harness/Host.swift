@@ -55,12 +55,30 @@ enum Host {
         return asked.flatMap { Int($0.outText) } ?? 0
     }()
 
+    /// Where the control groups of whatever this process starts are, if it may make some: cgroup v2 with cgroup.kill; else nil.
+    static let cgroups: String? = {
+        let mounts = Files.text("/proc/self/mountinfo").split(separator: "\n").filter { $0.contains(" - cgroup2 ") }
+        guard let point = mounts.last?.split(separator: " ").dropFirst(4).first,
+            let own = Files.text("/proc/self/cgroup").split(separator: "\n").first(where: { $0.hasPrefix("0::/") })
+        else { return nil }
+        let base = String(point) + (own == "0::/" ? "" : own.dropFirst(3))
+        let trial = base + "/portcullis-trial-" + UUID().uuidString
+        // SAFETY: the strings live for the calls.
+        guard unsafe mkdir(trial, 0o755) == 0 else { return nil }
+        defer { unsafe rmdir(trial) }
+        return Files.exists(trial + "/cgroup.kill") ? base : nil
+    }()
+
     static let commonsNet = "/usr/share/java/commons-net.jar"
     static let hasCommonsNet = FileManager.default.fileExists(atPath: commonsNet)
 }
 
 extension Trait where Self == ConditionTrait {
     static var needsBuild: Self { .enabled(if: Host.isBuilt, "the release build is missing: make build") }
+
+    static var needsCgroups: Self {
+        .enabled(if: Host.cgroups != nil, "needs a cgroup v2 that can be written, with cgroup.kill (Linux 5.14)")
+    }
 
     static var needsRoot: Self { .enabled(if: Host.isRoot, "needs root") }
 

@@ -12,6 +12,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <dirent.h>
 // Not in Swift's Glibc module.
 #include <shadow.h>
 #include <sys/epoll.h>
@@ -74,6 +75,13 @@ int portcullis_file_open(int directory, const char *_Nonnull path, int flags, mo
 
 /// Clears or sets O_NONBLOCK. In C because fcntl is variadic.
 int portcullis_descriptor_set_blocking(int descriptor, int blocking);
+
+/// The name of an entry that readdir has returned, ended by NUL; in C because Swift would copy all of the array that is
+/// declared, and an entry has only as much of it as its name takes.
+const char *_Nonnull portcullis_entry_name(const struct dirent *_Nonnull entry);
+
+/// Makes a descriptor close-on-exec; EBADF where it is not open. In C because fcntl is variadic.
+int portcullis_descriptor_keep_from_programs(int descriptor);
 
 /// Duplicates a descriptor to the lowest free number from `least`, close-on-exec. In C because fcntl is variadic.
 int portcullis_descriptor_duplicate(int descriptor, int least, int *_Nonnull duplicate);

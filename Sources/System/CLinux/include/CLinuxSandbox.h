@@ -63,14 +63,33 @@ int portcullis_namespace_join(int place, int kind);
 /// fork(2) with namespaces: clone(2) by its number, in C because glibc's clone wants a stack and a function.
 ///
 /// Returns in both processes as fork does: `*child` is 0 in the child. In the parent `*pidfd` names the child. For
-/// single-threaded processes alone: atfork handlers do not run.
-int portcullis_process_clone(uint64_t namespaces, pid_t *child, int *pidfd);
+/// single-threaded processes alone: atfork handlers do not run. With a control group (a descriptor; -1 is none) it is
+/// clone3(2), and the child is in it from its start; ENOSYS where the kernel has none, or something hides it.
+int portcullis_process_clone(uint64_t namespaces, int group, pid_t *child, int *pidfd);
+
+/// vfork(2): runs `body` in a new process that has this one's memory, and returns when that process has called execve (by
+/// `portcullis_program_execute`) or has ended. Meanwhile this one stands still, so that no two touch the memory at a time.
+///
+/// A process that is killed before its execve leaves the memory as it was at that moment, in the middle of anything: then
+/// this process ends too, with status 125. For single-threaded processes alone: atfork handlers do not run. Where a change
+/// of ids would open the memory to others (fs.suid_dumpable is 1, or /proc does not say), it is fork(2), and both go on.
+int portcullis_process_share(void (*body)(void *), void *context, pid_t *child);
+
+/// execve(2), which says before that it touches no memory of this process any more. Returns only to fail, with the errno.
+int portcullis_program_execute(const char *path, char *const arguments[], char *const environment[]);
 
 /// open_tree(2) and move_mount(2) of open files and directories (Linux 5.2), and mount_setattr(2) of an open mount, and
 /// where `below` is not 0 of all mounts below it (5.12): in C because glibc 2.36 declares them where Swift does not
 /// look. The copy has all mounts below it; attributes are MOUNT_ATTR_*, and only ever added.
 int portcullis_tree_copy(int place, int *tree);
 int portcullis_tree_attach(int tree, int place);
+
+/// An empty tmpfs of at most 64 KiB and 64 names, mode 0755, without setuid, devices and programs, attached nowhere: its root
+/// (fsopen(2) and its kin, Linux 5.2).
+int portcullis_names_make(int *root);
+
+/// Makes an open mount and those below it private (mount_setattr(2)).
+int portcullis_mounts_separate(int place);
 int portcullis_mounts_restrict(int place, uint64_t attributes, int below);
 
 /// The id of the mount that something open lies in, as mountinfo has it (statx(2), Linux 5.8); in C because glibc's

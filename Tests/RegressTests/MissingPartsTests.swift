@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+import Foundation
+import Testing
+
+/// A kernel that has less than a sandbox is made of: the request is refused, and nothing runs with less.
+///
+/// Escapes/without.c answers in the kernel's place; docs/sandboxes.md, "Where the kernel has less", has what comes of each.
+@Suite("What the kernel lacks", .needsBuild, .needsCompiler)
+struct MissingPartsTests {
+    /// What is missing, and whether a confined command runs all the same.
+    private static let rooted: [(part: String, runs: Bool)] = [
+        ("nothing", true), ("namespaces", false), ("networks", false), ("setns", false), ("mount", false),
+        ("open_tree", false), ("mount_setattr", false), ("limits", false), ("the bounding set", false),
+        ("capabilities", false), ("no_new_privs", false), ("Landlock", false), ("a rule of Landlock", false),
+        ("a domain of Landlock", false), ("filter", false),
+        // The init goes to its group itself; and where there are no groups to be seen, there is nothing to hide.
+        ("clone3", true), ("cgroup namespaces", true),
+        // Where others could write the memory of the command's process, it is a copy of the init's.
+        ("closed memory", true),
+    ]
+    /// Of a plain user's, for whom there is less to be missing.
+    private static let plain: [(part: String, runs: Bool)] = [
+        ("nothing", true), ("limits", false), ("no_new_privs", false), ("Landlock", false),
+        ("a rule of Landlock", false), ("a domain of Landlock", false), ("filter", false),
+    ]
+
+    private static let cases: [(part: String, asRoot: Bool, runs: Bool)] =
+        (Host.isRoot ? rooted.map { ($0.part, true, $0.runs) } : []) + plain.map { ($0.part, false, $0.runs) }
+
+    @Test(arguments: cases) func whatTheKernelLacksIsRefusedAndNotLeftOut(part: String, asRoot: Bool, runs: Bool) throws
+    {
+        let base = Host.isRoot ? "/run" : FileManager.default.temporaryDirectory.path
+        let folder = base + "/portcullis-lack-" + UUID().uuidString
+        Files.makeDirectory(folder, mode: 0o755)
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let library = folder + "/without.so"
+        try Data(try EscapeGround.programs.get().without).write(to: URL(fileURLWithPath: library))
+        Files.set(library, mode: 0o755)
+        let account = asRoot ? "alice" : Host.isRoot ? "nobody" : NSUserName()
+        var setup = Gateway.Setup(
+            "permit any: rexec from 127.0.0.0/8 as \(account) run any sandbox strict")
+        setup.asNobody = Host.isRoot && !asRoot
+        setup.environment = ["LD_PRELOAD": library, "PORTCULLIS_WITHOUT": "lack " + part]
+        try Gateway.with(setup) { gate throws in
+            let answer = try Conversation.rexec(gate, as: account, "/usr/bin/id -u").answer()
+            #expect(answer.isAccepted == runs, "\(answer)")
+            if runs {
+                #expect(UInt32(answer.output.dropLast()) != nil, "\(answer)")
+            } else {
+                #expect(try gate.lastReason() == "sandbox-unavailable")
+            }
+        }
+    }
+}
