@@ -182,8 +182,8 @@ enum BuiltInRig {
         for (mark, names) in [
             ("strict", strict.sorted()), ("standard", standard.subtracting(strict).sorted()),
             ("never", SystemCallFilter.never.sorted()), ("never-confined", SystemCallFilter.neverConfined.sorted()),
-            ("front", known(HelperCalls.front)), ("engine", known(HelperCalls.engine)),
-            ("auditor", known(HelperCalls.auditor)),
+            ("service", try Self.lackingOfService()), ("front", known(HelperCalls.front)),
+            ("engine", known(HelperCalls.engine)), ("auditor", known(HelperCalls.auditor)),
         ] {
             let start = try #require(wanted.range(of: "<!-- \(mark) -->\n"))
             let end = try #require(wanted.range(of: "<!-- end -->", range: start.upperBound..<wanted.endIndex))
@@ -196,6 +196,15 @@ enum BuiltInRig {
         }
     }
     #endif
+
+    /// What `syscalls allow @system-service` does not give, whatever else a confined sandbox says.
+    private static func lackingOfService() throws -> [String] {
+        var sandbox = try builtIn("standard")
+        sandbox.systemCalls = try #require(SystemCallGroups.members(of: "@system-service"))
+        sandbox.network = .on
+        let allowed = Set(SystemCallFilter.allowedNames(sandbox))
+        return sandbox.systemCalls.filter { SystemCallFilter.number(of: $0) != nil && !allowed.contains($0) }
+    }
 
     /// Names in code type, filled to lines of at most 118 columns.
     private static func filled(_ names: [String]) -> String {
