@@ -113,6 +113,30 @@ struct GuestReleaseTests {
         }
     }
 
+    /// What it has started and moved out of its sight, as root, is nobody's at the end, and no later guest meets it.
+    @Test func whatAModuleThatHangsHasStartedEndsBeforeTheAccountIsAnothers() throws {
+        try Gateway.with(setup(Self.pool, Self.pam)) { gate throws in
+            let script = """
+                #!/bin/sh
+                [ "$PAM_TYPE" = close_session ] || exit 0
+                (setsid sh -c 'setsid sleep 6151 & sleep 6152; true' &)
+                exec sleep 6153
+
+                """
+            try gate.writeEtc("leaving", script, mode: 0o755)
+            try gate.writeEtc(
+                "pam.d/portcullis-rexec", "session optional pam_exec.so quiet /etc/leaving\n" + Self.base)
+            #expect(try Conversation.guest(gate, "echo done").answer().output == "done\n")
+            // Wherever they are: once nobody's, they are no longer below the gateway.
+            let left = { try Child.run("/usr/bin/pgrep", ["-f", "^sleep 615[1-3]"]).outText.split(separator: "\n") }
+            gate.wait(within: 4_000) { (try? left().count) == 3 }
+            #expect(try left().count == 3, "they have not been started, or ended too soon")
+            try gate.writeEtc("pam.d/portcullis-rexec", Self.base)
+            #expect(try Conversation.answerWhenFree(gate, "id -un").output == "guest1\n")
+            #expect(try left().isEmpty)
+        }
+    }
+
     /// One that crashes takes neither the session nor the rest of the output with it, and leaves no child.
     @Test func aModuleThatCrashesAtTheEndTakesNothingWithIt() throws {
         try Gateway.with(setup(Self.pool, Self.pam)) { gate throws in
