@@ -108,10 +108,20 @@ struct Parser {
             parsed = unknownStatement(start, word)
         }
         isFirst = false
-        if parsed == nil { skipStatement() }
-        return Statement(
+        guard let (payload, layout) = parsed else {
+            skipStatement()
+            return statement(start, kind, .broken, Layout(.line))
+        }
+        return statement(start, kind, payload, layout)
+    }
+
+    /// The statement from a token to what was consumed last.
+    private func statement(
+        _ start: Token, _ kind: Statement.Kind, _ payload: consuming Statement.Payload, _ layout: consuming Layout
+    ) -> Statement {
+        Statement(
             span: Span(file: file, start: start.start, end: max(previousEnd, start.end)), kind: kind,
-            payload: parsed?.payload ?? .broken, layout: parsed?.layout ?? Layout(.line))
+            payload: payload, layout: layout)
     }
 
     private mutating func unknownStatement(
