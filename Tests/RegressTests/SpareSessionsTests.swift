@@ -44,6 +44,13 @@ struct SpareSessionsTests {
         try Conversation.rexec(gate, as: target, command).answer().output
     }
 
+    private func end(_ pids: Set<pid_t>) {
+        for pid in pids { kill(pid, SIGKILL) }
+    }
+
+    /// Whether each has ended and was waited for.
+    private func areGone(_ pids: Set<pid_t>) -> Bool { pids.allSatisfy { kill($0, 0) != 0 } }
+
     private func commandPIDs(_ gate: Gateway) -> [String] {
         gate.trail.filter { $0.type == "USER_CMD" }.compactMap { $0["pid"] }
     }
@@ -209,8 +216,9 @@ struct SpareSessionsTests {
     @Test(arguments: kinds) func aSpareThatDiesIsReplaced(asNobody: Bool) throws {
         try Gateway.with(setup(asNobody: asNobody)) { gate throws in
             let former = try allSpares(gate)
-            for pid in former { kill(pid, SIGKILL) }
-            #expect(gate.wait { former.allSatisfy { kill($0, 0) != 0 } }, "they were not reaped")
+            end(former)
+            let areReaped = gate.wait { areGone(former) }
+            #expect(areReaped)
             #expect(gate.log.contains("a spare session died (signal 9)"), "\(gate.log)")
             #expect(try answer(gate, as: target(asNobody: asNobody)) == "x\n", "no session without a spare")
             // The pause after so many deaths at once grows with each.

@@ -129,12 +129,11 @@ extension Gateway {
         }
     }
 
-    /// Ends a process of which no table knows.
+    /// Ends a process of which no table knows any more; it is reaped as a stranger, and nobody waits for it.
     func end(_ process: SessionProcess) {
-        process.handle.signal(Signals.Number.kill)
-        Children.reap(process.handle.pid)
         epoll.remove(process.channel.descriptor)
         epoll.remove(process.handle.descriptor)
+        process.handle.signal(Signals.Number.kill)
     }
 
     /// The directory of the policy file, beside which a relative trust file lies.

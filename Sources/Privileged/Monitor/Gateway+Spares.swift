@@ -66,13 +66,9 @@ extension Gateway {
         return nil
     }
 
-    /// Ends all that wait; they are reaped as strangers.
+    /// Ends all that wait.
     func dismissSpares() {
-        for spare in spares.removeAll() {
-            epoll.remove(spare.channel.descriptor)
-            epoll.remove(spare.handle.descriptor)
-            spare.handle.signal(Signals.Number.kill)
-        }
+        for spare in spares.removeAll() { end(spare) }
     }
 
     /// A spare has nothing to say before it has a request.
