@@ -263,11 +263,14 @@ struct SpareSessionsTests {
     @Test(arguments: kinds) func termEndsTheSparesAtOnce(asNobody: Bool) throws {
         try Gateway.with(setup(asNobody: asNobody)) { gate throws in
             let waiting = try allSpares(gate)
-            let client = try Conversation.rexec(gate, as: target(asNobody: asNobody), "/bin/sleep 3")
+            let client = try Conversation.rexec(gate, as: target(asNobody: asNobody), "/bin/sleep 60")
             #expect(client.primary.receive(count: 1) == [0])
             gate.daemon?.send(SIGTERM)
             #expect(gate.wait { gate.log.contains("stopping:") })
-            #expect(gate.wait(within: 2_500) { spares(gate).isEmpty }, "they wait for requests that cannot come")
+            // The session has ten seconds, and the monitor as long.
+            #expect(gate.wait(within: 8_000) { spares(gate).isEmpty }, "they wait for requests that cannot come")
+            #expect(gate.daemon?.wait(within: 0) == .stillRunning)
+            client.primary.reset()
             #expect(gate.daemon?.wait(within: 20_000) == .status(0))
             #expect(waiting.allSatisfy { !Files.text("/proc/\($0)/cmdline").hasPrefix("portcullis") })
             #expect(!gate.log.contains("spare session died"), "\(gate.log)")

@@ -20,7 +20,7 @@ struct SessionProcess {
 struct Spares {
     /// How many wait at most: as many as can be at work at once, twice, because a client's next request may come before
     /// the monitor has had a quiet moment; no fewer than four, for a client that asks for a few things at once; and
-    /// no more than eight, because each has some 2 MB of its own (docs/benchmarks.md, Spare sessions).
+    /// no more than eight, because each takes some 3 MB (docs/benchmarks.md, Spare sessions).
     static func places(processors: Int) -> Int {
         min(max(processors * 2, 4), 8)
     }
