@@ -56,28 +56,31 @@ struct GeneratedTrail {
     /// - Parameters:
     ///   - count: how many sessions.
     ///   - days: over how many days they are spread.
+    ///   - start: from when on, in milliseconds since 1970.
     ///   - hostile: whether what clients choose is as nasty as can be.
-    init(sessions count: Int, days: UInt64 = 20, seed: UInt64 = 1, hostile: Bool = false) {
+    init(
+        sessions count: Int, days: UInt64 = 20, start: UInt64 = Self.start, seed: UInt64 = 1, hostile: Bool = false
+    ) {
         random = SeededGenerator(seed: seed)
         let day: UInt64 = 86_400_000
-        add(Self.start, .record(.serviceStart(unit: "portcullisd")))
-        add(Self.start + 10, .record(.policyLoaded(revision: Self.revision, file: "portcullis.policy", rules: 7)))
+        add(start, .record(.serviceStart(unit: "portcullisd")))
+        add(start + 10, .record(.policyLoaded(revision: Self.revision, file: "portcullis.policy", rules: 7)))
         for index in 0..<count {
-            var time = Self.start + 60_000 + UInt64.random(in: 0..<max(1, days * day - 120_000), using: &random)
+            var time = start + 60_000 + UInt64.random(in: 0..<max(1, days * day - 120_000), using: &random)
             // Most of them by day.
             if Int.random(in: 0..<4, using: &random) > 0 {
                 time = time - time % day + UInt64.random(in: 7 * 3_600_000..<19 * 3_600_000, using: &random)
             }
-            session(at: max(time, Self.start + 60_000), index, hostile: hostile)
+            session(at: max(time, start + 60_000), index, hostile: hostile)
         }
         if count >= 100 {
-            for index in 0..<(count / 20) { guess(at: Self.start + 9 * day + 7_200_000 + UInt64(index) * 900, index) }
-            add(Self.start + 5 * day, .record(.serviceStop(unit: "portcullis-engine", reason: "signal-11", isFailure: true)))
+            for index in 0..<(count / 20) { guess(at: start + 9 * day + 7_200_000 + UInt64(index) * 900, index) }
+            add(start + 5 * day, .record(.serviceStop(unit: "portcullis-engine", reason: "signal-11", isFailure: true)))
             add(
-                Self.start + 5 * day + 60_000,
+                start + 5 * day + 60_000,
                 .record(.policyRejected(file: "site.policy", errors: "site.policy:12:27: error: has host bits set")))
             add(
-                Self.start + 6 * day,
+                start + 6 * day,
                 .note(Entry.Note(subject: .tornLine, detail: "the last line was torn: 211 bytes were set aside")))
         }
         write()
@@ -91,16 +94,18 @@ struct GeneratedTrail {
         SessionID(bytes: (0..<16).map { _ in UInt8.random(in: 0...255, using: &random) })
     }
 
-    private static let kinds: [(service: Service, source: String, user: String?, account: String, rule: String, cmd: String)] = [
-        (.rexec, "10.20.3.", nil, "backup", "nightly-dump", "/usr/sbin/dump 0uf - /home/x"),
-        (.rsh, "10.1.2.3", "alice", "alice", "uptime", "/usr/bin/uptime"),
-        (.rsh, "10.30.7.", "ci", "build", "compile", "/usr/bin/make -j4 all"),
-        (.rexec, "10.40.0.9", nil, "report", "report", "/usr/bin/report --daily"),
-    ]
+    private static let kinds:
+        [(service: Service, source: String, user: String?, account: String, rule: String, cmd: String)] = [
+            (.rexec, "10.20.3.", nil, "backup", "nightly-dump", "/usr/sbin/dump 0uf - /home/x"),
+            (.rsh, "10.1.2.3", "alice", "alice", "uptime", "/usr/bin/uptime"),
+            (.rsh, "10.30.7.", "ci", "build", "compile", "/usr/bin/make -j4 all"),
+            (.rexec, "10.40.0.9", nil, "report", "report", "/usr/bin/report --daily"),
+        ]
 
     /// Text that tries everything: markup, terminal sequences, records, directions of writing, bytes that are no UTF-8.
     static let hostileTexts: [[UInt8]] = [
-        Array("</td></table><script>alert(1)</script>".utf8), Array("\" onload=\"alert(1)\" x='<img src=x onerror=alert(1)>".utf8),
+        Array("</td></table><script>alert(1)</script>".utf8),
+        Array("\" onload=\"alert(1)\" x='<img src=x onerror=alert(1)>".utf8),
         Array("\u{1B}]0;owned\u{7}\u{1B}[2J\u{1B}[31m".utf8), Array("\u{202E}txt.exe\u{2066}\u{200F}".utf8),
         Array("a\ntype=USER_LOGIN msg=audit(1.000:9): pid=1 uid=0 auid=0 ses=0 msg='op=login res=success'".utf8),
         [0xFF, 0xFE, 0xC0, 0x80, 0xED, 0xA0, 0x80], Array("%n%s%x &amp; &lt; ]]> --> <!--".utf8),
@@ -110,7 +115,8 @@ struct GeneratedTrail {
     private mutating func session(at time: UInt64, _ index: Int, hostile: Bool) {
         sessions += 1
         let kind = Self.kinds[Int.random(in: 0..<Self.kinds.count, using: &random)]
-        let source = kind.source.hasSuffix(".") ? kind.source + "\(Int.random(in: 1...40, using: &random))" : kind.source
+        let source =
+            kind.source.hasSuffix(".") ? kind.source + "\(Int.random(in: 1...40, using: &random))" : kind.source
         let origin = Record.Origin(
             service: kind.service, address: IPAddress(source), port: UInt16.random(in: 512...1_023, using: &random))
         let text = hostile ? ByteText(Self.hostileTexts[index % Self.hostileTexts.count]) : nil
@@ -160,7 +166,8 @@ struct GeneratedTrail {
                 .record(
                     .denial(
                         Record.Denial(
-                            origin: origin, account: account, subject: .call("mount"), program: text ?? "/usr/bin/make"))),
+                            origin: origin, account: account, subject: .call("mount"), program: text ?? "/usr/bin/make")
+                    )),
                 session)
         }
         // The last few are running still.

@@ -71,7 +71,8 @@ struct AuditReport: ParsableCommand {
             let page = ReportPage(
                 findings: findings, use: use,
                 facts: ReportPage.Facts(
-                    host: Resolver.ownName()?.printable ?? "this host", moment: UInt64(max(0, Clock.wallMilliseconds())),
+                    host: Resolver.ownName()?.printable ?? "this host",
+                    moment: UInt64(max(0, Clock.wallMilliseconds())),
                     trail: trail.files.isEmpty ? trail.state.directory + "/audit" : trail.files.joined(separator: ", "),
                     filter: filter.words, records: reading.records, segments: reading.segments,
                     unreadable: reading.unreadable, lastSequence: reading.lastLine?.sequence,

@@ -74,7 +74,9 @@ struct LoginChart {
                             "text-anchor": "middle",
                         ],
                         label(column, full: false))
-                    if unit == .hour, index == 0 || CivilTime(seconds: column.hour * 3_600).second / 3_600 < Int64(every) {
+                    if unit == .hour,
+                        index == 0 || CivilTime(seconds: column.hour * 3_600).second / 3_600 < Int64(every)
+                    {
                         page.element(
                             "text",
                             [
@@ -143,7 +145,8 @@ struct LoginChart {
                 page.element("table") { page in
                     page.element("thead") { page in
                         page.element("tr") { page in
-                            page.element("th", ["scope": "col"], unit.name.prefix(1).uppercased() + unit.name.dropFirst())
+                            page.element(
+                                "th", ["scope": "col"], unit.name.prefix(1).uppercased() + unit.name.dropFirst())
                             for series in Self.order {
                                 page.element("th", ["scope": "col", "class": "number"], series.name)
                             }

@@ -68,6 +68,16 @@ struct LoginHistogram {
             }
         }
 
+        /// The next longer unit that is kept; of weeks nobody can tell the month.
+        fileprivate var keptNext: Unit? {
+            switch self {
+            case .hour: .day
+            case .day, .week: .month
+            case .month: .year
+            case .year: nil
+            }
+        }
+
         /// The first hour of a stretch, counted from 1970.
         func firstHour(of number: Int64) -> Int64 {
             switch self {
@@ -102,7 +112,7 @@ struct LoginHistogram {
     mutating func add(_ time: CivilTime, _ series: Series, _ count: Int) {
         let hour = time.day * 24 + time.second / 3_600
         add(unit.number(ofHour: hour), series, count)
-        while columns.count > Self.limit, let next = Unit(rawValue: unit.rawValue + 1) { coarsen(to: next) }
+        while columns.count > Self.limit, let next = unit.keptNext { coarsen(to: next) }
     }
 
     private mutating func add(_ number: Int64, _ series: Series, _ count: Int) {
@@ -124,23 +134,22 @@ struct LoginHistogram {
 
     /// The columns of a chart without gaps, by the shortest unit of which there are not too many.
     func chart(columns limit: Int) -> (unit: Unit, columns: [Column]) {
-        var histogram = self
-        while let first = histogram.columns.keys.min(), let last = histogram.columns.keys.max() {
-            let span = last - first
-            guard span < Int64(limit), span >= 0 else {
-                guard let next = Unit(rawValue: histogram.unit.rawValue + 1) else {
-                    // Centuries: some clock was wrong. Those years that have any.
-                    let years = histogram.columns.sorted { $0.key < $1.key }.suffix(limit)
-                    return (.year, years.map { Column(hour: Unit.year.firstHour(of: $0.key), counts: $0.value) })
+        for unit in Unit.allCases where unit.rawValue >= self.unit.rawValue {
+            var histogram = self
+            if unit != self.unit { histogram.coarsen(to: unit) }
+            guard let first = histogram.columns.keys.min(), let last = histogram.columns.keys.max() else { break }
+            // INVARIANT: years and hours since 1970 are far from the ends of their range.
+            if last - first < Int64(limit) {
+                let none = Array(repeating: 0, count: Series.allCases.count)
+                let found = (first...last).map { number in
+                    Column(hour: unit.firstHour(of: number), counts: histogram.columns[number] ?? none)
                 }
-                histogram.coarsen(to: next)
-                continue
+                return (unit, found)
             }
-            let none = Array(repeating: 0, count: Series.allCases.count)
-            let found = (first...last).map { number in
-                Column(hour: histogram.unit.firstHour(of: number), counts: histogram.columns[number] ?? none)
-            }
-            return (histogram.unit, found)
+            guard unit == .year else { continue }
+            // Centuries: some clock was wrong. The last years that have any.
+            let years = histogram.columns.sorted { $0.key < $1.key }.suffix(limit)
+            return (.year, years.map { Column(hour: Unit.year.firstHour(of: $0.key), counts: $0.value) })
         }
         return (.hour, [])
     }

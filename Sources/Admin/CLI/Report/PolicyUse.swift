@@ -149,7 +149,8 @@ struct PolicyUse {
         var beforeShell: RequestedCommand?
         let line = CommandLine(command.bytes)
         let wanted = requested(line)
-        if case .needsShell(let need) = line, case .words(let words) = CommandLine(Array(command.bytes.prefix(need.offset)))
+        if case .needsShell(let need) = line,
+            case .words(let words) = CommandLine(Array(command.bytes.prefix(need.offset)))
         {
             beforeShell = requested(.words(words))
         }

@@ -15,6 +15,8 @@ struct ReportFindings {
     private(set) var statistics = TrailStatistics()
     /// When they began.
     private(set) var histogram = LoginHistogram()
+    /// At what hours of the week they began.
+    private(set) var week = WeekHours()
     /// When refusals came in bursts.
     private(set) var bursts = RefusalBursts()
     /// Those that ran longest.
@@ -53,7 +55,9 @@ struct ReportFindings {
     mutating func add(_ session: TrailSession) {
         statistics.add(session)
         let outcome = TrailStatistics.outcome(session)
-        histogram.add(clock.civil(milliseconds: session.began), LoginHistogram.Series(outcome), session.count)
+        let time = clock.civil(milliseconds: session.began)
+        histogram.add(time, LoginHistogram.Series(outcome), session.count)
+        week.add(time, session.count)
         bursts.add(session)
         if let duration = session.duration { longest.add(session, by: duration) }
         if session.bytes > 0 { largest.add(session, by: session.bytes) }

@@ -114,7 +114,8 @@ struct ReportPage {
                 page.element("code", Self.foreign(facts.trail))
                 page.write(
                     ": \(Shown.count(facts.records, "record")) in \(Shown.count(facts.segments, "segment"))"
-                        + (facts.unreadable > 0 ? ", and \(Shown.count(facts.unreadable, "line")) that are no records" : "")
+                        + (facts.unreadable > 0
+                            ? ", and \(Shown.count(facts.unreadable, "line")) that are no records" : "")
                         + ".")
             }
             if let sequence = facts.lastSequence, let chain = facts.lastChain {
@@ -175,7 +176,11 @@ struct ReportPage {
         var points: [(String, String?)] = []
         let bad = findings.events.filter(\.isBad).count
         if facts.unreadable > 0 {
-            points.append(("\(Shown.count(facts.unreadable, "line")) of the trail are no records: run portcullis audit verify", nil))
+            points.append(
+                (
+                    "\(Shown.count(facts.unreadable, "line")) of the trail are no records: run portcullis audit verify",
+                    nil
+                ))
         }
         if bad > 0 {
             points.append(
@@ -198,14 +203,17 @@ struct ReportPage {
         if let limited = statistics.outcomes[.limited], limited > 0 {
             points.append(("\(Shown.count(limited, "command")) ended by a limit", "outcomes"))
         }
-        if statistics.denials > 0 { points.append(("\(Shown.count(statistics.denials, "denial")) by sandboxes", "denials")) }
+        if statistics.denials > 0 {
+            points.append(("\(Shown.count(statistics.denials, "denial")) by sandboxes", "denials"))
+        }
         if let use {
             if !use.unused.isEmpty {
                 points.append(("\(Shown.count(use.unused.count, "rule")) of the policy decided nothing", "policy"))
             }
             let misses = use.most(.max).reduce(0) { $0 + $1.count }
             if misses > 0 {
-                points.append(("\(Shown.count(misses, "refused request")) that a permit missed by one clause", "misses"))
+                points.append(
+                    ("\(Shown.count(misses, "refused request")) that a permit missed by one clause", "misses"))
             }
         }
         return points
@@ -219,6 +227,13 @@ struct ReportPage {
             let chart = findings.histogram.chart(columns: Self.columnLimit)
             page.element("p", "Requests a \(chart.unit.name), by how they came out.")
             LoginChart(unit: chart.unit, columns: chart.columns).write(to: &page)
+        }
+        // Of less than two days the chart above says it.
+        guard let first = statistics.first, let last = statistics.last, last - first >= 172_800_000 else { return }
+        page.element("section", ["id": "week"]) { page in
+            page.element("h2", "Hours of the week")
+            page.element("p", "Requests by the hour in which they began, in local time; the stronger, the more.")
+            WeekChart(hours: findings.week).write(to: &page)
         }
     }
 
@@ -360,7 +375,8 @@ struct ReportPage {
                 page.element("p") { page in
                     page.write("No policy was given: ")
                     page.element("code", "--policy FILE")
-                    page.write(" tells which of its rules decided nothing, and which refusals a permit missed by little.")
+                    page.write(
+                        " tells which of its rules decided nothing, and which refusals a permit missed by little.")
                 }
                 return
             }
@@ -434,7 +450,9 @@ struct ReportPage {
     private static func example(_ request: RecordedRequest, _ page: inout Markup) {
         let by = request.remoteUser.map { " by \($0.description)" } ?? ""
         page.write(
-            foreign("\(time(request.milliseconds)), \(request.service.name) from \(request.source)\(by) as \(request.target): "))
+            foreign(
+                "\(time(request.milliseconds)), \(request.service.name) from \(request.source)\(by) as \(request.target): "
+            ))
         guard case .refused(_, _, let command?) = request.outcome else { return }
         page.element("span", ["class": "command"], cut(command.text.printable))
     }
@@ -498,7 +516,8 @@ struct ReportPage {
         guard !sessions.isEmpty else { return page.element("p", "There were none.") }
         Self.table(
             [
-                (heading, true), ("Began", false), ("Account", false), ("From", false), ("Rule", false), ("Result", false),
+                (heading, true), ("Began", false), ("Account", false), ("From", false), ("Rule", false),
+                ("Result", false),
                 ("Command", false),
             ], &page
         ) { page in
@@ -539,7 +558,9 @@ struct ReportPage {
         page.element("section", ["id": "events"]) { page in
             page.element("h2", "The gateway")
             page.element(
-                "p", "Starts and stops, policies that came into force or were rejected, and what the auditor said of the trail.")
+                "p",
+                "Starts and stops, policies that came into force or were rejected, and what the auditor said of the trail."
+            )
             let events = findings.events.suffix(ReportFindings.eventLimit)
             guard !events.isEmpty else { return page.element("p", "There was nothing.") }
             Self.table([("When", false), ("What", false), ("", false)], &page) { page in
@@ -552,7 +573,9 @@ struct ReportPage {
                 }
             }
             let further = findings.eventCount - events.count
-            if further > 0 { page.element("p", ["class": "note"], "\(Shown.number(further)) earlier ones are not shown.") }
+            if further > 0 {
+                page.element("p", ["class": "note"], "\(Shown.number(further)) earlier ones are not shown.")
+            }
         }
     }
 

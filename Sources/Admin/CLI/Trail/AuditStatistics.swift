@@ -135,7 +135,9 @@ private struct StatisticsTable {
         if statistics.denials > 0 {
             lines.append("denied    \(Shown.number(statistics.denials)) by sandboxes")
         }
-        if reading.unreadable > 0 { lines.append("unread    \(Shown.count(reading.unreadable, "line")) that are no records") }
+        if reading.unreadable > 0 {
+            lines.append("unread    \(Shown.count(reading.unreadable, "line")) that are no records")
+        }
         let outcomes = TrailStatistics.Outcome.allCases.compactMap { outcome in
             statistics.outcomes[outcome].map { (outcome.rawValue, $0, outcome == .refused ? $0 : 0) }
         }

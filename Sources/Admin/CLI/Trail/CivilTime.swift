@@ -62,9 +62,9 @@ struct CivilTime: Equatable {
 }
 
 /// What is added to UTC to get local time, moment by moment.
-struct LocalZone {
+struct LocalZone: Sendable {
     /// Seconds to add at a moment, which is in seconds since 1970.
-    let offset: (Int64) -> Int64
+    let offset: @Sendable (Int64) -> Int64
 
     /// A zone that is always as far from UTC.
     init(fixed seconds: Int64) {
@@ -72,7 +72,7 @@ struct LocalZone {
     }
 
     /// A zone by its rule.
-    init(_ offset: @escaping (Int64) -> Int64) {
+    init(_ offset: @escaping @Sendable (Int64) -> Int64) {
         self.offset = offset
     }
 

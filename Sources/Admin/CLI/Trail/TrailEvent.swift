@@ -205,7 +205,8 @@ struct TrailEvent {
         let stamp = line.stamp
         var members: [(String, JSON)] = [
             ("seq", .integer(line.sequence)), ("time", .string(Shown.universalTime(milliseconds: stamp.milliseconds))),
-            ("type", .string(line.type.rawValue)), ("event", .string(kind.rawValue)), ("pid", .integer(stamp.sender.pid)),
+            ("type", .string(line.type.rawValue)), ("event", .string(kind.rawValue)),
+            ("pid", .integer(stamp.sender.pid)),
             ("uid", .integer(stamp.sender.uid)),
             ("auid", stamp.sender.auid == .max ? .null : .integer(stamp.sender.auid)),
             ("ses", stamp.sender.ses == .max ? .null : .integer(stamp.sender.ses)),

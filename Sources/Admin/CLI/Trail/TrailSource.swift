@@ -11,13 +11,17 @@ struct TrailPlaces: ParsableArguments {
     @OptionGroup var state: StateOptions
 
     @Argument(
-        help: "Trails to read instead of the gateway's own, which is read with all its segments; the oldest first.",
+        help:
+            "Trails to read instead of the gateway's own with all its segments, the oldest first; or their directory.",
         completion: .file())
     var files: [String] = []
 
-    /// The trail, with nothing of it opened yet.
+    /// The trail, with nothing of it opened yet; a directory that is named is that of a trail.
     var source: TrailSource {
-        files.isEmpty ? TrailSource(directory: state.directory + "/audit") : TrailSource(files: files)
+        if let only = files.first, files.count == 1, (try? File.status(only))?.kind == .directory {
+            return TrailSource(directory: only)
+        }
+        return files.isEmpty ? TrailSource(directory: state.directory + "/audit") : TrailSource(files: files)
     }
 }
 
