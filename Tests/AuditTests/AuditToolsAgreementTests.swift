@@ -13,7 +13,8 @@ import Testing
     private static let imitations: [ByteText] = [
         "x' res=success addr=6.6.6.6 acct=\"root\" terminal=ssh",
         "a\ntype=USER_LOGIN msg=audit(1.000:9): pid=1 uid=0 auid=0",
-        "\u{1B}]0;x\u{7}\u{1B}[2J", "\" exe=\"/bin/login\" hostname=evil addr=6.6.6.6", "----\ntime->Thu", "%n%s%x", "6.6.6.6,", "a,b",
+        "\u{1B}]0;x\u{7}\u{1B}[2J", "\" exe=\"/bin/login\" hostname=evil addr=6.6.6.6", "----\ntime->Thu", "%n%s%x",
+        "6.6.6.6,", "a,b",
         ByteText([0xFF, 0xFE, 0xC0, 0x80]), ByteText([0]), "6162", "?", "(null)", "", " ", "msg='op=login res=success'",
     ]
 
@@ -88,7 +89,8 @@ import Testing
                 origin: fromMainframe, account: text, remoteUser: text, refusal: .noRule, rule: nil,
                 revision: Revision.none, detail: text, command: Record.RefusedCommand(text))
             let command = Record.Command(
-                origin: fromMainframe, account: text, commandLine: text, program: text, argumentCount: 1, sandbox: "strict")
+                origin: fromMainframe, account: text, commandLine: text, program: text, argumentCount: 1,
+                sandbox: "strict")
             let file = try TemporaryFile(trail([(.record(.login(login)), stamp), (.record(.command(command)), stamp)]))
             #expect(try search(file.path, ["-hn", "10.1.2.3", "-w"]).count == 2, "\(text)")
             #expect(try search(file.path, ["-hn", "6.6.6.6"]).isEmpty, "\(text)")
