@@ -33,6 +33,10 @@ let package = Package(
         .executableTarget(
             name: "launch-cost", dependencies: [.product(name: "PortcullisConfinement", package: "portcullis")],
             path: "launch-cost", swiftSettings: strict),
+        // What a password's hash costs as a session computes it.
+        .executableTarget(
+            name: "hash-cost", dependencies: [.product(name: "PortcullisConfinement", package: "portcullis")],
+            path: "hash-cost", swiftSettings: strict),
         .executableTarget(
             name: "PolicyBenchmarks",
             dependencies: [
