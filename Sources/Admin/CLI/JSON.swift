@@ -66,6 +66,12 @@ enum JSON {
 
     private static func write(_ text: String, to out: inout String) {
         out += "\""
+        // Nearly all that is written stands as it is.
+        if text.utf8.allSatisfy({ (0x20...0x7E).contains($0) && $0 != 0x22 && $0 != 0x5C }) {
+            out += text
+            out += "\""
+            return
+        }
         for unit in text.utf16 {
             switch unit {
             case 0x22: out += "\\\""

@@ -24,9 +24,10 @@ enum FieldText {
         }
     }
 
-    /// Whether untrusted text must be written in hexadecimal.
+    /// Whether untrusted text must be written in hexadecimal: a comma too, up to which ausearch and aureport take all that
+    /// follows `hostname=` for the host, the first characters of a command as well.
     static func needsHexadecimal(_ bytes: [UInt8]) -> Bool {
-        !bytes.allSatisfy(isPlain)
+        !bytes.allSatisfy { isPlain($0) && $0 != UInt8(ascii: ",") }
     }
 
     /// The number of characters that untrusted text takes.

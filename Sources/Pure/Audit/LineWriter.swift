@@ -350,7 +350,7 @@ private struct FieldWriter {
 
     /// The fields, and which of them were cut.
     consuming func finish() -> [UInt8] {
-        if !cut.isEmpty { word("cut", cut.joined(separator: ",")) }
+        if !cut.isEmpty { word("cut", cut.joined(separator: "+")) }
         return bytes
     }
 }

@@ -23,26 +23,19 @@ struct SessionLesson {
         self.verb = verb
         digits = TrailFilter.digits(ofSession: session) ?? session
         path = verb.trail ?? verb.state.directory + "/audit/trail.log"
-        var reader = try TrailFileReader(path)
-        var cutter = LineCutter()
-        while true {
-            let piece = try reader.next()
-            if piece.isEmpty { break }
-            cutter.take(piece) { bytes in
-                guard let line = TrailLine(bytes), let id = line.stamp.session, id.description.hasPrefix(digits),
-                    let entry = Entry(line: line)
-                else { return }
-                sessions.insert(id)
-                take(entry, CommandPart(line: line))
-            }
+        let source =
+            verb.trail.map { TrailSource(files: [$0]) } ?? TrailSource(directory: verb.state.directory + "/audit")
+        var reading = try TrailReading(source)
+        try reading.read { event in
+            guard let id = event.line.stamp.session, id.description.hasPrefix(digits) else { return }
+            sessions.insert(id)
+            take(event.entry)
         }
     }
 
-    private mutating func take(_ entry: Entry, _ part: CommandPart?) {
+    private mutating func take(_ entry: Entry) {
         switch entry {
-        case .record(.command(let command)):
-            guard part?.number ?? 1 > 1 else { return self.command = command }
-            self.command?.commandLine.bytes += command.commandLine.bytes
+        case .record(.command(let command)): self.command = command
         case .record(.login(let login)) where login.refusal == nil: revision = login.revision
         case .record(.denial(let denial)): denials.append(denial)
         default: return

@@ -307,7 +307,7 @@ struct ReportPage {
         if further > 0 {
             page.element(
                 "p", ["class": "note"],
-                "\(Shown.number(further)) more are not shown"
+                Self.more(further)
                     + (tally.others.requests > 0
                         ? ", and \(Shown.number(tally.others.requests)) requests of still others are not counted apart."
                         : "."))
@@ -399,7 +399,7 @@ struct ReportPage {
                     }
                 }
                 let further = unused.count - Self.ruleLimit
-                if further > 0 { page.element("p", ["class": "note"], "\(Shown.number(further)) more are not shown.") }
+                if further > 0 { page.element("p", ["class": "note"], Self.more(further) + ".") }
             }
             if use.unknownRules.distinct > 0 {
                 page.element(
@@ -493,7 +493,7 @@ struct ReportPage {
                 }
             }
             let further = findings.bursts.count - largest.count
-            if further > 0 { page.element("p", ["class": "note"], "\(Shown.number(further)) more are not shown.") }
+            if further > 0 { page.element("p", ["class": "note"], Self.more(further) + ".") }
         }
     }
 
@@ -525,7 +525,7 @@ struct ReportPage {
                 page.element("tr") { page in
                     page.element("td", ["class": "number"], shown(amount))
                     page.element("td", ["class": "when"], Self.time(session.began))
-                    page.element("td", session.account.map(Shown.name) ?? "?")
+                    page.element("td", ["class": "name"], session.account.map(Shown.name) ?? "?")
                     page.element("td", session.address?.description ?? "?")
                     page.element("td", session.rule.map { Self.foreign($0.name) } ?? "–")
                     page.element("td", ["class": "when"], session.result)
@@ -574,7 +574,7 @@ struct ReportPage {
             }
             let further = findings.eventCount - events.count
             if further > 0 {
-                page.element("p", ["class": "note"], "\(Shown.number(further)) earlier ones are not shown.")
+                page.element("p", ["class": "note"], "Earlier: " + Self.more(further) + ".")
             }
         }
     }
@@ -617,6 +617,10 @@ struct ReportPage {
     /// Text that may come from a stranger, as it is shown everywhere.
     private static func foreign(_ text: String) -> String {
         ByteText(text).printable
+    }
+
+    private static func more(_ count: Int) -> String {
+        "\(Shown.number(count)) more \(count == 1 ? "is" : "are") not shown"
     }
 
     private static func cut(_ text: String) -> String {

@@ -21,10 +21,10 @@ enum ReportStyle {
             }
         }
         * { box-sizing: border-box; }
-        html { -webkit-text-size-adjust: 100%; }
+        html { font-size: 100%; -webkit-text-size-adjust: 100%; }
         body {
             margin: 0 auto; padding: 2.5rem 1.5rem 4rem; max-width: 68rem; background: var(--page); color: var(--ink);
-            font: 15px/1.5 system-ui, -apple-system, "Segoe UI", "Noto Sans", "DejaVu Sans", sans-serif;
+            font: 0.94rem/1.5 system-ui, -apple-system, "Segoe UI", "Noto Sans", "DejaVu Sans", sans-serif;
             font-variant-numeric: tabular-nums lining-nums;
         }
         a { color: var(--link); text-underline-offset: 0.15em; }
@@ -41,10 +41,9 @@ enum ReportStyle {
         code, .command { font: 0.87em/1.45 ui-monospace, "Cascadia Mono", Menlo, "DejaVu Sans Mono", monospace; }
         .command { overflow-wrap: anywhere; }
         .figures {
-            display: grid; grid-template-columns: repeat(auto-fit, minmax(10.2rem, 1fr)); gap: 1px; margin: 1.6rem 0 0;
-            background: var(--line); border: 1px solid var(--line);
+            display: grid; grid-template-columns: repeat(auto-fit, minmax(10.2rem, 1fr)); gap: 1px; margin: 1.6rem 1px 0;
         }
-        .figures div { background: var(--page); padding: 0.75rem 0.9rem 0.7rem; }
+        .figures div { box-shadow: 0 0 0 1px var(--line); padding: 0.75rem 0.9rem 0.7rem; }
         .figures dt { color: var(--soft); font-size: 0.82rem; }
         .figures dd { margin: 0; font-size: 1.4rem; font-weight: 600; line-height: 1.25; white-space: nowrap; }
         .figures .more { display: block; color: var(--soft); font-size: 0.82rem; font-weight: 400; }
@@ -72,6 +71,7 @@ enum ReportStyle {
         .number { text-align: right; white-space: nowrap; }
         .number + :not(.number) { padding-left: 0.8rem; }
         .when { white-space: nowrap; }
+        .name { overflow-wrap: anywhere; min-width: 5rem; }
         td.bar { width: 26%; min-width: 6rem; vertical-align: middle; padding-right: 0; }
         td.bar svg { height: 0.72rem; }
         .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(24rem, 1fr)); gap: 0 2.5rem; }
@@ -87,13 +87,16 @@ enum ReportStyle {
                 --page: #ffffff; --panel: #f2f4f6; --ink: #000000; --soft: #444c55; --line: #c9d0d7; --link: #000000;
                 --ran: #0072b2; --open: #a5d3ec; --failed: #f0b03f; --refused: #b3420b; --hatch: #f6c9ae; --bad: #7a2504;
             }
-            body { max-width: none; padding: 0; font-size: 9.5pt; line-height: 1.4; }
+            html { font-size: 9.5pt; }
+            body { max-width: none; padding: 0; line-height: 1.4; }
+            .figures { grid-template-columns: repeat(6, 1fr); }
+            .figures dd { font-size: 1.1rem; }
             svg, .figures { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
             nav, details:not([open]) { display: none; }
             a { text-decoration: none; color: inherit; }
             section { margin-top: 1.6rem; }
             tr, li, figure, .figures { break-inside: avoid; }
-            h2, h3, caption { break-after: avoid; }
+            h2, h3, caption, section > p:first-of-type { break-after: avoid; }
             thead { display: table-header-group; }
             .pair { grid-template-columns: 1fr 1fr; gap: 0 1.6rem; }
             .scroll { overflow: visible; }
