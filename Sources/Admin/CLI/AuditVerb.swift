@@ -10,14 +10,14 @@ import Linux
 struct AuditVerb: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "audit",
-        abstract: "Read and verify the trail.",
+        abstract: "Read, verify and rotate the trail.",
         discussion: """
             The trail is STATE/audit/trail.log, in the grammar of auditd: ausearch -if and aureport -if read it, too.
 
             EXAMPLE
               portcullis audit show --user backup --since 2d
             """,
-        subcommands: [AuditShow.self, AuditVerify.self])
+        subcommands: [AuditShow.self, AuditVerify.self, AuditRotate.self])
 }
 
 /// Which trail is meant.

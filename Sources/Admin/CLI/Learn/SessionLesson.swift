@@ -23,19 +23,26 @@ struct SessionLesson {
         self.verb = verb
         digits = TrailFilter.digits(ofSession: session) ?? session
         path = verb.trail ?? verb.state.directory + "/audit/trail.log"
-        var reader = try TrailFileReader(path)
-        var cutter = LineCutter()
-        while true {
-            let piece = try reader.next()
-            if piece.isEmpty { break }
-            cutter.take(piece) { bytes in
-                guard let line = TrailLine(bytes), let id = line.stamp.session, id.description.hasPrefix(digits),
-                    let entry = Entry(line: line)
-                else { return }
-                sessions.insert(id)
-                take(entry, CommandPart(line: line))
+        // A session can begin in one segment and end in the next one.
+        let files =
+            try verb.trail.map { try TrailDirectory(file: $0) } ?? TrailDirectory(verb.state.directory + "/audit")
+        for segment in files.segments {
+            var reader = segment.reader
+            var cutter = LineCutter()
+            while true {
+                let piece = try reader.next()
+                if piece.isEmpty { break }
+                cutter.take(piece) { take($0) }
             }
         }
+    }
+
+    private mutating func take(_ bytes: ArraySlice<UInt8>) {
+        guard let line = TrailLine(bytes), let id = line.stamp.session, id.description.hasPrefix(digits),
+            let entry = Entry(line: line)
+        else { return }
+        sessions.insert(id)
+        take(entry, CommandPart(line: line))
     }
 
     private mutating func take(_ entry: Entry, _ part: CommandPart?) {
