@@ -20,6 +20,7 @@ let package = Package(
     name: "portcullis-benchmarks",
     dependencies: [
         .package(name: "portcullis", path: ".."),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         // Without its traits: they bring interposers for malloc and ARC, whose counts no target speaks of.
         .package(url: "https://github.com/ordo-one/benchmark", exact: "1.38.1", traits: []),
     ],
@@ -37,6 +38,14 @@ let package = Package(
         .executableTarget(
             name: "hash-cost", dependencies: [.product(name: "PortcullisConfinement", package: "portcullis")],
             path: "hash-cost", swiftSettings: strict),
+        // What the trail costs: text to verify, and records that wait for the disk.
+        .executableTarget(
+            name: "trail-cost",
+            dependencies: [
+                .product(name: "PortcullisTrail", package: "portcullis"),
+                .product(name: "Crypto", package: "swift-crypto"),
+            ],
+            path: "trail-cost", swiftSettings: strict),
         .executableTarget(
             name: "PolicyBenchmarks",
             dependencies: [

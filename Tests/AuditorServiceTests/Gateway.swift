@@ -45,6 +45,8 @@ struct Seeded: RandomNumberGenerator {
 /// A clock that goes when it is told to.
 final class TestClock {
     var milliseconds: Int64 = 1_795_212_781_000
+    /// How far the wall's clock was set.
+    var wallOffset: Int64 = 0
 }
 
 /// An auditor with a monitor's end in the test's hand. It runs when it is told to, in the test's own thread.
@@ -54,6 +56,7 @@ final class Gateway {
     private(set) var auditor: Auditor
     private(set) var monitor: Channel
     private(set) var reports: [AuditorReport] = []
+    private(set) var checkpointReports: [AuditorReport] = []
 
     let sender = Sender(pid: 100, uid: 0, auid: .max, ses: .max, executable: "/usr/sbin/portcullisd")
 
@@ -71,8 +74,9 @@ final class Gateway {
         let (own, other) = try Channel.pair()
         let auditor = try Auditor(
             monitor: other, directory: try File.open(directory.path, [.reading, .directory]), gateway: sender,
-            digest: sha256,
-            time: Auditor.Time(wall: { UInt64(clock.milliseconds) }, monotonic: { clock.milliseconds }),
+            hostName: "gate.example", digest: sha256,
+            time: Auditor.Time(
+                wall: { UInt64(clock.milliseconds + clock.wallOffset) }, monotonic: { clock.milliseconds }),
             log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
         auditor.open()
         return (auditor, own)
@@ -80,15 +84,8 @@ final class Gateway {
 
     /// Ends this auditor as kill -9 would, and starts another on the same trail.
     func restart() throws {
-        auditor = try {
-            // The old one lets go of its lock first.
-            let (own, other) = try Channel.pair()
-            monitor = own
-            let directory = try TemporaryDirectory()
-            return try Auditor(
-                monitor: other, directory: try File.open(directory.path, [.reading, .directory]), gateway: sender,
-                digest: sha256, time: Auditor.Time(), log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
-        }()
+        // The old one lets go of its lock first.
+        try moveElsewhere()
         reports = []
         // A process that another test forks at this moment holds the old one's lock until it executes its program.
         for _ in 0..<500 {
@@ -98,6 +95,17 @@ final class Gateway {
             reports = []
             Clock.sleep(milliseconds: 10)
         }
+    }
+
+    /// Has the auditor let go of its directory, for another one.
+    func moveElsewhere() throws {
+        let (own, other) = try Channel.pair()
+        monitor = own
+        let directory = try TemporaryDirectory()
+        auditor = try Auditor(
+            monitor: other, directory: try File.open(directory.path, [.reading, .directory]), gateway: sender,
+            hostName: "gate.example", digest: sha256, time: Auditor.Time(),
+            log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }
 
     /// The monitor's end goes away.
@@ -114,7 +122,12 @@ final class Gateway {
         clock.milliseconds += milliseconds
         for _ in 0..<3 where auditor.exitStatus == nil { try auditor.turn(waiting: 0) }
         while case .message(let message) = try monitor.receive(limit: FrameFormat.limit, waiting: false) {
-            reports.append(try AuditorReport(frame: message.bytes))
+            let report = try AuditorReport(frame: message.bytes)
+            // What tests of checkpoints and of syslog look at stands apart.
+            switch report {
+            case .checkpoint, .needsSystemLog: checkpointReports.append(report)
+            default: reports.append(report)
+            }
         }
     }
 
@@ -144,6 +157,52 @@ final class Gateway {
 
     var names: [String] {
         get throws { try FileManager.default.contentsOfDirectory(atPath: directory.path).sorted() }
+    }
+
+    func file(_ name: String) -> [UInt8]? {
+        FileManager.default.contents(atPath: directory.path + "/" + name).map { Array($0) }
+    }
+
+    /// The first public key, as it lies beside the trail.
+    var firstKey: CheckpointKey {
+        get throws {
+            let text = try #require(file("checkpoints.vkey"))
+            return try #require(CheckpointKey(text: text.dropLast(), digest: sha256))
+        }
+    }
+
+    /// The checkpoints, each checked with the key that the one before it names.
+    var checkpoints: [SignedCheckpoint] {
+        get throws {
+            var verifier = CheckpointVerifier(from: try firstKey, digest: sha256, check: CheckpointSigner.check)
+            var cutter = NoteCutter()
+            var found: [SignedCheckpoint] = []
+            for byte in file("checkpoints") ?? [] {
+                if let note = cutter.take(byte) { found.append(try verifier.take(note)) }
+            }
+            #expect(cutter.partial.isEmpty)
+            return found
+        }
+    }
+
+    /// The trail's segments in their order.
+    var segments: [TrailSegment] {
+        get throws { TrailSegment.segments(among: try names.map { ByteText($0) }) }
+    }
+
+    /// Checks chain and checkpoints over all segments.
+    @discardableResult
+    func verifyAll() throws -> TrailVerifier {
+        var verifier = TrailVerifier(digest: sha256)
+        verifier.marks = try checkpoints.enumerated().map {
+            CheckpointMark(position: $0.element.checkpoint.position, number: $0.offset + 1)
+        }
+        for (index, segment) in try segments.enumerated() {
+            if index > 0 { try verifier.startSegment() }
+            try verifier.take(file(segment.name) ?? [])
+        }
+        try verifier.finishTrail()
+        return verifier
     }
 
     /// Checks the whole chain.

@@ -131,6 +131,44 @@ import Testing
         #expect(try gateway.verify(after: position).sequence > position.sequence)
     }
 
+    /// Two auditors on one trail: the second one writes nothing, and goes on by itself when the first one has gone.
+    @Test func aSecondAuditorWaitsForTheFirst() throws {
+        let first = try filled()
+        let second = try Gateway(in: first.directory)
+        #expect(try second.session(9).record(permitted) == [.failed(number: 1)])
+        guard case .state(false, _, let text)? = second.reports.last else {
+            Issue.record("\(second.reports)")
+            return
+        }
+        #expect(text.contains("another auditor writes it"))
+        #expect(try first.session(2).record(permitted) == [.durable(number: 1)])
+        #expect(try first.lines.count == 4)
+        // The first one lets go of its lock.
+        let position = try first.verify()
+        try first.moveElsewhere()
+        for _ in 0..<500 {
+            try second.turn(after: 1_000)
+            if second.reports.contains(where: { if case .ready = $0 { true } else { false } }) { break }
+            Clock.sleep(milliseconds: 10)
+        }
+        #expect(try second.session(3).record(permitted) == [.durable(number: 1)])
+        // With a record that it could not write before.
+        #expect(try second.verify().sequence == position.sequence + 2)
+    }
+
+    /// In batches nothing waits longer than a second for the disk.
+    @Test func aBatchIsOnDiskWithinASecond() throws {
+        var settings = AuditSettings()
+        settings.durability = .batch
+        let gateway = try Gateway(settings: settings)
+        #expect(try gateway.session(1).record(permitted) == [.durable(number: 1)])
+        #expect(!gateway.auditor.trail.isSettled)
+        let now = gateway.clock.milliseconds
+        #expect(gateway.auditor.trail.due(now: now) <= now + 1_000)
+        try gateway.turn(after: gateway.auditor.trail.due(now: now) - now)
+        #expect(gateway.auditor.trail.isSettled)
+    }
+
     @Test func inBatchesARecordIsAnsweredBeforeItIsOnDisk() throws {
         var settings = AuditSettings()
         settings.durability = .batch

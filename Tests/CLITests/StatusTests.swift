@@ -77,6 +77,26 @@ import Testing
                 """)
     }
 
+    /// How long ago a checkpoint was made is of this moment; an age that a clock that was set back makes is none.
+    @Test(arguments: [(-12, "12 s"), (-125, "2 min 5 s"), (3_600, "0 s")] as [(Int64, String)])
+    func statusSaysHowOldTheLastCheckpointIs(_ age: Int64, _ text: String) throws {
+        var status = Self.status
+        status.covered = 164_896
+        status.checkpoint = Clock.wallMilliseconds() / 1_000 + age
+        let run = try run(["status"], answering: [(.status, [.status(status: status)])])
+        let lines = run.output.split(separator: "\n")
+        // Up to a few seconds may pass meanwhile.
+        let line = try #require(lines.first { $0.hasPrefix("trail") })
+        #expect(line.hasPrefix("trail     seq 164,903, last checkpoint "))
+        #expect(line.hasSuffix(" ago, durable"))
+        if age > 0 { #expect(line.contains(text)) }
+        let json = try #require(
+            try self.run(["status", "--json"], answering: [(.status, [.status(status: status)])]).json
+                as? [String: Any])
+        #expect(json["covered"] as? Int == 164_896)
+        #expect((json["checkpoint"] as? String)?.hasSuffix("Z") == true)
+    }
+
     @Test func statusInJSON() throws {
         let run = try run(["status", "--json"], answering: [(.status, [.status(status: Self.status)])])
         let json = try #require(try run.json as? [String: Any])

@@ -126,7 +126,9 @@ import Testing
             AuditorOrder.configure(settings: settings.audit),
             AuditorOrder.session(session: session, pid: 3, hasStarted: true), AuditorOrder.recover,
             AuditorOrder.front(pid: 4), AuditorOrder.sessionLost(session: session, reason: .timeout),
-            AuditorOrder.stop, AuditorReport.ready(sequence: 4, notices: ["a", "b"]),
+            AuditorOrder.stop, AuditorOrder.rotate(number: 9), AuditorOrder.systemLog,
+            AuditorReport.rotated(number: 9, failure: "full"), AuditorReport.checkpoint(sequence: 7),
+            AuditorReport.needsSystemLog, AuditorReport.ready(sequence: 4, notices: ["a", "b"]),
             AuditorReport.durable(number: 1, sequence: 2), AuditorReport.failed(number: 1),
             AuditorReport.state(isDurable: false, sequence: 3, text: "disk full"),
             RecordFrame.identity(auid: 1_000, ses: 4), RecordAnswer.durable(number: 1),
@@ -139,7 +141,7 @@ import Testing
                 SessionAssignment(
                     session: session, number: 8, revision: revision, hasSecondary: true, hasNetwork: false)),
             ControlAsk.status,
-            ControlAsk.sessions, ControlAsk.terminate(session: session), ControlAsk.reload,
+            ControlAsk.sessions, ControlAsk.terminate(session: session), ControlAsk.reload, ControlAsk.rotate,
             ControlAnswer.status(status: status), ControlAnswer.session(session: sessionStatus), ControlAnswer.end,
             ControlAnswer.failure(text: "x"),
         ]

@@ -57,6 +57,8 @@ import Testing
         ("refusal { rexec \"a\u{E9}b\" }", ["1:17 printable ASCII"]),
         ("audit { kernel always }", ["1:16 should be auto, require or off"]),
         ("audit { checkpoint 0s }", ["1:20 time of 0"]),
+        ("audit { segment-size 63K }", ["1:22 64K to 1024G"]),
+        ("audit { segment-size 1025G }", ["1:22 64K to 1024G"]),
         ("search-path bin:/usr/bin", ["1:13 'bin'"]),
         ("search-path /usr/bin/../bin", ["1:13 '..'"]),
         // sets

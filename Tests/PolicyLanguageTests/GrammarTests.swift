@@ -30,7 +30,8 @@ import Testing
     /// What the parser holds besides the grammar: the list in the grammar's head.
     private static let besides = [
         "stands twice", "given back twice", "is limited twice", "without 'rsh' gives back nothing",
-        "time of 0", "is too long: at most 366d", "in whole seconds", "size of 0", "is too large", "has host bits set",
+        "time of 0", "is too long: at most 366d", "in whole seconds", "size of 0", "is too large", "64K to 1024G",
+        "has host bits set",
         "v4-mapped", "these hours are empty", "is no time such as", "is written as an absolute path",
         "path has no '.', '..' or empty part", "is no system call", "is no group of system calls", "no sandbox allows",
         "cannot be denied", "allows nothing", "is never taken from a sandbox", "has 1 to 256 bytes",

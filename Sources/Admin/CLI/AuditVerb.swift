@@ -10,7 +10,7 @@ import Linux
 struct AuditVerb: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "audit",
-        abstract: "Read and verify the trail.",
+        abstract: "Read, verify and rotate the trail.",
         discussion: """
             The trail is STATE/audit/trail.log, in the grammar of auditd: ausearch -if and aureport -if read it, too.
 
@@ -21,7 +21,7 @@ struct AuditVerb: ParsableCommand {
             """,
         subcommands: [
             AuditShow.self, AuditLast.self, AuditFollow.self, AuditStatistics.self, AuditReport.self,
-            AuditExport.self, AuditVerify.self,
+            AuditExport.self, AuditVerify.self, AuditRotate.self,
         ])
 }
 

@@ -13,110 +13,241 @@ struct AuditVerify: ParsableCommand {
         commandName: "verify",
         abstract: "Check that no record was changed, removed, added or moved.",
         discussion: """
-            Every record carries a number and a SHA-256 chain over all records before it. The first bad line is named, and \
-            the exit status is 1. Whoever can write the file can also write a new chain: keep the chain of the last \
-            record, which --json prints, somewhere else.
+            Every record carries a number and a SHA-256 chain over all records before it, and every minute (policy: \
+            checkpoint) the trail's state is signed. Chain and checkpoints are checked over all segments; the first bad \
+            line is named, and the exit status is 1.
 
-            EXAMPLE
-              portcullis audit verify --state-directory /var/lib/portcullis
+            Whoever can write the files can also write new ones: what was kept on another host shows that. --key takes \
+            the public key in STATE/audit/checkpoints.vkey, as it was when the trail began, or a later one that a \
+            checkpoint named; --checkpoint a file with a checkpoint, as it stands beside the trail or in a syslog.
+
+            With FILE one file of a trail is checked alone, or the directory of one.
+
+            EXAMPLES
+              portcullis audit verify
+              portcullis audit verify --key gate.vkey --checkpoint /var/log/loghost/gate
             """)
 
     @OptionGroup var trail: TrailOptions
     @OptionGroup var format: FormatOptions
 
+    @Option(help: "A public key that was kept elsewhere, or a file with it: it must have signed.")
+    var key: String?
+
+    @Option(help: "A file with a checkpoint that was kept elsewhere; may be given again.", completion: .file())
+    var checkpoint: [String] = []
+
+    @Flag(help: "List the checkpoints, with what each covers.")
+    var checkpoints = false
+
     /// Records between two lines of progress.
-    private static let progressInterval = 1_000_000
+    private static let progressInterval = 250_000
     /// How often a last line without its end is looked at again: the auditor may be writing it.
     private static let patience = 10
 
+    /// What was found.
+    private struct Found {
+        var verifier: TrailVerifier
+        var segments = 0
+        var fault: (path: String, fault: TrailFault)?
+        var kept: KeptCheckpoints
+
+        var isWhole: Bool { fault == nil && kept.isWhole }
+
+        /// The last record that a checkpoint covers; nil where none does.
+        var covered: UInt64? { verifier.marks[..<verifier.marksPassed].last?.position.sequence }
+
+        /// The records that are there and that none covers.
+        var uncovered: UInt64 {
+            guard let first = verifier.first else { return 0 }
+            return verifier.position.sequence - max(covered ?? 0, first - 1)
+        }
+    }
+
     func run() throws {
         try reporting {
-            var reader = try TrailFileReader(trail.path)
-            var verifier = TrailVerifier(digest: sha256)
-            var fault: TrailFault?
-            var shown = 0
-            let showsProgress = Terminal.isTerminal(StandardStreams.error) && !format.isJSON
-            do throws(TrailFault) {
-                try check(&reader, &verifier) { lines in
-                    guard showsProgress, lines - shown >= Self.progressInterval else { return }
-                    shown = lines
-                    try? StandardStreams.error.writeAll(Array("\rchecked \(Shown.number(lines)) records …".utf8))
+            let directory = self.directory
+            var progress = Progress(isShown: Terminal.isTerminal(StandardStreams.error) && !format.isJSON)
+            // ORDER: the checkpoints first: what they cover is in the trail then.
+            let kept = try KeptCheckpoints(
+                in: directory, key: key, kept: checkpoint, listed: checkpoints
+            ) { progress.show($0, "checkpoint", every: 1_000) }
+            var found = Found(verifier: TrailVerifier(digest: sha256), kept: kept)
+            found.verifier.marks = kept.marks
+            let files = try directory.map { try TrailDirectory($0) } ?? TrailDirectory(file: trail.path)
+            try check(files, &found, &progress)
+            progress.end()
+            try report(found)
+            if !found.isWhole { throw ExitCode(1) }
+        }
+    }
+
+    /// The trail's directory; nil where one file is looked at alone.
+    private var directory: String? {
+        guard let file = trail.file else { return trail.state.directory + "/audit" }
+        return (try? File.status(file))?.kind == .directory ? file : nil
+    }
+
+    private func check(_ files: TrailDirectory, _ found: inout Found, _ progress: inout Progress) throws {
+        for (index, segment) in files.segments.enumerated() {
+            var reader = segment.reader
+            do {
+                if index > 0 { try found.verifier.startSegment() }
+                try check(&reader, isLast: index == files.segments.count - 1, &found.verifier) {
+                    progress.show($0, "record", every: Self.progressInterval)
                 }
-            } catch {
-                fault = error
+            } catch let fault as TrailFault {
+                found.fault = (segment.path, fault)
+                return
             }
-            if shown > 0 { try? StandardStreams.error.writeAll(Array("\r\u{1B}[K".utf8)) }
-            try report(verifier, fault)
-            if fault != nil { throw ExitCode(1) }
+            if found.verifier.lines > 0 || index == 0 { found.segments += 1 }
         }
     }
 
     private func check(
-        _ reader: inout TrailFileReader, _ verifier: inout TrailVerifier, progress: (Int) -> Void
-    ) throws(TrailFault) {
+        _ reader: inout TrailFileReader, isLast: Bool, _ verifier: inout TrailVerifier, progress: (Int) -> Void
+    ) throws {
         var patience = Self.patience
         while true {
-            let piece: [UInt8]
-            do {
-                piece = try reader.next()
-            } catch {
-                throw TrailFault(line: verifier.lines + 1, problem: .notARecord)
-            }
+            let piece = try reader.next()
             guard piece.isEmpty else {
                 try verifier.take(piece)
-                progress(verifier.lines)
+                progress(verifier.records)
                 continue
             }
             do throws(TrailFault) {
-                return try verifier.finish()
+                // Only the last one can still be written.
+                if isLast { try verifier.finishTrail() } else { try verifier.finish() }
+                return
             } catch {
-                guard patience > 0 else { throw error }
+                guard isLast, patience > 0, error.problem == .torn else { throw error }
                 patience -= 1
                 Clock.sleep(milliseconds: 50)
             }
         }
     }
 
-    private func report(_ verifier: TrailVerifier, _ fault: TrailFault?) throws {
+    // MARK: What came out
+
+    private func report(_ found: Found) throws {
         var output = Output()
-        let aside = setAside
         if format.isJSON {
-            let isEmpty = verifier.position == .start
-            try output.line(
-                JSON.object([
-                    ("whole", .bool(fault == nil)), ("file", .string(trail.path)),
-                    ("records", .integer(verifier.lines)), ("segments", .integer(1)),
-                    ("last", isEmpty ? .null : .integer(verifier.position.sequence)),
-                    ("chain", isEmpty ? .null : .string(verifier.position.head.description)),
-                    ("line", fault.map { .integer($0.line) } ?? .null),
-                    ("problem", .optional(fault?.description)),
-                    ("setAside", .array(aside.map { .string($0) })),
-                ]).text)
+            try output.line(json(found).text)
         } else {
-            if let fault {
-                let name = "\(trail.path):\(fault.line)"
-                try output.line("\(name): \(output.coloured("not whole", .bad)): \(fault)")
-                let good =
-                    verifier.lines == 0
-                    ? "no record before it" : "the \(Shown.count(verifier.lines, "record")) before it are whole"
-                try output.line(verifier.lines == 1 ? "the record before it is whole" : good)
-            } else {
-                let whole = output.coloured("whole", .good)
-                try output.line("checked \(Shown.count(verifier.lines, "record")) in 1 segment: \(whole)")
-            }
-            for name in aside { try output.line("set aside earlier: \(ByteText(name).printable)") }
+            for row in found.kept.rows { try output.line(Self.text(of: row)) }
+            for line in lines(found, output) { try output.line(line) }
         }
         try output.flush()
     }
 
+    private func lines(_ found: Found, _ output: Output) -> [String] {
+        var lines: [String] = []
+        let verifier = found.verifier
+        let bad = output.coloured("not whole", .bad)
+        if let (path, fault) = found.fault {
+            lines.append("\(path):\(fault.line): \(bad): \(fault)")
+            switch verifier.records {
+            case 0: lines.append("no record before it")
+            case 1: lines.append("the record before it is whole")
+            default: lines.append("the \(Shown.count(verifier.records, "record")) before it are whole")
+            }
+        }
+        if let fault = found.kept.fault {
+            let path = "\(directory ?? "")/\(CheckpointFile.name)"
+            lines.append("\(path): \(bad): checkpoint \(Shown.number(fault.number)): \(fault)")
+        }
+        lines += found.kept.mismatches.map { "\(bad): \($0)" }
+        if found.isWhole {
+            let checkpoints = found.kept.count == 0 ? "" : ", " + Shown.count(found.kept.count, "checkpoint")
+            lines.append(
+                "checked \(Shown.count(verifier.records, "record")) in \(Shown.count(found.segments, "segment"))"
+                    + "\(checkpoints): \(output.coloured("whole", .good))")
+        }
+        if let first = verifier.first, first > 1 {
+            lines.append("it begins with record \(Shown.number(first)): those before are not here")
+        }
+        if found.fault == nil, verifier.records > 0, directory != nil || !verifier.marks.isEmpty {
+            switch (found.covered, found.uncovered) {
+            case (_, 0): break
+            case (nil, _): lines.append("no checkpoint covers a record yet")
+            case (_, 1): lines.append("the last record is not covered by a checkpoint yet")
+            case (_, let count):
+                lines.append("the last \(Shown.number(count)) records are not covered by a checkpoint yet")
+            }
+        }
+        lines += found.kept.notices
+        lines += setAside.map { "set aside earlier: \(ByteText($0).printable)" }
+        return lines
+    }
+
+    private static func text(of row: KeptCheckpoints.Row) -> String {
+        "checkpoint \(Shown.number(row.number)): records 1 to \(Shown.number(row.position.sequence)), "
+            + "signed by key \(Hexadecimal.lower(row.keyID))"
+    }
+
+    private func json(_ found: Found) -> JSON {
+        let verifier = found.verifier
+        let isEmpty = verifier.records == 0
+        var members: [(String, JSON)] = [
+            ("whole", .bool(found.isWhole)), ("file", .string(found.fault?.path ?? directory ?? trail.path)),
+            ("records", .integer(verifier.records)), ("segments", .integer(found.segments)),
+            ("first", verifier.first.map { .integer($0) } ?? .null),
+            ("last", isEmpty ? .null : .integer(verifier.position.sequence)),
+            ("chain", isEmpty ? .null : .string(verifier.position.head.description)),
+            ("line", found.fault.map { .integer($0.fault.line) } ?? .null),
+            ("problem", .optional(found.fault?.fault.description)),
+            ("checkpoints", .integer(found.kept.count)),
+            ("covered", found.covered.map { .integer($0) } ?? .null), ("uncovered", .integer(found.uncovered)),
+            ("firstKey", .optional(found.kept.firstKey?.description)),
+            ("nextKey", .optional(found.kept.nextKey?.description)),
+            ("badCheckpoint", found.kept.fault.map { .integer($0.number) } ?? .null),
+            ("checkpointProblem", .optional(found.kept.fault?.description)),
+            ("mismatches", .array(found.kept.mismatches.map { .string($0) })),
+            ("notices", .array(found.kept.notices.map { .string($0) })),
+            ("setAside", .array(setAside.map { .string($0) })),
+        ]
+        if checkpoints {
+            let rows = found.kept.rows.map { row in
+                JSON.object([
+                    ("number", .integer(row.number)), ("last", .integer(row.position.sequence)),
+                    ("chain", .string(row.position.head.description)),
+                    ("key", .string(Hexadecimal.lower(row.keyID))),
+                ])
+            }
+            members.append(("list", .array(rows)))
+        }
+        return .object(members)
+    }
+
     /// What the auditor found broken and moved out of the way, beside the gateway's own trail.
     private var setAside: [String] {
-        guard trail.file == nil else { return [] }
-        let directory = trail.state.directory + "/audit"
-        let prefixes = ["trail.log.broken-", "trail.log.torn-"].map { Array($0.utf8) }
+        guard let directory else { return [] }
+        let prefixes = ["trail.log.broken-", "trail.log.torn-", "checkpoints.torn-"].map { Array($0.utf8) }
         let names = (try? Directory.names(directory)) ?? []
         return names.filter { name in prefixes.contains { name.bytes.starts(with: $0) } }
             .map { directory + "/" + String(decoding: $0.bytes, as: UTF8.self) }
+    }
+
+    /// A line on a terminal that says how far it is.
+    private struct Progress {
+        let isShown: Bool
+        private var shown = 0
+
+        init(isShown: Bool) {
+            self.isShown = isShown
+        }
+
+        mutating func show(_ count: Int, _ noun: String, every interval: Int) {
+            // Records begin again where checkpoints ended.
+            if count < shown { shown = 0 }
+            guard isShown, count - shown >= interval else { return }
+            shown = count
+            try? StandardStreams.error.writeAll(Array("\rchecked \(Shown.count(count, noun)) …\u{1B}[K".utf8))
+        }
+
+        func end() {
+            if isShown, shown > 0 { try? StandardStreams.error.writeAll(Array("\r\u{1B}[K".utf8)) }
+        }
     }
 }
 

@@ -55,9 +55,16 @@ struct StatusVerb: ParsableCommand {
             "policy    " + policy,
             "sessions  \(Shown.number(status.running)) running, \(Shown.number(status.requests)) since start; "
                 + "refused \(Shown.number(status.refused)); \(lost)",
-            "trail     seq \(Shown.number(status.sequence)), \(trail)",
+            "trail     seq \(Shown.number(status.sequence)), \(checkpoint(status))\(trail)",
             "helpers   " + helpers.joined(separator: " · "),
         ]
+    }
+
+    /// How long ago the last checkpoint was made, on this host's clock, which may have been set meanwhile.
+    private static func checkpoint(_ status: GatewayStatus) -> String {
+        guard status.checkpoint > 0 else { return "" }
+        let age = max(0, Clock.wallMilliseconds() / 1_000 - status.checkpoint)
+        return "last checkpoint \(age < 60 ? "\(age) s" : Shown.duration(milliseconds: UInt64(age) &* 1_000)) ago, "
     }
 
     static func json(_ status: GatewayStatus) -> JSON {
@@ -80,6 +87,13 @@ struct StatusVerb: ParsableCommand {
             ("running", .integer(status.running)), ("requests", .integer(status.requests)),
             ("refused", .integer(status.refused)), ("lost", .integer(status.lost)),
             ("seq", .integer(status.sequence)), ("durable", .bool(status.isDurable)),
+            ("covered", status.checkpoint == 0 ? .null : .integer(status.covered)),
+            (
+                "checkpoint",
+                status.checkpoint == 0
+                    ? .null
+                    : .string(Shown.universalTime(milliseconds: UInt64(max(0, status.checkpoint)) &* 1_000))
+            ),
             (
                 "helpers",
                 .object(status.helpers.map { ($0.name, $0.pid == 0 ? JSON.null : .integer($0.pid)) })

@@ -85,6 +85,9 @@ extension Gateway {
         case .reload:
             // Answered when the load is over.
             reload(asker: number)
+        case .rotate:
+            // Answered when the auditor says how it went.
+            rotateTrail(asker: number)
         }
         answer(answers, to: number)
     }
@@ -108,7 +111,7 @@ extension Gateway {
             revision: engine == nil ? .none : policy?.revision ?? .none, policyFile: ByteText(options.policy),
             rules: policy?.rules ?? 0, loaded: policy?.loaded ?? 0,
             running: sessions.entries.values.count { $0.phase == .launched }, requests: requests, refused: refused,
-            lost: lost, sequence: sequence, isDurable: isTrailDurable,
+            lost: lost, sequence: sequence, covered: covered, checkpoint: checkpointTime, isDurable: isTrailDurable,
             helpers: [
                 GatewayStatus.Helper(name: "front", pid: front?.process.pid ?? 0),
                 GatewayStatus.Helper(name: "engine", pid: engine?.helper.process.pid ?? 0),

@@ -20,6 +20,7 @@ extension Gateway {
             try epoll.add(helper.outbox.channel.descriptor, token: Token.auditor.with(0))
             try epoll.add(helper.process.descriptor, token: Token.auditorExit.with(0))
             _ = auditor?.outbox.send(AuditorOrder.configure(settings: policy?.settings.audit ?? AuditSettings()))
+            connectSystemLog()
             introduceSessions()
             _ = auditor?.outbox.send(AuditorOrder.recover)
             connectFrontToAuditor()
@@ -93,6 +94,13 @@ extension Gateway {
             if isDurable != isTrailDurable || !text.isEmpty { log.say("trail: \(text)") }
             isTrailDurable = isDurable
             self.sequence = max(self.sequence, sequence)
+        case .rotated(let number, let failure):
+            trailRotated(number, failure: failure)
+        case .checkpoint(let sequence):
+            covered = sequence
+            checkpointTime = Clock.wallMilliseconds() / 1_000
+        case .needsSystemLog:
+            connectSystemLog()
         }
     }
 
@@ -254,6 +262,7 @@ extension Gateway {
             auditorDeath = status.words
             isAuditorReady = false
             isTrailDurable = false
+            rotationsFailed()
         case .engine:
             break
         }

@@ -63,6 +63,11 @@ public final class Gateway {
     var nextRecord: UInt64 = 0
     var sequence: UInt64 = 0
     var isTrailDurable = false
+    /// The last record that a checkpoint covers, and when that was made: seconds since 1970, 0 for never.
+    var covered: UInt64 = 0
+    var checkpointTime: Int64 = 0
+    /// Administrators who wait for the trail's segment to be closed, by the number of their order.
+    var rotations: [UInt64: UInt64] = [:]
     /// Orphans of sessions that ended well.
     var adopted: Set<Int32> = []
     /// What waits for the next auditor; it is told when that is ready.

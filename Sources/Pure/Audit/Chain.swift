@@ -9,46 +9,83 @@ public struct ChainHead: Sendable, Hashable, CustomStringConvertible {
     /// The number of hexadecimal digits.
     public static let size = 64
 
-    /// The lower-case digits, in ASCII, as they stand in the line and as the next line's chain covers them.
-    let digits: [UInt8]
+    // In place, because a trail of millions of lines has two a line.
+    private let first: UInt64
+    private let second: UInt64
+    private let third: UInt64
+    private let fourth: UInt64
 
     /// Before the first line: sixty-four zeros.
-    public static let zero = ChainHead(unchecked: Array(repeating: UInt8(ascii: "0"), count: size))
+    public static let zero = ChainHead(0, 0, 0, 0)
 
-    private init(unchecked digits: [UInt8]) {
-        self.digits = digits
+    private init(_ first: UInt64, _ second: UInt64, _ third: UInt64, _ fourth: UInt64) {
+        self.first = first
+        self.second = second
+        self.third = third
+        self.fourth = fourth
     }
 
     /// Takes sixty-four lower-case digits; nil for anything else.
     public init?(digits: some Collection<UInt8>) {
-        guard digits.count == Self.size, digits.allSatisfy(Self.isDigit) else { return nil }
-        self.init(unchecked: Array(digits))
+        guard digits.count == Self.size else { return nil }
+        var words: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
+        for digit in digits {
+            let nibble: UInt8
+            switch digit {
+            case UInt8(ascii: "0")...UInt8(ascii: "9"): nibble = digit - UInt8(ascii: "0")
+            case UInt8(ascii: "a")...UInt8(ascii: "f"): nibble = digit - UInt8(ascii: "a") + 10
+            default: return nil
+            }
+            words.0 = words.0 << 4 | words.1 >> 60
+            words.1 = words.1 << 4 | words.2 >> 60
+            words.2 = words.2 << 4 | words.3 >> 60
+            words.3 = words.3 << 4 | UInt64(nibble)
+        }
+        self.init(words.0, words.1, words.2, words.3)
     }
 
-    /// Takes the thirty-two bytes of a digest; a digest of another length is a defect of ours and gives zeros' chain.
-    init(digest: [UInt8]) {
-        precondition(digest.count * 2 == Self.size, "a digest of 32 bytes")
-        var digits: [UInt8] = []
-        digits.reserveCapacity(Self.size)
-        for byte in digest {
-            digits.append(Self.digit(byte >> 4))
-            digits.append(Self.digit(byte & 15))
+    /// Takes the thirty-two bytes of a digest; nil for another number.
+    public init?(bytes: some Collection<UInt8>) {
+        guard bytes.count * 2 == Self.size else { return nil }
+        var words: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
+        for byte in bytes {
+            words.0 = words.0 << 8 | words.1 >> 56
+            words.1 = words.1 << 8 | words.2 >> 56
+            words.2 = words.2 << 8 | words.3 >> 56
+            words.3 = words.3 << 8 | UInt64(byte)
         }
-        self.init(unchecked: digits)
+        self.init(words.0, words.1, words.2, words.3)
+    }
+
+    /// The thirty-two bytes.
+    public var bytes: [UInt8] {
+        [first, second, third, fourth].flatMap { word in
+            (0..<8).map { UInt8(truncatingIfNeeded: word >> UInt64(56 - 8 * $0)) }
+        }
+    }
+
+    /// The lower-case digits, in ASCII, as they stand in the line and as the next line's chain covers them.
+    func append(to text: inout [UInt8]) {
+        Self.append(first, to: &text)
+        Self.append(second, to: &text)
+        Self.append(third, to: &text)
+        Self.append(fourth, to: &text)
+    }
+
+    private static func append(_ word: UInt64, to text: inout [UInt8]) {
+        var rest = word
+        for _ in 0..<16 {
+            let nibble = UInt8(truncatingIfNeeded: rest >> 60)
+            text.append(nibble < 10 ? UInt8(ascii: "0") + nibble : UInt8(ascii: "a") - 10 + nibble)
+            rest <<= 4
+        }
     }
 
     /// The digits as text.
-    public var description: String { String(decoding: digits, as: UTF8.self) }
-
-    private static func digit(_ nibble: UInt8) -> UInt8 {
-        nibble < 10 ? UInt8(ascii: "0") + nibble : UInt8(ascii: "a") - 10 + nibble
-    }
-
-    private static func isDigit(_ byte: UInt8) -> Bool {
-        switch byte {
-        case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "f"): true
-        default: false
-        }
+    public var description: String {
+        var digits: [UInt8] = []
+        append(to: &digits)
+        return String(decoding: digits, as: UTF8.self)
     }
 }
 
@@ -65,6 +102,12 @@ public struct ChainPosition: Sendable, Hashable {
         self.head = head
     }
 
+    /// The place of a line, as it says itself: without its newline, and not checked.
+    public init?(saidBy line: ArraySlice<UInt8>) {
+        guard let end = LineEnd(line) else { return nil }
+        self.init(sequence: end.sequence, head: end.head)
+    }
+
     /// Before the first line of a trail.
     public static let start = ChainPosition(sequence: 0, head: .zero)
 }
@@ -78,6 +121,12 @@ public struct Chain: Sendable {
 
     /// Whether the next line is the first of a segment that follows another one, and carries `prev=`.
     public private(set) var startsSegment: Bool
+
+    /// Says that the segment is closed: what comes next is the first line of another one.
+    public mutating func startSegment() {
+        // A segment that follows nothing has no past.
+        startsSegment = position != .start
+    }
 
     private let digest: Digest
     private var scratch: [UInt8] = []
@@ -100,12 +149,12 @@ public struct Chain: Sendable {
             writer.append(part: part, sequence: sequence, to: &text)
             if startsSegment {
                 text.append(contentsOf: " prev=".utf8)
-                text.append(contentsOf: position.head.digits)
+                position.head.append(to: &text)
                 startsSegment = false
             }
             let head = position.head.next(over: text[start...], digest, scratch: &scratch)
             text.append(contentsOf: " chain=".utf8)
-            text.append(contentsOf: head.digits)
+            head.append(to: &text)
             text.append(UInt8(ascii: "\n"))
             position = ChainPosition(sequence: sequence, head: head)
         }
@@ -117,9 +166,10 @@ extension ChainHead {
     /// The chain of the line that follows, whose text goes up to and without ` chain=`.
     func next(over text: ArraySlice<UInt8>, _ digest: Digest, scratch: inout [UInt8]) -> ChainHead {
         scratch.removeAll(keepingCapacity: true)
-        scratch.append(contentsOf: digits)
+        append(to: &scratch)
         scratch.append(UInt8(ascii: "\n"))
         scratch.append(contentsOf: text)
-        return ChainHead(digest: digest(scratch))
+        guard let head = ChainHead(bytes: digest(scratch)) else { preconditionFailure("a digest of 32 bytes") }
+        return head
     }
 }

@@ -32,6 +32,11 @@ public enum Entry: Sendable, Hashable {
         case tornLine = "trail-torn"
         /// The chain was broken: the segment was moved aside, and a new one started.
         case brokenChain = "trail-broken"
+        /// The trail is shorter than its last checkpoint: records are missing.
+        case shortTrail = "trail-short"
+        /// The checkpoints, or the key that signs them, are not those that were left; or the trail is not what the last
+        /// one covers.
+        case brokenCheckpoints = "checkpoints-broken"
         /// The trail can be written again after it could not.
         case writableAgain = "trail-writable"
         /// Records could not be kept until the trail could be written.

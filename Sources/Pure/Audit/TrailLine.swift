@@ -122,30 +122,48 @@ struct LineEnd {
     /// The bytes before ` chain=`, which are what the chain covers.
     let coveredCount: Int
 
+    private static let chainKey = Array(" chain=".utf8)
+    private static let previousKey = Array(" prev=".utf8)
+    private static let sequenceKey = Array(" seq=".utf8)
+    /// The most digits of a number.
+    private static let digitLimit = 20
+
     init?(_ line: ArraySlice<UInt8>) {
         var rest = line
-        guard let head = Self.head(" chain=", &rest) else { return nil }
+        guard let head = Self.head(Self.chainKey, &rest) else { return nil }
         self.head = head
         coveredCount = rest.count
-        previous = Self.head(" prev=", &rest)
-        let digits = rest.suffix(20).reversed().prefix { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
-        guard let number = FieldText.number(digits.reversed(), as: UInt64.self), number > 0 else { return nil }
+        previous = Self.head(Self.previousKey, &rest)
+        var digits = rest.endIndex
+        while digits > rest.startIndex, rest.endIndex - digits < Self.digitLimit,
+            (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(rest[digits - 1])
+        {
+            digits -= 1
+        }
+        guard let number = FieldText.number(rest[digits...], as: UInt64.self), number > 0 else { return nil }
         sequence = number
-        rest = rest.dropLast(digits.count)
-        let key = " seq=".utf8
-        guard rest.suffix(key.count).elementsEqual(key) else { return nil }
-        rest = rest.dropLast(key.count)
+        rest = rest[..<digits]
+        guard Self.ends(rest, with: Self.sequenceKey) else { return nil }
+        rest = rest.dropLast(Self.sequenceKey.count)
         guard rest.last == UInt8(ascii: "'") else { return nil }
         textCount = rest.count
     }
 
+    private static func ends(_ text: ArraySlice<UInt8>, with key: [UInt8]) -> Bool {
+        guard text.count >= key.count else { return false }
+        var place = text.endIndex - key.count
+        for byte in key {
+            guard text[place] == byte else { return false }
+            place += 1
+        }
+        return true
+    }
+
     /// Takes a key and a chain off the end.
-    private static func head(_ key: String, _ rest: inout ArraySlice<UInt8>) -> ChainHead? {
+    private static func head(_ key: [UInt8], _ rest: inout ArraySlice<UInt8>) -> ChainHead? {
         let without = rest.dropLast(ChainHead.size)
-        guard without.suffix(key.utf8.count).elementsEqual(key.utf8),
-            let head = ChainHead(digits: rest.suffix(ChainHead.size))
-        else { return nil }
-        rest = without.dropLast(key.utf8.count)
+        guard ends(without, with: key), let head = ChainHead(digits: rest[without.endIndex...]) else { return nil }
+        rest = without.dropLast(key.count)
         return head
     }
 }

@@ -17,6 +17,11 @@ public struct TrailFault: Error, Sendable, Hashable, CustomStringConvertible {
         case past
         /// The last line has no end: a crash tore it.
         case torn
+        /// The record is not the one that a checkpoint covers: it, or one from `since` on, was written anew. The number
+        /// is that of the checkpoint; nil for one that was kept elsewhere.
+        case checkpoint(number: Int?, since: UInt64)
+        /// The trail ends before the last record that a checkpoint covers.
+        case short(covered: UInt64)
     }
 
     /// The line, from 1.
@@ -39,19 +44,45 @@ public struct TrailFault: Error, Sendable, Hashable, CustomStringConvertible {
         case .chain: "the chain does not fit: this record, or the one before it, was changed"
         case .past: "the segment does not continue the one before it"
         case .torn: "the last record is torn"
+        case .checkpoint(let number, let since):
+            "not what checkpoint \(number.map { "\($0)" } ?? "FILE") covers: a record from \(since) to this one was changed"
+        case .short(let covered): "the trail ends here, but a checkpoint covers \(covered) records"
         }
     }
 }
 
-/// Checks the chain of one segment, in whatever pieces it is read, with memory for one line.
+/// A place that a trail has to pass: the last record that a checkpoint covers.
+public struct CheckpointMark: Sendable, Hashable {
+    /// The place.
+    public var position: ChainPosition
+    /// The checkpoint's number; nil for one that was kept elsewhere.
+    public var number: Int?
+
+    /// A mark.
+    public init(position: ChainPosition, number: Int?) {
+        self.position = position
+        self.number = number
+    }
+}
+
+/// Checks the chain of one segment after the other, in whatever pieces they are read, with memory for one line.
 public struct TrailVerifier: Sendable {
     /// The last good line.
     public private(set) var position: ChainPosition
-    /// The number of good lines so far.
+    /// The number of good lines of this segment so far.
     public private(set) var lines = 0
+    /// The number of good lines of all segments so far.
+    public private(set) var records = 0
+    /// The number of the first record that is there; nil before it.
+    public private(set) var first: UInt64?
+
+    /// The places that checkpoints cover, in their order; set before the first line.
+    public var marks: [CheckpointMark] = []
+    /// How many of the marks were passed, or lie before the first record that is there.
+    public private(set) var marksPassed = 0
 
     /// Whether the first line must continue `position`; otherwise a first line with `prev=` may name any past.
-    private let continues: Bool
+    private var continues: Bool
     private let digest: Digest
     private var partial: [UInt8] = []
     private var scratch: [UInt8] = []
@@ -61,6 +92,22 @@ public struct TrailVerifier: Sendable {
         self.position = position ?? .start
         continues = position != nil
         self.digest = digest
+    }
+
+    /// Says that the segment ends here and another one follows.
+    public mutating func startSegment() throws(TrailFault) {
+        try finish()
+        // After a segment without a line there is still nothing to go on from.
+        continues = continues || lines > 0
+        lines = 0
+    }
+
+    /// Says that the trail ends here.
+    public func finishTrail() throws(TrailFault) {
+        try finish()
+        if marksPassed < marks.count, let last = marks.last {
+            throw fault(.short(covered: last.position.sequence))
+        }
     }
 
     /// Checks the lines that a piece completes; the first bad one is thrown.
@@ -111,8 +158,30 @@ public struct TrailVerifier: Sendable {
         guard end.sequence == expected else { throw fault(.sequence(expected: expected, found: end.sequence)) }
         let head = position.head.next(over: line.prefix(end.coveredCount), digest, scratch: &scratch)
         guard head == end.head else { throw fault(.chain) }
+        if first == nil {
+            first = end.sequence
+            // What was covered before the first record that is there can no longer be seen, but for the past that it names.
+            while marksPassed < marks.count, marks[marksPassed].position.sequence < position.sequence {
+                marksPassed += 1
+            }
+            try passMarks()
+        }
         position = ChainPosition(sequence: end.sequence, head: head)
+        if marksPassed < marks.count, marks[marksPassed].position.sequence == position.sequence { try passMarks() }
         lines += 1
+        records += 1
+    }
+
+    /// Holds the marks at this place against it.
+    private mutating func passMarks() throws(TrailFault) {
+        while marksPassed < marks.count, marks[marksPassed].position.sequence == position.sequence {
+            let mark = marks[marksPassed]
+            guard mark.position.head == position.head else {
+                let before = marks[..<marksPassed].last?.position.sequence ?? 0
+                throw fault(.checkpoint(number: mark.number, since: max(before + 1, first ?? 1)))
+            }
+            marksPassed += 1
+        }
     }
 }
 

@@ -243,6 +243,11 @@ public struct AuditSettings: Sendable, Hashable {
     public var onFailure = OnFailure.refuse
     /// Milliseconds between checkpoints while there are new records.
     public var checkpoint = 60_000
+    /// The bytes after which a segment of the trail is closed and another one begun.
+    public var segmentSize: UInt64 = 32 << 20
+
+    /// The sizes that a segment may have: room for a few records at least.
+    public static let segmentSizes: ClosedRange<UInt64> = 65_536...(1 << 40)
 
     /// The defaults.
     public init() {}

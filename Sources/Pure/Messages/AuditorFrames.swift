@@ -20,6 +20,10 @@ public enum AuditorOrder: Frame, Hashable {
     case sessionLost(session: SessionID, reason: Reason)
     /// Write what is left, and end.
     case stop
+    /// Close the segment of the trail and begin another one.
+    case rotate(number: UInt64)
+    /// A socket that is connected to syslog comes with the frame; none where there is no syslog.
+    case systemLog
 
     /// Reads a whole frame.
     public init(frame: [UInt8]) throws(FrameError) {
@@ -39,6 +43,10 @@ public enum AuditorOrder: Frame, Hashable {
             self = .sessionLost(session: try reader.field(), reason: try reader.field())
         case 7:
             self = .stop
+        case 8:
+            self = .rotate(number: try reader.integer())
+        case 9:
+            self = .systemLog
         default:
             throw .kind(reader.kind)
         }
@@ -72,6 +80,11 @@ public enum AuditorOrder: Frame, Hashable {
             writer.field(reason)
         case .stop:
             writer = FrameWriter(kind: 7)
+        case .rotate(let number):
+            writer = FrameWriter(kind: 8)
+            writer.integer(number)
+        case .systemLog:
+            writer = FrameWriter(kind: 9)
         }
         return writer.bytes
     }
@@ -87,6 +100,12 @@ public enum AuditorReport: Frame, Hashable {
     case failed(number: UInt64)
     /// The trail's state changed: whether it can be written, the last record, and why not.
     case state(isDurable: Bool, sequence: UInt64, text: String)
+    /// The segment was closed; or, with a text, why it could not be.
+    case rotated(number: UInt64, failure: String)
+    /// A checkpoint is on disk: the last record that it covers.
+    case checkpoint(sequence: UInt64)
+    /// There is something for syslog, and no socket.
+    case needsSystemLog
 
     /// Reads a whole frame.
     public init(frame: [UInt8]) throws(FrameError) {
@@ -105,6 +124,12 @@ public enum AuditorReport: Frame, Hashable {
                 isDurable: try reader.flag(),
                 sequence: try reader.integer(),
                 text: try reader.text(limit: FrameFormat.textLimit))
+        case 5:
+            self = .rotated(number: try reader.integer(), failure: try reader.text(limit: FrameFormat.textLimit))
+        case 6:
+            self = .checkpoint(sequence: try reader.integer())
+        case 7:
+            self = .needsSystemLog
         default:
             throw .kind(reader.kind)
         }
@@ -131,6 +156,15 @@ public enum AuditorReport: Frame, Hashable {
             writer.flag(isDurable)
             writer.integer(sequence)
             writer.text(text)
+        case .rotated(let number, let failure):
+            writer = FrameWriter(kind: 5)
+            writer.integer(number)
+            writer.text(failure)
+        case .checkpoint(let sequence):
+            writer = FrameWriter(kind: 6)
+            writer.integer(sequence)
+        case .needsSystemLog:
+            writer = FrameWriter(kind: 7)
         }
         return writer.bytes
     }

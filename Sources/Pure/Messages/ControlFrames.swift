@@ -13,6 +13,8 @@ public enum ControlAsk: Frame, Hashable {
     case terminate(session: SessionID)
     /// Load the policy again.
     case reload
+    /// Close the trail's segment and begin another one.
+    case rotate
 
     /// Reads a whole frame.
     public init(frame: [UInt8]) throws(FrameError) {
@@ -26,6 +28,8 @@ public enum ControlAsk: Frame, Hashable {
             self = .terminate(session: try reader.field())
         case 4:
             self = .reload
+        case 5:
+            self = .rotate
         default:
             throw .kind(reader.kind)
         }
@@ -45,6 +49,8 @@ public enum ControlAsk: Frame, Hashable {
             writer.field(session)
         case .reload:
             writer = FrameWriter(kind: 4)
+        case .rotate:
+            writer = FrameWriter(kind: 5)
         }
         return writer.bytes
     }

@@ -171,6 +171,8 @@ extension AuditSettings: FrameField {
         durability = try reader.field()
         onFailure = try reader.field()
         checkpoint = try reader.count(1...ServiceSettings.longest)
+        segmentSize = try reader.integer()
+        guard AuditSettings.segmentSizes.contains(segmentSize) else { throw .value }
     }
 
     func write(to writer: inout FrameWriter) {
@@ -178,6 +180,7 @@ extension AuditSettings: FrameField {
         writer.field(durability)
         writer.field(onFailure)
         writer.integer(Int64(checkpoint))
+        writer.integer(segmentSize)
     }
 }
 

@@ -41,6 +41,10 @@ public struct GatewayStatus: Sendable, Hashable {
     public var lost: UInt64
     /// The trail's last record.
     public var sequence: UInt64
+    /// The last record that a checkpoint of this gateway's covers; 0 where none was made yet.
+    public var covered: UInt64
+    /// When that checkpoint was made: seconds since 1970; 0 where none was.
+    public var checkpoint: Int64
     /// Whether the trail can be written.
     public var isDurable: Bool
     /// The helpers.
@@ -50,7 +54,7 @@ public struct GatewayStatus: Sendable, Hashable {
     public init(
         listeners: [FrontSettings.Listener], rshIsSecuredOff: Bool, revision: Revision, policyFile: ByteText,
         rules: Int, loaded: Int64, running: Int, requests: UInt64, refused: UInt64, lost: UInt64, sequence: UInt64,
-        isDurable: Bool, helpers: [Helper]
+        covered: UInt64 = 0, checkpoint: Int64 = 0, isDurable: Bool, helpers: [Helper]
     ) {
         self.listeners = listeners
         self.rshIsSecuredOff = rshIsSecuredOff
@@ -63,6 +67,8 @@ public struct GatewayStatus: Sendable, Hashable {
         self.refused = refused
         self.lost = lost
         self.sequence = sequence
+        self.covered = covered
+        self.checkpoint = checkpoint
         self.isDurable = isDurable
         self.helpers = helpers
     }
@@ -111,7 +117,7 @@ extension GatewayStatus: FrameField {
             rules: try reader.count(0...Int(Int32.max)), loaded: try reader.integer(),
             running: try reader.count(0...Int(Int32.max)), requests: try reader.integer(),
             refused: try reader.integer(), lost: try reader.integer(), sequence: try reader.integer(),
-            isDurable: try reader.flag(),
+            covered: try reader.integer(), checkpoint: try reader.integer(), isDurable: try reader.flag(),
             helpers: try reader.list(limit: 16) { (reader) throws(FrameError) in
                 Helper(name: try reader.text(limit: FieldLimit.name), pid: try reader.integer())
             })
@@ -129,6 +135,8 @@ extension GatewayStatus: FrameField {
         writer.integer(refused)
         writer.integer(lost)
         writer.integer(sequence)
+        writer.integer(covered)
+        writer.integer(checkpoint)
         writer.flag(isDurable)
         writer.list(helpers) {
             $0.text($1.name)

@@ -75,7 +75,7 @@ public enum LearnedText {
     }
 
     /// A size in the largest unit that divides it.
-    private static func size(_ bytes: UInt64) -> String {
+    static func size(_ bytes: UInt64) -> String {
         for (unit, shift) in [("G", UInt64(30)), ("M", 20), ("K", 10)] where bytes != 0 && bytes % (1 << shift) == 0 {
             return "\(bytes >> shift)\(unit)"
         }

@@ -452,7 +452,8 @@ extension Parser {
 
     mutating func parseAudit(_ start: Token) -> (payload: Statement.Payload, layout: Layout)? {
         var settings = AuditSettings()
-        let items = parseBlock("audit", ["kernel", "durability", "on-failure", "checkpoint"]) { parser, word in
+        let names = ["kernel", "durability", "on-failure", "checkpoint", "segment-size"]
+        let items = parseBlock("audit", names) { parser, word in
             func choose(_ words: [String], _ set: (Int) -> Void) -> String? {
                 guard let choice = parser.takeChoice(words) else { return nil }
                 set(choice)
@@ -465,10 +466,19 @@ extension Parser {
                 return choose(["sync", "batch"]) { settings.durability = [.sync, .batch][$0] }
             case "on-failure":
                 return choose(["refuse", "continue"]) { settings.onFailure = [.refuse, .goOn][$0] }
-            default:
+            case "checkpoint":
                 guard let time = parser.takeDuration() else { return nil }
                 settings.checkpoint = time
                 return "checkpoint " + parser.takenText
+            default:
+                let place = parser.span(of: parser.token)
+                guard let size = parser.takeSize() else { return nil }
+                guard AuditSettings.segmentSizes.contains(size) else {
+                    parser.sink.error(place, "a segment of the trail has 64K to 1024G")
+                    return nil
+                }
+                settings.segmentSize = size
+                return "segment-size " + parser.takenText
             }
         }
         return items.map { (.audit(settings), .block("audit", $0)) }

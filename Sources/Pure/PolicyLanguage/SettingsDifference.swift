@@ -50,6 +50,7 @@ extension Settings {
             ("audit: durability", audit.durability == .sync ? "sync" : "batch"),
             ("audit: on-failure", audit.onFailure == .refuse ? "refuse" : "continue"),
             ("audit: checkpoint", duration(audit.checkpoint)),
+            ("audit: segment-size", LearnedText.size(audit.segmentSize)),
             ("search-path", searchPath.map { $0.text ?? $0.printable }.joined(separator: ":")),
         ]
     }

@@ -34,12 +34,12 @@ final class Auditor {
     }
 
     /// Who waits for an answer.
-    private enum Asker {
+    enum Asker {
         case monitor(number: UInt64)
         case session(SessionID, number: UInt64)
     }
 
-    private struct Item {
+    struct Item {
         var item: Trail.Item
         var asker: Asker?
     }
@@ -61,16 +61,16 @@ final class Auditor {
     private static let frontToken: UInt64 = 1
     private static let kernelToken = UInt64.max
     /// The most of the kernel's messages that are read in a turn: a command can cause more than anybody can read.
-    private static let reportsPerTurn = 256
+    static let reportsPerTurn = 256
     /// Milliseconds between records that some are missing.
-    private static let lostInterval: Int64 = 60_000
+    static let lostInterval: Int64 = 60_000
 
     private let monitor: Channel
-    private let trail: Trail
-    private let kernel: Descriptor?
-    private let gateway: Sender
-    private let time: Time
-    private let log: Logger
+    let trail: Trail
+    let kernel: Descriptor?
+    let gateway: Sender
+    let time: Time
+    let log: Logger
     private let epoll: Epoll
 
     private var front: (channel: Channel, sender: Sender)?
@@ -80,9 +80,9 @@ final class Auditor {
     private var past: Set<SessionID> = []
     private var pastOrder: [SessionID] = []
     private var flood = RefusalFlood()
-    private var denials: DenialWatch
-    private var lostDenialsAt: Int64?
-    private var batch: [Item] = []
+    var denials: DenialWatch
+    var lostDenialsAt: Int64?
+    var batch: [Item] = []
     private var outbox: [[UInt8]] = []
     private var isWatchingForRoom = false
     private var hasRecovered = false
@@ -91,10 +91,16 @@ final class Auditor {
     /// The status to end with, once it is time.
     private(set) var exitStatus: Int32?
 
-    /// - Parameter kernel: the kernel's audit records; nil where they cannot be had.
+    /// What makes checkpoints, and when: see Auditor+Checkpoints.swift.
+    let systemLog: SystemLog
+    var checkpointing = Checkpointing()
+
+    /// - Parameters:
+    ///   - kernel: the kernel's audit records; nil where they cannot be had.
+    ///   - hostName: what the origin of a new trail begins with.
     init(
-        monitor: Channel, directory: Descriptor, kernel: Descriptor? = nil, gateway: Sender, digest: @escaping Digest,
-        time: Time, log: Logger
+        monitor: Channel, directory: Descriptor, kernel: Descriptor? = nil, gateway: Sender, hostName: String,
+        digest: @escaping Digest, time: Time, log: Logger
     ) throws(SystemError) {
         self.monitor = monitor
         self.kernel = kernel
@@ -107,10 +113,14 @@ final class Auditor {
         self.gateway = gateway
         self.time = time
         self.log = log
-        trail = Trail(directory: directory, gateway: gateway, digest: digest)
+        let checkpoints = CheckpointBook(directory: directory, hostName: hostName, digest: digest)
+        trail = Trail(directory: directory, checkpoints: checkpoints, gateway: gateway, digest: digest)
+        systemLog = SystemLog(wall: time.wall) { log.warning("\($0)") }
         epoll = try Epoll()
         try epoll.add(monitor.descriptor, token: Self.monitorToken)
         if let kernel { try epoll.add(kernel, token: Self.kernelToken) }
+        checkpointing.made = time.monotonic()
+        checkpoints.announce = { [weak self] in self?.announce($0) }
     }
 
     /// Serves until the monitor says stop or goes away.
@@ -132,6 +142,7 @@ final class Auditor {
         var due = trail.due(now: now)
         if let flood = flood.due { due = min(due, flood) }
         if let denials = denials.due { due = min(due, denials) }
+        if let checkpoint = checkpointDue { due = min(due, checkpoint) }
         if reported.sequence != trail.sequence { due = min(due, reported.at + Self.reportInterval) }
         return Int32(clamping: max(0, min(due - now, 1_000)))
     }
@@ -162,15 +173,17 @@ final class Auditor {
         let wasFailing = trail.failure
         trail.tick(wall: time.wall(), now: now)
         commit()
+        tendCheckpoints(now: now)
         if exitStatus != nil {
             trail.finish(wall: time.wall(), now: now)
+            _ = trail.makeCheckpoint()
             if trail.missing > 0 { log.critical("\(trail.missing) records could not be written before the end") }
         }
         report(wasFailing: wasFailing, now: now)
         flushOutbox()
     }
 
-    private func commit() {
+    func commit() {
         guard !batch.isEmpty else { return }
         let items = batch
         batch = []
@@ -200,7 +213,7 @@ final class Auditor {
 
     // MARK: The monitor
 
-    private func tell(_ report: AuditorReport) {
+    func tell(_ report: AuditorReport) {
         guard outbox.count < Self.outboxLimit else {
             log.error("the monitor reads no answers")
             exitStatus = 70
@@ -311,6 +324,12 @@ final class Auditor {
         case .sessionLost(let id, let reason):
             guard descriptors.isEmpty else { return false }
             lose(id, reason)
+        case .rotate(let number):
+            guard descriptors.isEmpty else { return false }
+            rotate(number)
+        case .systemLog:
+            guard descriptors.count <= 1 else { return false }
+            systemLog.take(descriptors.first)
         case .stop:
             guard descriptors.isEmpty else { return false }
             drainAll()
@@ -370,36 +389,6 @@ final class Auditor {
                 return closeFront()
             }
         }
-    }
-
-    // MARK: The kernel
-
-    /// Reads what the kernel tells of denials. Nothing of it is trusted but that the kernel says it.
-    private func drainKernel() {
-        guard let kernel else { return }
-        for _ in 0..<Self.reportsPerTurn {
-            do throws(SystemError) {
-                guard let message = try Socket.receiveFromKernel(kernel, limit: KernelReport.messageLimit),
-                    let report = KernelReport(message: message)
-                else { continue }
-                for found in denials.take(report) { add(found) }
-            } catch {
-                guard !error.wouldBlock else { return }
-                // ENOBUFS: there were more than there was room for. It says so once, and goes on.
-                return noteLostDenials()
-            }
-        }
-    }
-
-    private func noteLostDenials() {
-        let now = time.monotonic()
-        if let last = lostDenialsAt, now - last < Self.lostInterval { return }
-        lostDenialsAt = now
-        note(.lostDenials, "the kernel told of more denials than could be read", session: nil, sender: gateway)
-    }
-
-    private func add(_ found: DenialWatch.Found) {
-        add(.record(.denial(found.denial)), session: found.session, sender: found.sender, asker: nil)
     }
 
     // MARK: Sessions
@@ -585,11 +574,11 @@ final class Auditor {
 
     // MARK: The batch
 
-    private func note(_ subject: Entry.Subject, _ detail: String, session: SessionID?, sender: Sender) {
+    func note(_ subject: Entry.Subject, _ detail: String, session: SessionID?, sender: Sender) {
         add(.note(Entry.Note(subject: subject, detail: ByteText(detail))), session: session, sender: sender, asker: nil)
     }
 
-    private func add(_ entry: Entry, session: SessionID?, sender: Sender, asker: Asker?) {
+    func add(_ entry: Entry, session: SessionID?, sender: Sender, asker: Asker?) {
         let stamp = Stamp(milliseconds: time.wall(), session: session, sender: sender)
         if case .record(.login(let login)) = entry, login.refusal != nil,
             !flood.admit(login, stamp, gateway: gateway, now: time.monotonic())

@@ -55,14 +55,17 @@ public enum AuditorProgram {
         let monitor = Channel(channel)
         do {
             let gateway = try gateway(at: monitor)
+            let hostName = Resolver.ownName()?.text ?? ""
+            // Its lines for syslog have local time.
+            Clock.warm()
             let filter = try SystemCallFilter.helper(allowing: HelperCalls.auditor)
             // ORDER: everything that needs a file elsewhere is done; from here on there is STATE/audit alone.
             try Confinement.enter(
                 uid: identity.uid, gid: identity.gid,
                 directories: [(directory, .writing)], filter: filter)
             let auditor = try Auditor(
-                monitor: monitor, directory: directory, kernel: kernel, gateway: gateway, digest: sha256,
-                time: Auditor.Time(), log: log)
+                monitor: monitor, directory: directory, kernel: kernel, gateway: gateway, hostName: hostName,
+                digest: sha256, time: Auditor.Time(), log: log)
             return try auditor.run()
         } catch {
             log.critical("\(error)")

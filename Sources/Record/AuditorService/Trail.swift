@@ -73,7 +73,14 @@ final class Trail {
     /// Whether it was ever open.
     private(set) var hasOpened = false
 
+    /// The last record.
+    var position: ChainPosition { chain.position }
+    /// Whether all that was written is on disk, and more can be.
+    var isSettled: Bool { hasOpened && file != nil && failure == nil && unsynchronisedSince == nil }
+
     private let directory: Descriptor
+    /// The checkpoints of the trail.
+    let checkpoints: CheckpointBook
     private let digest: Digest
     /// Whose process the trail's own notes speak of.
     private let gateway: Sender
@@ -85,9 +92,16 @@ final class Trail {
     private var retryAt: Int64 = 0
     private var unsynchronisedSince: Int64?
     private var inspectedAt: Int64 = 0
+    /// The first record of the segment; nil where it has none yet.
+    private var segmentFirst: UInt64?
+    /// When a segment that is too long is looked at again.
+    private var rotateAt: Int64 = 0
+    /// Why the last attempt to close a segment failed, until it is told.
+    private(set) var rotationFailure: String?
 
-    init(directory: Descriptor, gateway: Sender, digest: @escaping Digest) {
+    init(directory: Descriptor, checkpoints: CheckpointBook, gateway: Sender, digest: @escaping Digest) {
         self.directory = directory
+        self.checkpoints = checkpoints
         self.gateway = gateway
         self.digest = digest
         chain = Chain(after: .start, digest: digest)
@@ -202,15 +216,28 @@ final class Trail {
                 self.file = nil
             }
         }
-        let (file, opening) = try TrailFile.open(
-            in: directory, expecting: hasOpened ? chain.position : nil, digest: digest)
+        var known = TrailFile.Known()
+        var notes: [Entry.Note] = []
+        if hasOpened {
+            known.written = chain.position
+            known.startsSegment = chain.startsSegment
+        } else {
+            do throws(SystemError) {
+                known.covered = try checkpoints.open(&notes)
+            } catch {
+                throw .system(error)
+            }
+        }
+        let (file, opening) = try TrailFile.open(in: directory, knowing: known, digest: digest)
+        notes = opening.notes + notes
         self.file = file
+        segmentFirst = opening.first
         chain = Chain(after: opening.position, startsSegment: opening.startsSegment, digest: digest)
         if !hasOpened {
             hasOpened = true
             sessions = opening.sessions
         }
-        for note in opening.notes {
+        for note in notes {
             notices.append(note.detail.printable)
             put(note, first: false, wall: wall)
         }
@@ -218,11 +245,23 @@ final class Trail {
 
     /// Appends a batch; on failure the file is cut back to what it was.
     private func write(_ batch: [Item], now: Int64) -> Bool {
-        guard let file else { return false }
         var next = chain
         var text: [UInt8] = []
         text.reserveCapacity(batch.count * 512)
         for item in batch { next.append(item.entry, item.stamp, to: &text) }
+        if isFull(with: text.count), now >= rotateAt {
+            if let failure = rotate() {
+                // The segment grows on: a record more is worth more than a segment's size.
+                rotationFailure = failure
+                rotateAt = now + Self.inspectionInterval
+            } else {
+                // The first line of a segment is another one.
+                next = chain
+                text.removeAll(keepingCapacity: true)
+                for item in batch { next.append(item.entry, item.stamp, to: &text) }
+            }
+        }
+        guard let file else { return false }
         do throws(SystemError) {
             try file.append(text, synchronously: settings.durability == .sync)
         } catch {
@@ -231,6 +270,7 @@ final class Trail {
             try? file.repair()
             return false
         }
+        if segmentFirst == nil { segmentFirst = chain.position.sequence &+ 1 }
         chain = next
         if settings.durability == .sync {
             unsynchronisedSince = nil
@@ -238,6 +278,53 @@ final class Trail {
             unsynchronisedSince = now
         }
         return true
+    }
+
+    // MARK: Segments
+
+    private func isFull(with more: Int) -> Bool {
+        guard let file, segmentFirst != nil, failure == nil else { return false }
+        return UInt64(clamping: file.size) &+ UInt64(clamping: more) > settings.segmentSize
+    }
+
+    /// Closes the segment, with a checkpoint of all that is in it, and begins another one.
+    ///
+    /// - Returns: why it could not; nil where it did, or where there is nothing to close.
+    func rotate() -> String? {
+        guard let file, failure == nil else { return failure ?? "the trail is not open" }
+        guard let first = segmentFirst else { return nil }
+        do throws(SystemError) {
+            if unsynchronisedSince != nil {
+                try file.synchronize()
+                unsynchronisedSince = nil
+            }
+            // One that cannot be made now is made later; what it covers stays in the trail.
+            checkpoints.make(of: chain.position)
+            self.file = try file.closed(as: TrailSegment(closedFrom: first))
+        } catch {
+            return "\(error)"
+        }
+        chain.startSegment()
+        segmentFirst = nil
+        return nil
+    }
+
+    /// Why the segment could not be closed, once.
+    func takeRotationFailure() -> String? {
+        defer { rotationFailure = nil }
+        return rotationFailure
+    }
+
+    /// Makes a checkpoint of all that is on disk, where there is something new.
+    ///
+    /// - Returns: whether one was made, or is not needed.
+    func makeCheckpoint() -> Bool {
+        guard let file, failure == nil, hasOpened else { return false }
+        if unsynchronisedSince != nil {
+            guard (try? file.synchronize()) != nil else { return false }
+            unsynchronisedSince = nil
+        }
+        return checkpoints.make(of: chain.position)
     }
 
     private func fail(_ reason: String, now: Int64, reopening: Bool) {

@@ -27,7 +27,9 @@ public enum TrailFileError: Error, Sendable, Hashable, CustomStringConvertible {
 /// The trail's file: opened, checked and locked; appended to and nothing else.
 public final class TrailFile {
     /// Its name in the directory.
-    public static let name = "trail.log"
+    public static let name = TrailSegment.liveName
+    /// The name of the next segment's file, until it takes the place of the one that is closed.
+    static let nextName = "trail.log.next"
 
     /// The most bytes from the end that are searched for sessions without an end.
     public static let recoveryWindow: Int64 = 8 << 20
@@ -36,6 +38,8 @@ public final class TrailFile {
     public struct Opening: Sendable {
         /// The last record, and whether the next one begins a segment.
         public var position: ChainPosition
+        /// The first record of this segment; nil where there is none yet.
+        public var first: UInt64?
         /// Whether the next line is the first of a segment that follows another one.
         public var startsSegment: Bool
         /// What there is to say.
@@ -57,21 +61,35 @@ public final class TrailFile {
         size = status.size
     }
 
+    /// What is known of a trail before it is opened.
+    public struct Known: Sendable {
+        /// The last record as this process wrote it, where it had the trail open before.
+        public var written: ChainPosition?
+        /// Whether nothing was written to the segment yet that this process began.
+        public var startsSegment = false
+        /// The last record that a checkpoint covers.
+        public var covered: ChainPosition?
+
+        /// Nothing is known.
+        public init() {}
+    }
+
     /// Opens the trail in a directory, makes it where there is none, and checks its end.
     ///
     /// A torn last line is set aside in a file of its own; a segment with a broken chain is moved aside as a whole, and
-    /// a new one is started. Nothing is ever deleted.
+    /// a new one is started; one that ends before what a checkpoint covers is closed, and the next record has the number
+    /// that it would have had. Nothing is ever deleted.
     ///
     /// - Parameters:
     ///   - directory: The directory, open for reading; only this process's user writes there.
-    ///   - expected: The last record as this process wrote it, where it had the trail open before.
+    ///   - known: What is known of it.
     ///   - digest: SHA-256.
     public static func open(
-        in directory: Descriptor, expecting expected: ChainPosition? = nil, digest: @escaping Digest
+        in directory: Descriptor, knowing known: Known = Known(), digest: @escaping Digest
     ) throws(TrailFileError) -> (TrailFile, Opening) {
         let result: Result<(TrailFile, Opening), TrailFileError>
         do throws(SystemError) {
-            result = try openTrail(in: directory, expecting: expected, digest: digest)
+            result = try openTrail(in: directory, known, digest: digest)
         } catch {
             throw .system(error)
         }
@@ -79,10 +97,10 @@ public final class TrailFile {
     }
 
     private static func openTrail(
-        in directory: Descriptor, expecting expected: ChainPosition?, digest: @escaping Digest
+        in directory: Descriptor, _ known: Known, digest: @escaping Digest
     ) throws(SystemError) -> Result<(TrailFile, Opening), TrailFileError> {
         var opening = Opening(position: .start, startsSegment: false, notes: [], sessions: OpenSessions())
-        // Twice: a broken segment is moved aside, and then there is none.
+        // Twice: a broken or short segment is moved away, and then there is none.
         while true {
             let writer = try File.open(
                 name, below: directory, [.writing, .appending, .creating, .noFollow, .nonBlocking], mode: 0o600)
@@ -97,44 +115,149 @@ public final class TrailFile {
 
             let tail = try read(reader, from: max(0, status.size - Int64(TailCheck.window)), to: status.size)
             let check = TailCheck(tail: tail, isWhole: tail.count == Int(status.size), digest: digest)
-            opening.sessions.take(
-                try read(reader, from: max(0, status.size - recoveryWindow), to: status.size),
-                isWhole: status.size <= recoveryWindow)
+            let window = try read(reader, from: max(0, status.size - recoveryWindow), to: status.size)
+            opening.sessions.take(window, isWhole: status.size <= recoveryWindow)
+            opening.first = try firstSequence(reader)
             switch check {
             case .empty:
-                // A new segment goes on where the one before ended, if this process knows.
-                if !opening.startsSegment, let expected, expected != .start {
-                    opening.position = expected
-                    opening.startsSegment = true
-                    opening.notes.append(
-                        Entry.Note(
-                            subject: .brokenChain,
-                            detail: "the trail was removed or emptied while it was written; a new segment is started"))
-                }
+                if !opening.startsSegment { try file.begin(known, &opening, digest: digest) }
                 try File.synchronize(directory)
-            case .whole(let position):
-                if let expected, expected != position {
+            case .whole(let position), .torn(let position, _):
+                if case .torn(_, let bytes) = check {
+                    try file.setAside(reader, bytes: bytes, after: position, &opening)
+                }
+                if let written = known.written, written != position {
                     try file.moveAside(
-                        "it ends with record \(position.sequence), but \(expected.sequence) was written last",
-                        continuing: expected, &opening)
+                        "it ends with record \(position.sequence), but \(written.sequence) was written last",
+                        continuing: written, &opening)
                     continue
                 }
                 opening.position = position
-            case .torn(let position, let bytes):
-                try file.setAside(reader, bytes: bytes, after: position, &opening)
-                if let expected, expected != position {
-                    try file.moveAside(
-                        "it ends with record \(position.sequence), but \(expected.sequence) was written last",
-                        continuing: expected, &opening)
-                    continue
+                if known.written == nil, let covered = known.covered {
+                    guard try file.holds(covered, window, &opening) else { continue }
                 }
-                opening.position = position
             case .broken(let fault, let last):
-                try file.moveAside("near its end: \(fault)", continuing: expected ?? last ?? .start, &opening)
+                var position = known.written ?? last ?? .start
+                if known.written == nil, last == nil, let closed = try file.closedEnd(&opening, digest: digest) {
+                    position = closed
+                }
+                if known.written == nil, let covered = known.covered, covered.sequence > position.sequence {
+                    position = covered
+                }
+                try file.moveAside("near its end: \(fault)", continuing: position, &opening)
                 continue
             }
             return .success((file, opening))
         }
+    }
+
+    /// Finds the place where an empty segment goes on.
+    private func begin(_ known: Known, _ opening: inout Opening, digest: @escaping Digest) throws(SystemError) {
+        if let written = known.written {
+            guard written != .start else { return }
+            opening.position = written
+            opening.startsSegment = true
+            guard !known.startsSegment else { return }
+            opening.notes.append(
+                Entry.Note(
+                    subject: .brokenChain,
+                    detail: "the trail was removed or emptied while it was written; a new segment is started"))
+            return
+        }
+        if let closed = try closedEnd(&opening, digest: digest) { opening.position = closed }
+        if let covered = known.covered, covered.sequence > opening.position.sequence {
+            noteShort(covered, &opening)
+        }
+        opening.startsSegment = opening.position != .start
+    }
+
+    /// The last record of the last segment that was closed, with its sessions; nil where there is none to be read.
+    private func closedEnd(_ opening: inout Opening, digest: @escaping Digest) throws(SystemError) -> ChainPosition? {
+        let segments = TrailSegment.segments(among: try Directory.names(directory))
+        guard let last = segments.last(where: { $0.first != nil }) else { return nil }
+        let closed = try File.open(last.name, below: directory, [.reading, .noFollow, .nonBlocking])
+        let size = try File.status(closed).size
+        let window = try Self.read(closed, from: max(0, size - Self.recoveryWindow), to: size)
+        opening.sessions.take(window, isWhole: size <= Self.recoveryWindow)
+        let tail = Array(window.suffix(TailCheck.window))
+        switch TailCheck(tail: tail, isWhole: tail.count == Int(size), digest: digest) {
+        case .empty:
+            return nil
+        case .whole(let position), .torn(let position, _):
+            return position
+        case .broken(let fault, let position):
+            opening.notes.append(
+                Entry.Note(subject: .brokenChain, detail: ByteText("\(last.name), near its end: \(fault)")))
+            return position
+        }
+    }
+
+    /// Holds what a checkpoint covers against the trail; false where the segment was closed because it is too short.
+    private func holds(
+        _ covered: ChainPosition, _ window: [UInt8], _ opening: inout Opening
+    ) throws(SystemError) -> Bool {
+        guard covered.sequence <= opening.position.sequence else {
+            let closed = TrailSegment(closedFrom: opening.first ?? 1).name
+            if try Directory.names(directory).contains(ByteText(closed)) {
+                // A name that is taken is not taken away: what is short stands beside the trail then.
+                try moveAside("it is too short", continuing: covered, &opening)
+            } else {
+                try File.rename(Self.name, to: closed, below: directory)
+                try File.synchronize(directory)
+            }
+            noteShort(covered, &opening)
+            opening.startsSegment = true
+            return false
+        }
+        // What lies before the window is for `verify`.
+        for line in window.split(separator: UInt8(ascii: "\n")).reversed() {
+            guard let place = ChainPosition(saidBy: line), place.sequence >= covered.sequence else { break }
+            guard place.sequence == covered.sequence, place.head != covered.head else { continue }
+            opening.notes.append(
+                Entry.Note(
+                    subject: .brokenCheckpoints,
+                    detail: ByteText("record \(place.sequence) is not the one that the last checkpoint covers")))
+        }
+        return true
+    }
+
+    private func noteShort(_ covered: ChainPosition, _ opening: inout Opening) {
+        opening.notes.append(
+            Entry.Note(
+                subject: .shortTrail,
+                detail: ByteText(
+                    "it ends with record \(opening.position.sequence), but the last checkpoint covers "
+                        + "\(covered.sequence): the records between are missing")))
+        opening.position = covered
+    }
+
+    private static func firstSequence(_ reader: Descriptor) throws(SystemError) -> UInt64? {
+        let beginning = try read(reader, from: 0, to: Int64(TrailFormat.lineLimit))
+        guard let newline = beginning.firstIndex(of: UInt8(ascii: "\n")) else { return nil }
+        return ChainPosition(saidBy: beginning[..<newline])?.sequence
+    }
+
+    /// Closes the segment and begins another one, which takes its name. On a throw all is as it was.
+    func closed(as segment: TrailSegment) throws(SystemError) -> TrailFile {
+        guard try !Directory.names(directory).contains(ByteText(segment.name)) else {
+            throw SystemError(17 /* EEXIST */, segment.name)
+        }
+        // What a crash left there has no record yet.
+        try File.remove(Self.nextName, below: directory)
+        let next = try File.open(
+            Self.nextName, below: directory, [.writing, .appending, .creating, .exclusive, .noFollow], mode: 0o600)
+        guard try File.lock(next) else { throw SystemError(11 /* EAGAIN */, "flock") }
+        // ORDER: what is closed is on disk; then the names change; and the first record comes when they are on disk.
+        try File.synchronize(writer)
+        try File.rename(Self.name, to: segment.name, below: directory)
+        do throws(SystemError) {
+            try File.rename(Self.nextName, to: Self.name, below: directory)
+            try File.synchronize(directory)
+        } catch {
+            try? File.rename(segment.name, to: Self.name, below: directory)
+            throw error
+        }
+        return TrailFile(directory: directory, writer: next, status: try File.status(next))
     }
 
     private static func read(_ reader: Descriptor, from start: Int64, to end: Int64) throws(SystemError) -> [UInt8] {

@@ -171,12 +171,12 @@ int portcullis_local_listen(const char *path, int *made) {
     return 0;
 }
 
-int portcullis_local_connect(const char *path, int *made) {
+static int local_connect(const char *path, int type, int *made) {
     struct sockaddr_un address;
     socklen_t size;
     int code = local_address(path, &address, &size);
     if (code != 0) return code;
-    int opened = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    int opened = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
     if (opened < 0) return errno;
     if (connect(opened, (struct sockaddr *)&address, size) != 0) {
         code = errno;
@@ -185,6 +185,14 @@ int portcullis_local_connect(const char *path, int *made) {
     }
     *made = opened;
     return 0;
+}
+
+int portcullis_local_connect(const char *path, int *made) {
+    return local_connect(path, SOCK_SEQPACKET, made);
+}
+
+int portcullis_local_connect_datagram(const char *path, int *made) {
+    return local_connect(path, SOCK_DGRAM | SOCK_NONBLOCK, made);
 }
 
 int portcullis_local_notify(const char *path, const char *text) {

@@ -297,6 +297,14 @@ public enum LocalSocket {
         return Channel(Descriptor(owning: made))
     }
 
+    /// A datagram socket, non-blocking, connected to the one at a path: syslog's.
+    public static func connectDatagram(_ path: String) throws(SystemError) -> Descriptor {
+        var made: Int32 = -1
+        // SAFETY: the string is NUL-terminated for the call, and the shim writes one int.
+        try check(unsafe portcullis_local_connect_datagram(path, &made), "connect")
+        return Descriptor(owning: made)
+    }
+
     /// Tells the service manager something (sd_notify(3)).
     public static func notify(_ path: String, _ text: String) throws(SystemError) {
         // SAFETY: both strings are NUL-terminated for the call.

@@ -3,6 +3,15 @@
 
 internal import Glibc
 
+/// Overwrites an array with zeros, in a way that the compiler does not leave out; copies stay what they are.
+public func wipe(_ bytes: inout [UInt8]) {
+    // SAFETY: the pointer is valid for the closure, and the buffer has `count` bytes.
+    unsafe bytes.withUnsafeMutableBytes { buffer in
+        guard let base = buffer.baseAddress else { return }
+        unsafe explicit_bzero(base, buffer.count)
+    }
+}
+
 /// Memory of a fixed size for bytes that must not stay behind: never moved by growing, wiped when it is let go.
 ///
 /// Front has one for each of up to 20,000 handshakes, for which a `Secret`'s page, locked and mapped by itself, would

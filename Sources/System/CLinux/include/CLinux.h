@@ -138,6 +138,9 @@ int portcullis_local_listen(const char *_Nonnull path, int *_Nonnull made);
 /// A SEQPACKET socket connected to a path. In C because of the casts.
 int portcullis_local_connect(const char *_Nonnull path, int *_Nonnull made);
 
+/// A non-blocking datagram socket connected to a path. In C because of the casts.
+int portcullis_local_connect_datagram(const char *_Nonnull path, int *_Nonnull made);
+
 /// Sends a datagram to a path or, with a leading '@', to an abstract name (sd_notify). In C because of the casts.
 int portcullis_local_notify(const char *_Nonnull path, const char *_Nonnull text);
 

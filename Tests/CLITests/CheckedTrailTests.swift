@@ -1,0 +1,414 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+import Audit
+import Core
+import Crypto
+import Foundation
+import Testing
+
+/// A trail in segments with checkpoints, made here with keys of its own: what the auditor leaves behind.
+private struct CheckedTrail {
+    static let origin = "gate.example/portcullis"
+    static let digest: Audit.Digest = { Array(SHA256.hash(data: $0)) }
+
+    let state: TemporaryDirectory
+    var directory: String { state.path + "/audit" }
+
+    /// The records' lines, a list for each segment.
+    private(set) var segments: [[[UInt8]]] = []
+    private(set) var notes: [SignedCheckpoint] = []
+    let firstKey: CheckpointKey
+
+    /// The private key of a number.
+    static func secret(_ number: Int, trail: UInt8 = 0) throws -> Curve25519.Signing.PrivateKey {
+        let seed = Array(SHA256.hash(data: [trail] + Array("key \(number)".utf8)))
+        return try Curve25519.Signing.PrivateKey(rawRepresentation: seed)
+    }
+
+    static func key(_ number: Int, trail: UInt8 = 0) throws -> CheckpointKey {
+        let bytes = Array(try secret(number, trail: trail).publicKey.rawRepresentation)
+        return try #require(CheckpointKey(name: origin, bytes: bytes, digest: digest))
+    }
+
+    /// - Parameters:
+    ///   - sizes: the records of each segment; the last one is the one that grows.
+    ///   - covered: after which records a checkpoint is made.
+    ///   - number: tells one trail from another.
+    init(sizes: [Int] = [8, 6, 7], covered: [UInt64] = [3, 8, 11, 14, 19], trail number: UInt8 = 0) throws {
+        state = try TemporaryDirectory()
+        firstKey = try Self.key(0, trail: number)
+        var chain = Chain(after: .start, digest: Self.digest)
+        let sender = Sender(pid: 100, uid: 0, auid: .max, ses: .max, executable: "/usr/sbin/portcullisd")
+        for size in sizes {
+            var lines: [[UInt8]] = []
+            for _ in 0..<size {
+                var line: [UInt8] = []
+                let count = chain.position.sequence + 1
+                chain.append(
+                    .record(.serviceStart(unit: "unit-\(number)-\(count)")),
+                    Stamp(milliseconds: 1_795_212_781_000 + count, session: nil, sender: sender), to: &line)
+                lines.append(line)
+                if covered.contains(count) { try sign(chain.position, trail: number) }
+            }
+            segments.append(lines)
+            chain.startSegment()
+        }
+        try write()
+    }
+
+    private mutating func sign(_ position: ChainPosition, trail number: UInt8) throws {
+        let checkpoint = Checkpoint(position: position, next: try Self.key(notes.count + 1, trail: number))
+        let signature = Array(try Self.secret(notes.count, trail: number).signature(for: checkpoint.text))
+        let key = try Self.key(notes.count, trail: number)
+        notes.append(SignedCheckpoint(checkpoint, signedBy: key, signature: signature))
+    }
+
+    var names: [String] {
+        var first = UInt64(1)
+        return segments.indices.map { index in
+            defer { first += UInt64(segments[index].count) }
+            return index == segments.count - 1 ? "trail.log" : TrailSegment(closedFrom: first).name
+        }
+    }
+
+    /// Writes the files, with lines in the place of the segments' own.
+    func write(_ lines: [[[UInt8]]]? = nil) throws {
+        for (name, lines) in zip(names, lines ?? segments) {
+            try state.write(lines.flatMap(\.self), to: "audit/" + name)
+        }
+        try state.write(notes.flatMap(CheckpointFile.text), to: "audit/checkpoints")
+        try state.write(Array("\(firstKey)\n".utf8), to: "audit/checkpoints.vkey")
+    }
+
+    func verify(_ arguments: String...) throws -> CommandRun.Result {
+        try CommandRun(["audit", "verify", "--state-directory", state.path] + arguments).result()
+    }
+
+    func json(_ arguments: String...) throws -> [String: Any] {
+        let run = try CommandRun(["audit", "verify", "--json", "--state-directory", state.path] + arguments).result()
+        return try #require(try run.json as? [String: Any])
+    }
+}
+
+/// `portcullis audit verify` over segments and checkpoints.
+@Suite struct CheckedTrailTests {
+    @Test func aWholeTrailIsCountedAndWhatIsNotCoveredIsSaid() throws {
+        let trail = try CheckedTrail()
+        let run = try trail.verify()
+        #expect(run.status == 0, "\(run)")
+        #expect(
+            run.output
+                == """
+                checked 21 records in 3 segments, 5 checkpoints: whole
+                the last 2 records are not covered by a checkpoint yet
+
+                """)
+        let json = try trail.json("--checkpoints")
+        #expect(json["records"] as? Int == 21 && json["segments"] as? Int == 3 && json["first"] as? Int == 1)
+        #expect(json["checkpoints"] as? Int == 5 && json["covered"] as? Int == 19 && json["uncovered"] as? Int == 2)
+        #expect(json["firstKey"] as? String == trail.firstKey.description)
+        #expect(json["nextKey"] as? String == trail.notes.last?.checkpoint.next.description)
+        let list = try #require(json["list"] as? [[String: Any]])
+        #expect(list.compactMap { $0["last"] as? Int } == [3, 8, 11, 14, 19])
+        let listed = try trail.verify("--checkpoints")
+        #expect(listed.output.hasPrefix("checkpoint 1: records 1 to 3, signed by key "))
+        // Everything is covered: nothing is said of it.
+        #expect(
+            try CheckedTrail(sizes: [3], covered: [3]).verify().output
+                == "checked 3 records in 1 segment, 1 checkpoint: whole\n")
+        #expect(
+            try CheckedTrail(sizes: [3], covered: [2]).verify().output.hasSuffix(
+                "the last record is not covered by a checkpoint yet\n"))
+        // A copy of the directory is a trail, too; and a segment alone is checked alone.
+        let copy = try CommandRun(["audit", "verify", trail.directory]).result()
+        #expect(copy.output == run.output)
+        let alone = try CommandRun(["audit", "verify", trail.directory + "/" + trail.names[1]]).result()
+        #expect(
+            alone.output
+                == "checked 6 records in 1 segment: whole\nit begins with record 9: those before are not here\n")
+    }
+
+    @Test func segmentsThatWereArchivedAreSaidToBeMissing() throws {
+        let trail = try CheckedTrail()
+        try FileManager.default.removeItem(atPath: trail.directory + "/" + trail.names[0])
+        let run = try trail.verify()
+        #expect(run.status == 0, "\(run)")
+        #expect(run.output.hasPrefix("checked 13 records in 2 segments, 5 checkpoints: whole\n"))
+        #expect(run.output.contains("it begins with record 9: those before are not here\n"))
+        // One from the middle is no archive.
+        let hole = try CheckedTrail()
+        try FileManager.default.removeItem(atPath: hole.directory + "/" + hole.names[1])
+        let found = try hole.verify()
+        #expect(found.status == 1)
+        #expect(found.output.hasPrefix("\(hole.directory)/trail.log:1: not whole: the segment does not continue"))
+    }
+
+    @Test func aTrailThatIsShorterThanItsLastCheckpointIsNotWhole() throws {
+        let trail = try CheckedTrail()
+        var lines = trail.segments
+        lines[2].removeLast(3)
+        try trail.write(lines)
+        let run = try trail.verify()
+        #expect(run.status == 1)
+        #expect(
+            run.output.hasPrefix(
+                "\(trail.directory)/trail.log:5: not whole: the trail ends here, but a checkpoint covers 19 records\n"))
+        // Behind the last checkpoint nobody can tell, but for a checkpoint that was kept elsewhere.
+        lines[2] = Array(trail.segments[2].dropLast(2))
+        try trail.write(lines)
+        #expect(try trail.verify().status == 0)
+    }
+
+    /// Somebody writes the whole trail anew, with keys of theirs: it is whole in itself, and what was kept elsewhere shows it.
+    @Test func aForgedTrailFitsNothingThatWasKeptElsewhere() throws {
+        let trail = try CheckedTrail()
+        let forged = try CheckedTrail(trail: 1)
+        #expect(try forged.verify().status == 0)
+        let kept = try #require(trail.notes.dropLast().last)
+        try forged.state.write(kept.note, to: "kept")
+        try forged.state.write(Array("# of the gate\n\(trail.firstKey)\n".utf8), to: "key")
+        for arguments in [
+            ["--key", trail.firstKey.description], ["--key", forged.state.path + "/key"],
+            ["--checkpoint", forged.state.path + "/kept"],
+        ] {
+            let run = try CommandRun(["audit", "verify", forged.directory] + arguments).result()
+            #expect(run.status == 1, "\(run)")
+        }
+        // With the true ones all fit, and any later key that has signed is as good as the first one.
+        try trail.state.write(kept.note, to: "kept")
+        let log =
+            "Nov 22 02:33:11 gate portcullis-auditor[9]: checkpoint#012"
+            + String(decoding: kept.note, as: UTF8.self).replacingOccurrences(of: "\n", with: "#012")
+        try trail.state.write(Array(log.utf8), to: "log")
+        for key in 0..<5 {
+            let run = try trail.verify(
+                "--key", CheckedTrail.key(key).description, "--checkpoint", trail.state.path + "/kept",
+                "--checkpoint", trail.state.path + "/log")
+            #expect(run.status == 0, "\(run)")
+        }
+        // The next one has not signed yet: whoever wrote the file can name any.
+        let next = try trail.verify("--key", CheckedTrail.key(5).description)
+        #expect(next.status == 1)
+        #expect(next.output.contains("not whole: no checkpoint here is signed by the key that was kept"))
+    }
+
+    /// A checkpoint that was kept elsewhere covers what those beside the trail may not any more.
+    @Test func aKeptCheckpointShowsWhatIsMissingWithItsNote() throws {
+        let trail = try CheckedTrail()
+        let last = try #require(trail.notes.last)
+        try trail.state.write(last.note, to: "kept")
+        var lines = trail.segments
+        lines[2].removeLast(3)
+        try trail.write(lines)
+        // Its note was taken away with the records.
+        try trail.state.write(trail.notes.dropLast().flatMap(CheckpointFile.text), to: "audit/checkpoints")
+        #expect(try trail.verify().status == 0)
+        let run = try trail.verify("--checkpoint", trail.state.path + "/kept")
+        #expect(run.status == 1)
+        #expect(run.output.contains("the trail ends here, but a checkpoint covers 19 records"))
+        // A note that nobody signed is no evidence.
+        var forged = last
+        forged.signature[0] ^= 1
+        try trail.state.write(forged.note, to: "kept")
+        try trail.write()
+        let wrong = try trail.verify("--checkpoint", trail.state.path + "/kept")
+        #expect(wrong.status == 1)
+        #expect(wrong.output.contains("kept: its signature is wrong"))
+    }
+
+    @Test func aCheckpointThatDoesNotFitIsNamed() throws {
+        let trail = try CheckedTrail()
+        let check = { (notes: [SignedCheckpoint], expected: String) throws in
+            try trail.state.write(notes.flatMap(CheckpointFile.text), to: "audit/checkpoints")
+            let run = try trail.verify()
+            #expect(run.status == 1)
+            #expect(run.output.hasPrefix("\(trail.directory)/checkpoints: not whole: \(expected)\n"), "\(run)")
+        }
+        var notes = trail.notes
+        notes[2].signature[5] ^= 1
+        try check(notes, "checkpoint 3: not signed by the key that the checkpoint before it names")
+        notes = trail.notes
+        notes.remove(at: 1)
+        try check(notes, "checkpoint 2: not signed by the key that the checkpoint before it names")
+        notes = trail.notes
+        notes.swapAt(0, 1)
+        try check(notes, "checkpoint 1: not signed by the first key")
+        let other = try CheckedTrail(trail: 1)
+        try check(other.notes, "checkpoint 1: not signed by the first key")
+        try trail.state.write(
+            trail.notes.flatMap(CheckpointFile.text) + trail.notes[0].note.prefix(50), to: "audit/checkpoints")
+        let torn = try trail.verify()
+        #expect(torn.status == 1 && torn.output.contains("checkpoint 6: the last checkpoint is torn"))
+    }
+
+    /// A line that was changed and every chain after it with it: the first checkpoint behind it shows it.
+    @Test func aChangedRecordWithANewChainIsFoundByTheNextCheckpoint() throws {
+        let trail = try CheckedTrail()
+        var chain = Chain(after: .start, digest: CheckedTrail.digest)
+        let sender = Sender(pid: 100, uid: 0, auid: .max, ses: .max, executable: "/usr/sbin/portcullisd")
+        var count: UInt64 = 0
+        let lines = trail.segments.map { segment in
+            let lines = segment.map { _ in
+                count += 1
+                var line: [UInt8] = []
+                let unit = count == 10 ? "forged" : "unit-0-\(count)"
+                chain.append(
+                    .record(.serviceStart(unit: unit)),
+                    Stamp(milliseconds: 1_795_212_781_000 + count, session: nil, sender: sender), to: &line)
+                return line
+            }
+            chain.startSegment()
+            return lines
+        }
+        try trail.write(lines)
+        let run = try trail.verify()
+        #expect(run.status == 1)
+        #expect(
+            run.output.hasPrefix(
+                "\(trail.directory)/\(trail.names[1]):3: not whole: not what checkpoint 3 covers: a record from 9 to "
+                    + "this one was changed\n"), "\(run)")
+        let json = try trail.json()
+        #expect(json["line"] as? Int == 3 && json["file"] as? String == trail.directory + "/" + trail.names[1])
+    }
+
+    @Test(
+        arguments: [
+            ["--key", "gate"], ["--key", "/nonexistent"], ["--checkpoint", "/nonexistent"],
+            ["--checkpoint", "/etc/passwd"], ["--key", "/etc/passwd"],
+        ])
+    func whatIsNoKeyOrCheckpointIsSaid(_ arguments: [String]) throws {
+        let trail = try CheckedTrail(sizes: [1], covered: [])
+        let run = try CommandRun(["audit", "verify", trail.directory] + arguments).result()
+        #expect(run.status == 1)
+        #expect(run.output.isEmpty && run.error.contains(arguments[1]))
+    }
+
+    /// Checkpoints that cannot be read are not the same as none.
+    @Test func checkpointsThatCannotBeReadAreAnError() throws {
+        let trail = try CheckedTrail()
+        try FileManager.default.removeItem(atPath: trail.directory + "/checkpoints")
+        try FileManager.default.createDirectory(
+            atPath: trail.directory + "/checkpoints", withIntermediateDirectories: false)
+        let run = try trail.verify()
+        #expect(run.status == 1 && run.output.isEmpty, "\(run)")
+        try FileManager.default.removeItem(atPath: trail.directory + "/checkpoints")
+        #expect(try trail.verify().output.hasSuffix("no checkpoint covers a record yet\n"))
+        #expect(try trail.verify("--key", trail.firstKey.description).status == 1, "it has signed before")
+    }
+
+    // MARK: The recipe of docs/audit.md
+
+    /// The script that stands in the document.
+    private static let recipe: String = {
+        let page = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent().appendingPathComponent("docs/audit.md")
+        let text = (try? String(contentsOf: page, encoding: .utf8)) ?? ""
+        let body = text.components(separatedBy: "```sh\n").dropFirst().first { $0.hasPrefix("#!/bin/sh\n") }
+        return body?.components(separatedBy: "```").first ?? ""
+    }()
+
+    static var hasTools: Bool {
+        ["/usr/bin/openssl", "/usr/bin/sha256sum", "/bin/sh"].allSatisfy {
+            FileManager.default.isExecutableFile(atPath: $0)
+        }
+    }
+
+    private func recipe(_ trail: CheckedTrail, key: String? = nil) throws -> (status: Int32, output: String) {
+        try trail.state.write(Array(Self.recipe.utf8), to: "verify-trail")
+        let process = Foundation.Process()
+        process.executableURL = URL(fileURLWithPath: "/bin/sh")
+        process.arguments = [trail.state.path + "/verify-trail", trail.directory] + (key.map { [$0] } ?? [])
+        let output = Pipe()
+        process.standardOutput = output
+        process.standardError = output
+        try process.run()
+        let bytes = output.fileHandleForReading.readDataToEndOfFile()
+        process.waitUntilExit()
+        return (process.terminationStatus, String(decoding: bytes, as: UTF8.self))
+    }
+
+    @Test(.enabled(if: CheckedTrailTests.hasTools, "openssl is not installed"))
+    func theRecipeOfTheDocumentChecksChainAndCheckpoints() throws {
+        #expect(Self.recipe.contains("openssl pkeyutl"))
+        let trail = try CheckedTrail()
+        let whole = try recipe(trail)
+        #expect(whole.status == 0 && whole.output == "whole: records 1 to 21, covered to 19\n", "\(whole)")
+        #expect(try recipe(trail, key: trail.firstKey.description).status == 0)
+        #expect(try recipe(trail, key: CheckedTrail.key(0, trail: 1).description).status == 1)
+        let forged = try recipe(CheckedTrail(trail: 1), key: trail.firstKey.description)
+        #expect(forged.status == 1 && forged.output.contains("is not signed by"), "\(forged)")
+        try FileManager.default.removeItem(atPath: trail.directory + "/" + trail.names[0])
+        let archived = try recipe(trail)
+        #expect(archived.status == 0 && archived.output == "whole: records 9 to 21, covered to 19\n", "\(archived)")
+    }
+
+    /// One thing done to a trail that nobody may do.
+    private enum Mutation: CaseIterable {
+        case change, delete, insert, swap, cut, duplicate
+
+        /// Does it, to records that a checkpoint covers; false where it came to nothing.
+        func apply(to segments: inout [[[UInt8]]], covered: Int, _ random: inout SplitMix) -> Bool {
+            var places: [(segment: Int, line: Int)] = []
+            for (segment, lines) in segments.enumerated() {
+                for line in lines.indices where places.count < covered { places.append((segment, line)) }
+            }
+            let place = places[Int.random(in: 0..<places.count, using: &random)]
+            let other = places[Int.random(in: 0..<places.count, using: &random)]
+            let line = segments[place.segment][place.line]
+            switch self {
+            case .change:
+                let byte = Int.random(in: 0..<line.count, using: &random)
+                segments[place.segment][place.line][byte] ^= UInt8.random(in: 1...255, using: &random)
+            case .delete:
+                segments[place.segment].remove(at: place.line)
+            case .insert:
+                segments[place.segment].insert(Array("type=USYS_CONFIG msg=audit(1.000:1): x\n".utf8), at: place.line)
+            case .swap:
+                guard place != other else { return false }
+                segments[place.segment][place.line] = segments[other.segment][other.line]
+                segments[other.segment][other.line] = line
+            case .duplicate:
+                segments[other.segment].insert(line, at: other.line)
+            case .cut:
+                segments[place.segment].removeSubrange(place.line...)
+                for later in segments.indices where later > place.segment { segments[later] = [] }
+            }
+            return true
+        }
+    }
+
+    /// The same seed gives the same run (SplitMix64).
+    private struct SplitMix: RandomNumberGenerator {
+        var state: UInt64
+
+        mutating func next() -> UInt64 {
+            state &+= 0x9E37_79B9_7F4A_7C15
+            var value = state
+            value = (value ^ (value >> 30)) &* 0xBF58_476D_1CE4_E5B9
+            value = (value ^ (value >> 27)) &* 0x94D0_49BB_1331_11EB
+            return value ^ (value >> 31)
+        }
+    }
+
+    /// Whatever is done to a line that a checkpoint covers is found, by `verify` and by the recipe.
+    @Test(arguments: 1...8 as ClosedRange<UInt64>)
+    func anyMutationIsFoundByVerifyAndByTheRecipe(_ seed: UInt64) throws {
+        var random = SplitMix(state: seed)
+        let trail = try CheckedTrail()
+        for _ in 0..<2 {
+            for mutation in Mutation.allCases {
+                var lines = trail.segments
+                guard mutation.apply(to: &lines, covered: 19, &random) else { continue }
+                try trail.write(lines)
+                let run = try trail.verify()
+                #expect(run.status == 1, "seed \(seed), \(mutation): \(run)")
+                guard Self.hasTools else { continue }
+                let checked = try recipe(trail)
+                #expect(checked.status == 1, "seed \(seed), \(mutation): \(checked)")
+            }
+        }
+        try trail.write()
+        #expect(try trail.verify().status == 0)
+    }
+}

@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the Portcullis authors
+
+import Core
+import Foundation
+import Testing
+
+/// The auditor's disk fails, or the auditor dies, and comes back: nothing runs unrecorded, nothing that was recorded is
+/// lost, and the gateway goes on by itself.
+@Suite("Drills of the trail", .needsBuild, .needsRoot, .needsCompiler, .serialized)
+struct DrillTests {
+    /// What a test makes fail: see Faults/faults.c.
+    private struct Faults {
+        static let write: UInt8 = 1
+        static let sync: UInt8 = 2
+        static let rename: UInt8 = 4
+        static let halfWrite: UInt8 = 8
+
+        let path: String
+
+        func set(_ calls: UInt8, errno code: Int32 = 0, endingAfter calls2: UInt8 = 0) throws {
+            let file = try #require(FileHandle(forUpdatingAtPath: path))
+            defer { try? file.close() }
+            // The errno first, so that no call fails with another.
+            try file.seek(toOffset: 1)
+            try file.write(contentsOf: Data([UInt8(truncatingIfNeeded: code), calls2]))
+            try file.seek(toOffset: 0)
+            try file.write(contentsOf: Data([calls]))
+        }
+
+        /// Limits the descriptors of the next auditor.
+        func limitNext(descriptors: UInt8) throws {
+            let file = try #require(FileHandle(forUpdatingAtPath: path))
+            defer { try? file.close() }
+            try file.seek(toOffset: 3)
+            try file.write(contentsOf: Data([descriptors]))
+        }
+
+        /// How many calls are left until the auditor ends.
+        var left: UInt8 { Files.read(path).dropFirst(2).first ?? 0 }
+    }
+
+    /// Runs a gateway whose auditor can be made to fail.
+    private func with(
+        _ setup: Gateway.Setup = Gateway.Setup(Rules.words), _ body: (Gateway, Faults) throws -> Void
+    ) throws {
+        try Gateway.with(setup, start: false) { gate throws in
+            let control = gate.directory + "/faults"
+            try Files.write(String(repeating: "\0", count: 4_096), to: control, mode: 0o600)
+            let compiler = try #require(Host.compiler)
+            let library = gate.directory + "/faults.so"
+            let made = try Child.run(
+                compiler,
+                [
+                    "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-DCONTROL=\"\(control)\"", "-o", library,
+                    Host.package + "/Tests/RegressTests/Faults/faults.c",
+                ])
+            try #require(made.outcome == .status(0), "\(made)")
+            try gate.writeEtc("ld.so.preload", library + "\n")
+            try gate.start()
+            try body(gate, Faults(path: control))
+        }
+    }
+
+    private func serves(_ gate: Gateway) -> Bool {
+        gate.wait(within: 30_000) {
+            (try? Conversation.rexec(gate, as: Gateway.target, "/bin/echo served").answer())?.isAccepted ?? false
+        }
+    }
+
+    /// All lines of all segments.
+    private func wholeTrail(_ gate: Gateway) throws -> [TrailLine] {
+        let folder = gate.state + "/audit"
+        let names = try FileManager.default.contentsOfDirectory(atPath: folder).filter {
+            $0 == "trail.log" || $0.hasPrefix("trail.log.0")
+        }
+        let order = names.filter { $0 != "trail.log" }.sorted() + ["trail.log"]
+        return order.flatMap { Files.text(folder + "/" + $0).split(separator: "\n").map { TrailLine(String($0)) } }
+    }
+
+    /// Stops the gateway, and holds the trail against what was served; the key is the one from its beginning.
+    private func expectWhole(_ gate: Gateway, ran: Int, key: String) throws {
+        gate.stop()
+        let verified = try Child.run(
+            Host.own("portcullis"), ["audit", "verify", "--state-directory", gate.state, "--key", key])
+        #expect(verified.outcome == .status(0), "\(verified)")
+        #expect(!verified.outText.contains("not covered"), "the last checkpoint is of the end: \(verified)")
+        let lines = try wholeTrail(gate)
+        let starts = lines.filter { $0.type == "USER_CMD" }.compactMap { $0["session"] }
+        let ends = lines.filter { $0.type == "USER_END" }.compactMap { $0["session"] }
+        // A command may have been recorded and not run; none has run and is not recorded.
+        #expect(Set(starts).count >= ran, "\(ran) commands ran, and \(starts.count) are recorded")
+        #expect(Set(starts).subtracting(ends).isEmpty, "a command has no end")
+        #expect(ends.count == Set(ends).count, "a command has two ends")
+    }
+
+    private func firstKey(_ gate: Gateway) -> String {
+        Files.text(gate.state + "/audit/checkpoints.vkey").trimmingCharacters(in: .whitespacesAndNewlines)
+    }
+
+    /// An I/O error (5), a full disk (28), a read-only file system (30), at write(2) and at fdatasync(2).
+    @Test(
+        arguments: [
+            (Faults.write, 5), (Faults.write, 28), (Faults.write, 30), (Faults.sync, 5), (Faults.halfWrite, 28),
+            (Faults.write | Faults.sync | Faults.rename, 5),
+        ] as [(UInt8, Int32)])
+    func aDiskThatFailsRefusesAndIsWrittenAgainWhenItIsBack(calls: UInt8, code: Int32) throws {
+        var setup = Gateway.Setup(Rules.words)
+        setup.audit = "kernel off\n    checkpoint 300ms"
+        try with(setup) { gate, faults throws in
+            let key = firstKey(gate)
+            var ran = 0
+            let running = try Conversation.rexec(gate, as: Gateway.target, "/bin/cat")
+            #expect(running.primary.receive(count: 1) == [0])
+            ran += 1
+            try faults.set(calls, errno: code)
+            for _ in 0..<5 {
+                let answer = try Conversation.rexec(gate, as: Gateway.target, "/bin/echo ran").answer()
+                #expect(!answer.isAccepted, "a command ran that could not be recorded")
+                if answer.isAccepted { ran += 1 }
+            }
+            #expect(gate.wait { gate.log.contains("the trail cannot be written") })
+            // A command that runs meanwhile goes on, and its end is recorded when the disk is back.
+            running.primary.shutdownWrites()
+            #expect(running.answer().primaryEnd == .endOfFile)
+            Moment.sleep(700)
+            try faults.set(0)
+            #expect(serves(gate), "it does not recover")
+            ran += 1
+            #expect(try wholeTrail(gate).contains { $0.text.contains("op=trail-writable") })
+            try expectWhole(gate, ran: ran, key: key)
+        }
+    }
+
+    /// The auditor ends, as killed, at one call after the other of those that reach the disk: within a batch, a checkpoint and
+    /// the closing of a segment.
+    @Test func anAuditorThatIsKilledAtAnyStepLosesNothing() throws {
+        var setup = Gateway.Setup(Rules.words)
+        setup.audit = "kernel off\n    checkpoint 100ms"
+        try with(setup) { gate, faults throws in
+            let key = firstKey(gate)
+            var ran = 0
+            for step in UInt8(1)...24 {
+                try faults.set(0, endingAfter: step)
+                var rounds = 0
+                while faults.left > 0, rounds < 40 {
+                    rounds += 1
+                    let answer = try Conversation.rexec(gate, as: Gateway.target, "/bin/echo ran").answer()
+                    if answer.isAccepted { ran += 1 }
+                    if step % 2 == 0 {
+                        _ = try Child.run(
+                            Host.own("portcullis"), ["audit", "rotate", "--runtime-directory", gate.runtime])
+                    }
+                    Moment.sleep(60)
+                }
+                #expect(faults.left == 0, "it did not come to step \(step)")
+                #expect(serves(gate), "it does not recover from step \(step)")
+                ran += 1
+            }
+            let rotate = ["audit", "rotate", "--runtime-directory", gate.runtime]
+            #expect(try Child.run(Host.own("portcullis"), rotate).outcome == .status(0))
+            try expectWhole(gate, ran: ran, key: key)
+            let folder = try FileManager.default.contentsOfDirectory(atPath: gate.state + "/audit")
+            #expect(!folder.contains("checkpoints.key.next"))
+            #expect(folder.filter { $0.hasPrefix("trail.log.0") }.count > 0, "\(folder)")
+        }
+    }
+
+    /// The auditor may open no more files: a session's channel cannot be taken, so it ends and another one does.
+    @Test func anAuditorWithoutDescriptorsIsReplaced() throws {
+        try with { gate, faults throws in
+            let key = firstKey(gate)
+            let first = try #require(gate.helper("auditor"))
+            try faults.limitNext(descriptors: 13)
+            kill(first.pid, SIGKILL)
+            #expect(gate.wait { gate.helper("auditor").map { $0.pid != first.pid } ?? false })
+            let limited = try #require(gate.helper("auditor"))
+            let clients = try (0..<12).map { _ in try Conversation.rexec(gate, as: Gateway.target, "/bin/cat") }
+            #expect(gate.wait { gate.helper("auditor").map { $0.pid != limited.pid } ?? false }, "it was not felt")
+            for client in clients { client.primary.shutdownWrites() }
+            let ran = clients.map { $0.answer() }.count { $0.isAccepted }
+            #expect(serves(gate))
+            try expectWhole(gate, ran: ran + 1, key: key)
+        }
+    }
+
+    /// An auditor that is stopped holds up what needs a record, and nothing is lost when it goes on.
+    @Test func anAuditorThatIsStoppedAndGoesOnLosesNothing() throws {
+        var setup = Gateway.Setup(Rules.words)
+        setup.rexec = "authenticate file \"credentials\"\n    authentication-timeout 2s"
+        try with(setup) { gate, _ throws in
+            let key = firstKey(gate)
+            let auditor = try #require(gate.helper("auditor"))
+            kill(auditor.pid, SIGSTOP)
+            let clients = try (0..<5).map { _ in try Conversation.rexec(gate, as: Gateway.target, "/bin/echo ran") }
+            for client in clients { #expect(!client.answer().isAccepted, "it ran without a record") }
+            kill(auditor.pid, SIGCONT)
+            #expect(serves(gate))
+            try expectWhole(gate, ran: 1, key: key)
+        }
+    }
+
+    /// A second gateway on one state directory does not start, and the first one's trail is as it was.
+    @Test func twoGatewaysDoNotShareATrail() throws {
+        try with { gate, _ throws in
+            let key = firstKey(gate)
+            let second = try Child.run(
+                Host.own("portcullisd"),
+                [
+                    "--policy", gate.policyPath, "--state-directory", gate.state, "--runtime-directory",
+                    gate.directory + "/second",
+                ])
+            #expect(second.outcome != .status(0))
+            #expect(second.errText.contains("another portcullisd uses"), "\(second)")
+            #expect(serves(gate))
+            try expectWhole(gate, ran: 1, key: key)
+        }
+    }
+}
+
+/// Segments, checkpoints and their copies, with the real programs.
+@Suite("Checkpoints and segments", .needsBuild)
+struct CheckpointTests {
+    @Test func aSegmentIsClosedWhileCommandsRun() throws {
+        var setup = Gateway.Setup(Rules.words)
+        setup.audit = "kernel off\n    checkpoint 1h"
+        try Gateway.with(setup) { gate throws in
+            let running = try Conversation.rexec(gate, as: Gateway.target, "/bin/cat")
+            #expect(running.primary.receive(count: 1) == [0])
+            _ = try gate.record("USER_CMD")
+            let rotate = {
+                try Child.run(Host.own("portcullis"), ["audit", "rotate", "--runtime-directory", gate.runtime])
+            }
+            let first = try rotate()
+            #expect(first.outcome == .status(0) && first.outText.isEmpty && first.errText.isEmpty, "\(first)")
+            running.primary.shutdownWrites()
+            #expect(running.answer().primaryEnd == .endOfFile)
+            #expect(try gate.record("USER_END")["status"] == "0")
+            #expect(try rotate().outcome == .status(0))
+            let status = try Child.run(Host.own("portcullis"), ["status", "--runtime-directory", gate.runtime])
+            #expect(status.outText.contains(", last checkpoint "), "\(status)")
+            gate.stop()
+            let folder = gate.state + "/audit/"
+            let closed = try FileManager.default.contentsOfDirectory(atPath: folder)
+                .filter { $0.hasPrefix("trail.log.0") }.sorted()
+            #expect(closed.count == 2 && closed.first == "trail.log.000000000001")
+            let verified = try Child.run(Host.own("portcullis"), ["audit", "verify", "--state-directory", gate.state])
+            #expect(verified.outcome == .status(0) && verified.outText.contains(" in 3 segments, 3 checkpoints: whole"))
+            if let ausearch = Host.program("ausearch") {
+                for name in closed + ["trail.log"] {
+                    let found = try Child.run(ausearch, ["-if", folder + name])
+                    let lines = found.outText.split(separator: "\n").filter { $0.hasPrefix("type=") }
+                    #expect(lines.count == Files.text(folder + name).split(separator: "\n").count, "\(name)")
+                }
+            }
+            #expect(gate.log.contains("keep it on another host"))
+            let key = Files.text(folder + "checkpoints.vkey").trimmingCharacters(in: .whitespacesAndNewlines)
+            #expect(gate.log.contains(key))
+        }
+        let none = try Child.run(Host.own("portcullis"), ["audit", "rotate", "--runtime-directory", "/nonexistent"])
+        #expect(none.outcome == .status(4))
+    }
+
+    /// A syslog of the test's own: every checkpoint comes as a message, and `verify` takes it as it came.
+    @Test(.needsRoot) func aCheckpointLeavesThroughSyslog() throws {
+        var setup = Gateway.Setup(Rules.words)
+        setup.audit = "kernel off\n    checkpoint 200ms"
+        // The gateway's own /dev, with the test's socket in syslog's place.
+        setup.mounts = """
+            mkdir $DIR/dev && mount -t tmpfs -o mode=755 dev $DIR/dev \
+            && cp -a /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty $DIR/dev && mkdir $DIR/dev/pts $DIR/dev/shm \
+            && ln -s /proc/self/fd $DIR/dev/fd && ln -s $DIR/syslog $DIR/dev/log && mount --bind $DIR/dev /dev
+            """
+        try Gateway.with(setup, start: false) { gate throws in
+            // perl writes each message to a file, with newlines as rsyslog writes them.
+            let script = """
+                use Socket; socket(my $s, AF_UNIX, SOCK_DGRAM, 0) or die; bind($s, sockaddr_un($ARGV[0])) or die;
+                chmod 0666, $ARGV[0]; open(my $o, ">>", $ARGV[1]) or die; $o->autoflush(1);
+                use IO::Handle; while (defined recv($s, my $m, 8192, 0)) { $m =~ s/\\n/#012/g; print $o "$m\n" }
+                """
+            let messages = gate.directory + "/messages"
+            let start = {
+                Files.remove(gate.directory + "/syslog")
+                let child = try Child("/usr/bin/perl", ["-e", script, gate.directory + "/syslog", messages])
+                gate.wait { FileManager.default.fileExists(atPath: gate.directory + "/syslog") }
+                return child
+            }
+            let log = try start()
+            try gate.start()
+            _ = try Conversation.rexec(gate, as: Gateway.target, "id").answer()
+            #expect(gate.wait { Files.text(messages).contains("portcullis-auditor[") })
+            // It is started again: the next ones come to the new one.
+            log.send(SIGKILL)
+            _ = log.wait(within: 5_000)
+            _ = try Conversation.rexec(gate, as: Gateway.target, "id").answer()
+            Moment.sleep(500)
+            let before = Files.text(messages).split(separator: "\n").count
+            let other = try start()
+            _ = try Conversation.rexec(gate, as: Gateway.target, "id").answer()
+            #expect(gate.wait { Files.text(messages).split(separator: "\n").count > before })
+            gate.stop()
+            other.send(SIGKILL)
+            _ = other.wait(within: 5_000)
+            let arguments = ["audit", "verify", "--state-directory", gate.state, "--checkpoint", messages]
+            let verified = try Child.run(Host.own("portcullis"), arguments)
+            #expect(verified.outcome == .status(0), "\(verified)")
+            // The trail is cut behind what left the host.
+            let lines = Files.text(gate.trailPath).split(separator: "\n").dropLast(8)
+            try Files.write(lines.joined(separator: "\n") + "\n", to: gate.trailPath, mode: 0o600)
+            Files.remove(gate.state + "/audit/checkpoints")
+            #expect(try Child.run(Host.own("portcullis"), arguments).outcome == .status(1))
+        }
+    }
+
+    /// Without a syslog nothing is refused, and the log says so.
+    @Test(.enabled(if: !FileManager.default.fileExists(atPath: "/dev/log"), "this host has a syslog"))
+    func withoutASyslogItIsSaid() throws {
+        try Gateway.with(Rules.words) { gate throws in
+            #expect(try Conversation.rexec(gate, as: Gateway.target, "id").answer().isAccepted)
+            #expect(gate.wait { gate.log.contains("no syslog at /dev/log") })
+        }
+    }
+}
