@@ -73,8 +73,8 @@ let package = Package(
         .library(name: "PortcullisPolicy", targets: ["Audit", "Core", "Policy", "PolicyLanguage"]),
         // The trail and what is said to its auditor, for the benchmark of it; no promise of stability.
         .library(name: "PortcullisTrail", targets: ["Audit", "Core", "Linux", "Messages"]),
-        // What a session starts a command with, for the benchmark of it; no promise of stability.
-        .library(name: "PortcullisConfinement", targets: ["Core", "Linux", "Policy", "Seccomp"]),
+        // What a session checks a password and starts a command with, for benchmarks of it; no promise of stability.
+        .library(name: "PortcullisConfinement", targets: ["Core", "Linux", "PasswordHash", "Policy", "Seccomp"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -162,7 +162,7 @@ let package = Package(
         tests("Front", ["Audit", "Core", "Front", "Linux", "Messages", "Wire", logging] + nio),
         tests("EngineService", ["Core", "EngineService", "Linux", "Messages", "Policy", "PolicyLanguage", logging]),
         tests("Monitor", ["Core", "Linux", "Messages", "Monitor"]),
-        tests("Session", ["Audit", "Core", "Linux", "Messages", "PasswordHash", "Session"]),
+        tests("Session", ["Audit", "Core", "Linux", "Messages", "PasswordHash", "Session", "TestSupport"]),
         tests("AuditorService", ["Audit", "AuditorService", "Core", "Linux", "Messages", logging]),
         tests(
             "CLI",

@@ -42,6 +42,10 @@ let package = Package(
                 .product(name: "Crypto", package: "swift-crypto"),
             ],
             path: "trail-cost", swiftSettings: strict),
+        // What a password's hash costs as a session computes it.
+        .executableTarget(
+            name: "hash-cost", dependencies: [.product(name: "PortcullisConfinement", package: "portcullis")],
+            path: "hash-cost", swiftSettings: strict),
         .executableTarget(
             name: "PolicyBenchmarks",
             dependencies: [

@@ -151,6 +151,9 @@ import Testing
             (["--denied", "--user", "alice"], 0),
             (["--since", "2026-11-20T22:16"], 2), (["--since", "2026-11-20"], 5), (["--since", "2026-11-21"], 0),
             (["--since", "2026-11-20 22:16:02"], 1), (["--since", "50000d"], 5),
+            (["--since", "2026-11-20T22:16:01.237Z"], 2),
+            (["--until", "2026-11-20T22:16"], 3), (["--until", "2026-11-20 22:14:01.238"], 2),
+            (["--since", "2026-11-20T22:14", "--until", "2026-11-20T22:15"], 1), (["--until", "2026-11-20"], 0),
         ] as [([String], Int)])
     func filtersNarrowTheRecords(_ arguments: [String], _ count: Int) throws {
         let run = try CommandRun(["audit", "show", "--json", "--state-directory", state.path] + arguments).result()
@@ -161,7 +164,7 @@ import Testing
     @Test(
         arguments: [
             ["--session", "xyz"], ["--session", ""], ["--from", "10.1.2.3/8"], ["--from", "host.example"],
-            ["--since", "yesterday"], ["--since", "2026-13"], ["--what"],
+            ["--since", "yester"], ["--since", "2026-13"], ["--until", "2026-02-30"], ["--what"],
         ])
     func wrongFiltersAreUsageErrors(_ arguments: [String]) throws {
         let run = try CommandRun(["audit", "show", "--state-directory", state.path] + arguments).result()

@@ -52,11 +52,16 @@ final class CommandRun {
         }
     }
 
-    /// Starts it.
-    init(_ arguments: [String], input: String = "", environment: [String: String] = [:]) throws {
+    /// Where it is.
+    static func program() throws -> URL {
         let own = try #require(File.resolved(Array("/proc/self/exe".utf8)))
         let directory = URL(fileURLWithPath: String(decoding: own, as: UTF8.self)).deletingLastPathComponent()
-        process.executableURL = directory.appendingPathComponent("portcullis")
+        return directory.appendingPathComponent("portcullis")
+    }
+
+    /// Starts it.
+    init(_ arguments: [String], input: String = "", environment: [String: String] = [:]) throws {
+        process.executableURL = try Self.program()
         process.arguments = arguments
         process.environment = ["TZ": "UTC", "LC_ALL": "C", "PATH": "/usr/bin:/bin"].merging(environment) { $1 }
         process.standardOutput = output

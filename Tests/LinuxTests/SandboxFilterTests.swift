@@ -163,6 +163,22 @@ func number(_ name: String) throws -> UInt32 {
         }
     }
 
+    /// What `portcullis learn` says no sandbox allows must be what every filter refuses, and nothing else.
+    @Test(arguments: [
+        ("clone", [UInt64(0x1000_0000)], true), ("clone", [0x8000], true), ("clone", [17], false),
+        ("ioctl", [0, 0x5412], true), ("ioctl", [0, 0x1_0000_541C], true), ("ioctl", [0, 0x5413], false),
+        ("ioctl", [0, 0x4008_6602], false), ("personality", [0x40_0000], true), ("personality", [0xFFFF_FFFF], false),
+        ("prlimit64", [4_711], true), ("prlimit64", [1 << 32], false), ("openat", [1], false), ("no_call", [1], false),
+    ])
+    func refusesAlwaysWhatNoWordsAllow(name: String, first: [UInt64], isRefused: Bool) throws {
+        let arguments = first + Array(repeating: 0, count: 6 - first.count)
+        #expect(SystemCallFilter.isAlwaysRefused(name, arguments) == isRefused)
+        guard let call = SystemCallFilter.number(of: name) else { return }
+        let widest = smallSandbox(network: .on, adding: ["fsetxattr", "prlimit64"])
+        let program = SandboxProgram(try SystemCallFilter.compile(widest))
+        #expect(program.verdict(call, arguments) == (isRefused ? SandboxProgram.eperm : .allow))
+    }
+
     @Test(arguments: ["socket", "connect", "bind", "listen", "accept", "accept4"])
     func networkOffOpensNoSocketEvenIfListed(name: String) throws {
         let program = SandboxProgram(try SystemCallFilter.compile(smallSandbox(adding: [name])))

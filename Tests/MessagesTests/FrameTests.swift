@@ -137,6 +137,9 @@ import Testing
             SessionReport.launched(rule: "x", command: "id"), SessionReport.refused(reason: .noRule),
             SessionReport.ended, SessionReport.unrecorded(reason: .limit), SessionReport.passwordCheck,
             SessionReport.passwordChecked, SessionOrder.terminate, SessionOrder.auditor, SessionOrder.passwordCheck,
+            SpareOrder.serve(
+                SessionAssignment(
+                    session: session, number: 8, revision: revision, hasSecondary: true, hasNetwork: false)),
             ControlAsk.status,
             ControlAsk.sessions, ControlAsk.terminate(session: session), ControlAsk.reload, ControlAsk.rotate,
             ControlAnswer.status(status: status), ControlAnswer.session(session: sessionStatus), ControlAnswer.end,

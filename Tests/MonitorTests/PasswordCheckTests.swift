@@ -46,6 +46,20 @@ import Testing
         #expect(SessionTable.checkPlaces(processors: processors) == places)
     }
 
+    /// While sessions are on their way to a command no spare is made; a hash takes long, and one processor.
+    @Test func whoChecksAPasswordOrHasLaunchedIsNotOnItsWay() throws {
+        var (table, numbers) = try waiting([Self.alice, Self.alice])
+        #expect(table.deciding == 0)
+        #expect(grant(&table) == numbers)
+        #expect(table.deciding == 0)
+        let isDone = say(.passwordChecked, numbers[0], &table)
+        #expect(isDone)
+        #expect(table.deciding == 1)
+        let isLaunched = say(.launched(rule: "x", command: "id"), numbers[0], &table)
+        #expect(isLaunched)
+        #expect(table.deciding == 0)
+    }
+
     @Test func noMoreThanTheSetNumberCheckAtOnce() throws {
         var (table, numbers) = try waiting(Array(repeating: Self.alice, count: 5))
         #expect(grant(&table) == Array(numbers[..<2]))

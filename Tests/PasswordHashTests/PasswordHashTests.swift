@@ -47,6 +47,14 @@ func secret(_ text: String) throws -> Secret {
         #expect(PasswordHash.spend(on: password, like: try PasswordHash(hashing: password)))
     }
 
+    /// libcrypt maps a hash's memory through this program's own mmap, which asks for huge pages: where it does not, each hash
+    /// takes half as long again, and nothing else would say so.
+    @Test func aHashIsComputedInMemoryThatWasAdvised() throws {
+        let before = PasswordHash.advisedMemories
+        #expect(PasswordHash.spend(on: try secret("canary"), like: nil))
+        #expect(PasswordHash.advisedMemories > before)
+    }
+
     @Test func anEmptyPasswordIsNeitherHashedNorMatched() throws {
         #expect(throws: SystemError.self) { try PasswordHash(hashing: try secret("")) }
     }

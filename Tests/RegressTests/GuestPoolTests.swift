@@ -19,25 +19,11 @@ struct GuestPoolTests {
         return setup
     }
 
-    private func guest(_ gate: Gateway, password: String = "", _ command: String) throws -> Conversation {
-        try Conversation.rexec(gate, as: "guest", password: password, command, separately: true)
-    }
-
     /// A guest who holds an account until its connection ends; which one, or why not.
     private func holder(_ gate: Gateway) throws -> (client: Conversation, account: String?) {
-        let client = try guest(gate, "id -un; exec cat")
+        let client = try Conversation.guest(gate, "id -un; exec cat")
         guard client.primary.receive(count: 1) == [0] else { return (client, nil) }
         return (client, String(decoding: client.primary.receive(count: 7).dropLast(), as: UTF8.self))
-    }
-
-    /// An answer once the account is free again: a session goes on for a moment when its client is let go.
-    private func whenFree(_ gate: Gateway, _ command: String) throws -> Conversation.Answer {
-        var answer = try guest(gate, command).answer()
-        let last = Moment.now + 60_000
-        while !answer.isAccepted, try gate.lastReason() == "limit", Moment.now < last {
-            answer = try guest(gate, command).answer()
-        }
-        return answer
     }
 
     private func processes(of uid: uid_t) throws -> [Substring] {
@@ -82,7 +68,7 @@ struct GuestPoolTests {
         let rules = Self.pool.replacingOccurrences(of: "sandbox home", with: "sandbox \(sandbox)")
         try Gateway.with(setup(rules)) { gate throws in
             let command = "cd && ls -A | wc -l; touch file; chmod 755 .; ls -A | wc -l; stat -c %a ."
-            let answer = try guest(gate, command).answer()
+            let answer = try Conversation.guest(gate, command).answer()
             // strict does not let the home be listed.
             #expect(answer.output == "0\n0\n700\n", "\(answer)")
         }
@@ -93,12 +79,12 @@ struct GuestPoolTests {
         let rules = Self.pool.replacingOccurrences(of: "guest1, guest2", with: "guest1")
         try Gateway.with(setup(rules, guests: ["guest1"])) { gate throws in
             let leave = "echo a > ~/left; echo a > /tmp/left; (setsid sleep 6171 <&- >&- 2>&- &) ; ls ~ /tmp; echo done"
-            let first = try guest(gate, leave).answer()
+            let first = try Conversation.guest(gate, leave).answer()
             #expect(first.output.hasSuffix("done\n"), "\(first)")
             #expect(first.output.contains("left"))
             let look =
                 "ls -A ~ /tmp | grep -c left; grep -l . /proc/[0-9]*/comm | wc -l; cat /proc/[0-9]*/comm | grep -c sleep"
-            let second = try whenFree(gate, look)
+            let second = try Conversation.answerWhenFree(gate, look)
             let counts = second.output.split(separator: "\n")
             #expect(counts.first == "0", "\(second)")
             #expect(counts.last == "0", "\(second)")
@@ -147,7 +133,7 @@ struct GuestPoolTests {
 
             let other = try Child(Host.own("rsh"), ["-l", "guest1", "\(gate.address)", "echo in; exec sleep 60"])
             #expect(gate.wait { other.outSoFar == "in\n" })
-            #expect(try guest(gate, "id").answer().status == 1)
+            #expect(try Conversation.guest(gate, "id").answer().status == 1)
             #expect(try gate.lastReason() == "limit")
             // Those who name it have it together.
             #expect(try named().outText == "guest1\n")
@@ -163,20 +149,20 @@ struct GuestPoolTests {
             let first = try holder(gate)
             let second = try holder(gate)
             #expect(Set([first.account, second.account]) == ["guest1", "guest2"])
-            let third = try guest(gate, "id").answer()
+            let third = try Conversation.guest(gate, "id").answer()
             #expect(third.primary == Array("\u{1}Login incorrect.\n".utf8), "\(third)")
             let refusal = try gate.record("USER_LOGIN") { $0["res"] == "failed" }
             #expect([refusal["reason"], refusal["pool"], refusal.value("acct")] == ["limit", "visitors", "guest"])
             #expect(refusal.value("errors") == "no account of pool visitors is free")
             // Who would be given none is told nothing else: the policy's word is the reason.
-            #expect(try guest(gate, password: "x", "id").answer().status == 1)
+            #expect(try Conversation.guest(gate, password: "x", "id").answer().status == 1)
             #expect(try gate.lastReason() == "bad-credentials")
 
             first.client.primary.shutdownWrites()
             _ = first.client.answer()
-            #expect(try whenFree(gate, "id -un").output == "\(first.account ?? "")\n")
+            #expect(try Conversation.answerWhenFree(gate, "id -un").output == "\(first.account ?? "")\n")
             second.client.primary.reset()
-            let names = try (0..<12).map { _ in try whenFree(gate, "id -un").output }
+            let names = try (0..<12).map { _ in try Conversation.answerWhenFree(gate, "id -un").output }
             #expect(Set(names).isSubset(of: ["guest1\n", "guest2\n"]))
             let places = gate.runtime + "/guests"
             #expect(Files.mode(places) == 0o700)
@@ -194,7 +180,7 @@ struct GuestPoolTests {
                 gate.members.first { $0.arguments.hasPrefix("portcullisd: session guest1 rexec") })
             kill(session.pid, SIGKILL)
             _ = client.answer()
-            #expect(try whenFree(gate, "id -un").output == "guest1\n")
+            #expect(try Conversation.answerWhenFree(gate, "id -un").output == "guest1\n")
         }
     }
 
@@ -203,12 +189,12 @@ struct GuestPoolTests {
         try Gateway.with(setup()) { gate throws in
             let held = try Self.sleeper(as: gate.uid(ofGuest: "guest1"))
             #expect(gate.wait { (try? processes(of: gate.uid(ofGuest: "guest1")))?.isEmpty == false })
-            for _ in 0..<6 { #expect(try whenFree(gate, "id -un").output == "guest2\n") }
+            for _ in 0..<6 { #expect(try Conversation.answerWhenFree(gate, "id -un").output == "guest2\n") }
             // The last guest's session ends what runs as its account.
             #expect(gate.wait { !gate.members.contains { $0.arguments.hasPrefix("portcullisd: session") } })
             let other = try Self.sleeper(as: gate.uid(ofGuest: "guest2"))
             #expect(gate.wait { (try? processes(of: gate.uid(ofGuest: "guest2")))?.contains("\(other.pid)") == true })
-            #expect(try guest(gate, "id").answer().status == 1)
+            #expect(try Conversation.guest(gate, "id").answer().status == 1)
             let refusal = try gate.record("USER_LOGIN") { $0["reason"] == "limit" }
             #expect(refusal.value("errors")?.contains("guest1: process \(held.pid) runs as it") == true)
             #expect(held.wait(within: 0) == .stillRunning, "what is not a guest's is left alone")
@@ -234,16 +220,17 @@ struct GuestPoolTests {
                 let answer = conversation.answer()
                 return answer.isAccepted ? answer.output : try gate.lastReason()
             }
-            #expect(try reason(guest(gate, "/usr/bin/id -un"))?.hasPrefix("guest") == true)
+            #expect(try reason(Conversation.guest(gate, "/usr/bin/id -un"))?.hasPrefix("guest") == true)
             for password in ["x", Gateway.password] {
-                #expect(try reason(guest(gate, password: password, "/usr/bin/id -un")) == "bad-credentials")
+                #expect(
+                    try reason(Conversation.guest(gate, password: password, "/usr/bin/id -un")) == "bad-credentials")
             }
             let check = try gate.record("USER_AUTH") { $0["res"] == "failed" }
             #expect([check["grantors"], check["reason"]] == ["guest-pool", "bad-credentials"])
             #expect(check["pool"] == "visitors")
             // The policy's word comes first, as for everybody.
-            #expect(try reason(guest(gate, password: "x", "/usr/bin/id -g")) == "no-rule")
-            #expect(try reason(guest(gate, "/usr/bin/id -g")) == "no-rule")
+            #expect(try reason(Conversation.guest(gate, password: "x", "/usr/bin/id -g")) == "no-rule")
+            #expect(try reason(Conversation.guest(gate, "/usr/bin/id -g")) == "no-rule")
             let refusal = try gate.record("USER_LOGIN") { $0["reason"] == "no-rule" }
             #expect(refusal["pool"] == "visitors")
             #expect(refusal.value("acct")?.hasPrefix("guest") == true && refusal.value("acct") != "guest")
@@ -259,27 +246,27 @@ struct GuestPoolTests {
     @Test func withoutAPoolGuestIsAnAccount() throws {
         var setup = setup("permit g: rexec from 127.0.0.0/8 as guest run any", guests: [])
         try Gateway.with(setup) { gate throws in
-            #expect(try guest(gate, "/usr/bin/id -un").answer().status == 1)
+            #expect(try Conversation.guest(gate, "/usr/bin/id -un").answer().status == 1)
             #expect(try gate.lastReason() == "unknown-user")
         }
         setup.guests = ["guest"]
         try Gateway.with(setup) { gate throws in
-            #expect(try guest(gate, "/usr/bin/id -un").answer().status == 1)
+            #expect(try Conversation.guest(gate, "/usr/bin/id -un").answer().status == 1)
             #expect(try gate.lastReason() == "bad-credentials")
             let hash = try #require(Files.text(gate.state + "/credentials").split(separator: ":").dropFirst().first)
             try Files.write("guest:\(hash.prefix { $0 != "\n" })\n", to: gate.state + "/credentials", mode: 0o600)
-            let answer = try guest(gate, password: Gateway.password, "/usr/bin/id -un").answer()
+            let answer = try Conversation.guest(gate, password: Gateway.password, "/usr/bin/id -un").answer()
             #expect(answer.output == "guest\n", "\(answer)")
         }
     }
 
     @Test func aForbidOfOneAccountLeavesTheOthers() throws {
         try Gateway.with(setup(Self.pool + "\nforbid f: any as guest1")) { gate throws in
-            for _ in 0..<6 { #expect(try whenFree(gate, "id -un").output == "guest2\n") }
+            for _ in 0..<6 { #expect(try Conversation.answerWhenFree(gate, "id -un").output == "guest2\n") }
         }
         let both = Self.pool + "\nforbid f: any as { guest1, guest2 }"
         try Gateway.with(setup(both)) { gate throws in
-            #expect(try guest(gate, "id -un").answer().status == 1)
+            #expect(try Conversation.guest(gate, "id -un").answer().status == 1)
             let refusal = try gate.record("USER_LOGIN")
             #expect([refusal["reason"], refusal["rule"], refusal["pool"]] == ["forbidden", "f", "visitors"])
         }
@@ -294,15 +281,15 @@ struct GuestPoolTests {
             permit c: rexec from 127.0.0.0/8 as pool first run "/usr/bin/cat"
             """
         try Gateway.with(setup(rules)) { gate throws in
-            #expect(try guest(gate, "/usr/bin/id -un").answer().output == "guest1\n")
-            #expect(try guest(gate, "/usr/bin/whoami").answer().output == "guest2\n")
-            let held = try guest(gate, "/usr/bin/cat")
+            #expect(try Conversation.guest(gate, "/usr/bin/id -un").answer().output == "guest1\n")
+            #expect(try Conversation.guest(gate, "/usr/bin/whoami").answer().output == "guest2\n")
+            let held = try Conversation.guest(gate, "/usr/bin/cat")
             #expect(held.primary.receive(count: 1) == [0])
             let login = try gate.record("USER_LOGIN") {
                 $0["rule"] == "c" || $0["rule"] == "b" && $0.value("acct") == "guest2"
             }
             #expect(login["res"] == "success")
-            #expect(try guest(gate, "/usr/bin/id -un").answer().output.hasPrefix("guest"))
+            #expect(try Conversation.guest(gate, "/usr/bin/id -un").answer().output.hasPrefix("guest"))
             held.primary.reset()
         }
     }
@@ -312,11 +299,11 @@ struct GuestPoolTests {
     @Test func anAccountOfTheSystemsOrNoneIsNeverGiven() throws {
         let rules = Self.pool.replacingOccurrences(of: "guest1, guest2", with: "games, nosuch, guest1")
         try Gateway.with(setup(rules, guests: ["guest1"])) { gate throws in
-            for _ in 0..<6 { #expect(try whenFree(gate, "id -un").output == "guest1\n") }
+            for _ in 0..<6 { #expect(try Conversation.answerWhenFree(gate, "id -un").output == "guest1\n") }
         }
         let none = Self.pool.replacingOccurrences(of: "guest1, guest2", with: "games, nosuch")
         try Gateway.with(setup(none, guests: [])) { gate throws in
-            #expect(try guest(gate, "id -un").answer().status == 1)
+            #expect(try Conversation.guest(gate, "id -un").answer().status == 1)
             let refusal = try gate.record("USER_LOGIN")
             #expect(refusal["reason"] == "account-refused")
             let why = try #require(refusal.value("errors"))
@@ -333,7 +320,7 @@ struct GuestPoolTests {
             let words = change.split(separator: " ").map(String.init)
             _ = try Child.run("/usr/bin/" + words[0], words.dropFirst() + [gate.home("guest1")])
             try gate.start()
-            #expect(try guest(gate, "id").answer().status == 1)
+            #expect(try Conversation.guest(gate, "id").answer().status == 1)
             let refusal = try gate.record("USER_LOGIN") { $0["res"] == "failed" }
             #expect(refusal["reason"] == "sandbox-unavailable")
             #expect(gate.trail.allSatisfy { $0.type != "USER_END" })
@@ -346,11 +333,11 @@ struct GuestPoolTests {
         var setup = setup()
         setup.rexec = "authenticate \(authenticator)"
         try Gateway.with(setup) { gate throws in
-            #expect(try whenFree(gate, "echo $USER").isAccepted)
+            #expect(try Conversation.answerWhenFree(gate, "echo $USER").isAccepted)
             let shadow = Files.text(gate.etc + "/shadow")
             let expired = shadow.replacingOccurrences(of: ":!:19000:0:99999:7:::", with: ":!:19000:0:99999:7::19001:")
             try gate.writeEtc("shadow", expired, mode: 0o600)
-            #expect(try guest(gate, "id").answer().status == 1)
+            #expect(try Conversation.guest(gate, "id").answer().status == 1)
             #expect(try gate.lastReason() == "account-refused")
             let refusal = try gate.record("USER_LOGIN") { $0["reason"] == "account-refused" }
             #expect(refusal["pool"] == "visitors")

@@ -27,25 +27,11 @@ struct GuestReleaseTests {
         return setup
     }
 
-    private func guest(_ gate: Gateway, _ command: String) throws -> Conversation {
-        try Conversation.rexec(gate, as: "guest", password: "", command, separately: true)
-    }
-
     /// A guest who holds the account until its connection ends.
     private func holder(_ gate: Gateway) throws -> Conversation {
-        let client = try guest(gate, "exec cat")
+        let client = try Conversation.guest(gate, "exec cat")
         #expect(client.primary.receive(count: 1) == [0])
         return client
-    }
-
-    /// An answer once the account is free again.
-    private func whenFree(_ gate: Gateway, _ command: String) throws -> Conversation.Answer {
-        var answer = try guest(gate, command).answer()
-        let last = Moment.now + 60_000
-        while !answer.isAccepted, try gate.lastReason() == "limit", Moment.now < last {
-            answer = try guest(gate, command).answer()
-        }
-        return answer
     }
 
     /// The session of the guest that has the account.
@@ -93,11 +79,11 @@ struct GuestReleaseTests {
         let rules = Self.brief + Self.pool.replacingOccurrences(of: "sandbox home", with: "sandbox brief")
         try Gateway.with(setup(rules, authenticator)) { gate throws in
             try gate.writeEtc("pam.d/portcullis-rexec", lines + Self.base)
-            let slow = try guest(gate, "yes >&2 & exec yes")
+            let slow = try Conversation.guest(gate, "yes >&2 & exec yes")
             #expect(slow.primary.receive(count: 1) == [0])
             let session = try session(gate)
             let sip = Sip(of: try #require(slow.secondary))
-            #expect(try whenFree(gate, "id -un").output == "guest1\n")
+            #expect(try Conversation.answerWhenFree(gate, "id -un").output == "guest1\n")
             #expect(isThere(gate, session), "the account came back only when the slow reader was let go")
             sip.stop()
             // What it has not read yet is whole, and its end is recorded.
@@ -117,13 +103,37 @@ struct GuestReleaseTests {
         try Gateway.with(setup(Self.pool, Self.pam)) { gate throws in
             let hang = "session optional pam_exec.so quiet type=close_session /bin/sleep 616\n"
             try gate.writeEtc("pam.d/portcullis-rexec", hang + Self.base)
-            let answer = try guest(gate, "echo all; echo of >&2").answer()
+            let answer = try Conversation.guest(gate, "echo all; echo of >&2").answer()
             #expect([answer.output, answer.errorOutput] == ["all\n", "of\n"])
             #expect(try gate.record("USER_END")["status"] == "0")
             try gate.writeEtc("pam.d/portcullis-rexec", Self.base)
-            #expect(try whenFree(gate, "id -un").output == "guest1\n")
+            #expect(try Conversation.answerWhenFree(gate, "id -un").output == "guest1\n")
             #expect(gate.wait { !gate.members.contains { $0.arguments.contains("sleep 616") } })
             #expect(gate.trail.allSatisfy { $0["reason"] != "lost" })
+        }
+    }
+
+    /// What it has started and moved out of its sight, as root, is nobody's at the end, and no later guest meets it.
+    @Test func whatAModuleThatHangsHasStartedEndsBeforeTheAccountIsAnothers() throws {
+        try Gateway.with(setup(Self.pool, Self.pam)) { gate throws in
+            let script = """
+                #!/bin/sh
+                [ "$PAM_TYPE" = close_session ] || exit 0
+                (setsid sh -c 'setsid sleep 6151 & sleep 6152; true' &)
+                exec sleep 6153
+
+                """
+            try gate.writeEtc("leaving", script, mode: 0o755)
+            try gate.writeEtc(
+                "pam.d/portcullis-rexec", "session optional pam_exec.so quiet /etc/leaving\n" + Self.base)
+            #expect(try Conversation.guest(gate, "echo done").answer().output == "done\n")
+            // Wherever they are: once nobody's, they are no longer below the gateway.
+            let left = { try Child.run("/usr/bin/pgrep", ["-f", "^sleep 615[1-3]"]).outText.split(separator: "\n") }
+            gate.wait(within: 4_000) { (try? left().count) == 3 }
+            #expect(try left().count == 3, "they have not been started, or ended too soon")
+            try gate.writeEtc("pam.d/portcullis-rexec", Self.base)
+            #expect(try Conversation.answerWhenFree(gate, "id -un").output == "guest1\n")
+            #expect(try left().isEmpty)
         }
     }
 
@@ -132,7 +142,7 @@ struct GuestReleaseTests {
         try Gateway.with(setup(Self.pool, Self.pam)) { gate throws in
             let hang = "session optional pam_exec.so quiet type=close_session /bin/sleep 613\n"
             try gate.writeEtc("pam.d/portcullis-rexec", hang + Self.base)
-            let client = try guest(gate, "head -c 3000000 /dev/zero")
+            let client = try Conversation.guest(gate, "head -c 3000000 /dev/zero")
             #expect(client.primary.receive(count: 2_000_000).count == 2_000_000)
             let session = try session(gate)
             let rest = client.primary.receive(count: 1_000_001)
@@ -142,7 +152,7 @@ struct GuestReleaseTests {
             gate.wait(within: 6_000) { gate.members.contains { $0.arguments.contains("sleep 613") } }
             if let module = closing() { kill(module.pid, SIGSEGV) }
             try gate.writeEtc("pam.d/portcullis-rexec", Self.base)
-            #expect(try whenFree(gate, "id -un").output == "guest1\n")
+            #expect(try Conversation.answerWhenFree(gate, "id -un").output == "guest1\n")
             #expect(client.answer().primaryEnd == .endOfFile)
             #expect(try gate.record("USER_END") { $0["out"] == "3000000" }["status"] == "0")
             #expect(gate.wait { !isThere(gate, session) && closing() == nil })
@@ -159,7 +169,7 @@ struct GuestReleaseTests {
             try gate.writeEtc("seeing", script, mode: 0o755)
             try gate.writeEtc(
                 "pam.d/portcullis-rexec", Self.base + "session required pam_exec.so quiet /etc/seeing\n")
-            for _ in 0..<3 { #expect(try whenFree(gate, "id -un").isAccepted) }
+            for _ in 0..<3 { #expect(try Conversation.answerWhenFree(gate, "id -un").isAccepted) }
             let host = gate.trail.last { $0.type == "USER_LOGIN" }?["addr"] ?? "?"
             let opened = "open_session guest1 \(host)"
             let closed = "close_session guest1 \(host)"
@@ -178,12 +188,12 @@ struct GuestReleaseTests {
         try Gateway.with(setup(Self.pool, Self.pam)) { gate throws in
             for _ in 0..<5 {
                 // Wherever its session is: before the decision, in PAM, or with the command running.
-                let client = try guest(gate, "exec cat")
+                let client = try Conversation.guest(gate, "exec cat")
                 Moment.sleep(Int.random(in: 0...60))
                 client.primary.reset()
                 client.secondary?.reset()
             }
-            #expect(try whenFree(gate, "id -un").output == "guest1\n")
+            #expect(try Conversation.answerWhenFree(gate, "id -un").output == "guest1\n")
             #expect(gate.wait { !gate.members.contains { $0.arguments.hasPrefix("portcullisd: session") } })
         }
     }
@@ -198,7 +208,7 @@ struct GuestReleaseTests {
             try gate.writeEtc("pam.d/portcullis-rexec", hang + Self.base)
             let unproved = try Conversation.rexec(gate, as: "guest1", password: "wrong", "id")
             #expect(gate.wait { gate.members.contains { $0.arguments.contains("sleep 615") } })
-            let answer = try guest(gate, "id -un").answer()
+            let answer = try Conversation.guest(gate, "id -un").answer()
             #expect(answer.output == "guest1\n", "\(answer)")
             #expect(gate.members.contains { $0.arguments.contains("sleep 615") }, "the check is over")
             for member in gate.members where member.arguments.contains("sleep 615") { kill(member.pid, SIGKILL) }
@@ -218,19 +228,19 @@ struct GuestReleaseTests {
             try gate.writeEtc("pam.d/portcullis-rsh", hang + Self.base)
             let named = try Conversation.rsh(gate, as: "guest1", "exec cat")
             #expect(gate.wait { gate.members.contains { $0.arguments.contains("sleep 614") } })
-            #expect(try guest(gate, "id").answer().status == 1)
+            #expect(try Conversation.guest(gate, "id").answer().status == 1)
             #expect(try gate.lastReason() == "limit")
             named.primary.reset()
             for member in gate.members where member.arguments.contains("sleep 614") { kill(member.pid, SIGKILL) }
             try gate.writeEtc("pam.d/portcullis-rsh", Self.base)
-            #expect(try whenFree(gate, "id -un").output == "guest1\n")
+            #expect(try Conversation.answerWhenFree(gate, "id -un").output == "guest1\n")
             // Whoever reads slowly does not, once the command has ended.
             let slow = try Conversation.rsh(gate, as: "guest1", "yes >&2 & exec yes", separately: true)
             #expect(slow.primary.receive(count: 1) == [0])
             let session = try #require(
                 gate.members.first { $0.arguments.hasPrefix("portcullisd: session guest1 rsh") }?.pid)
             let sip = Sip(of: try #require(slow.secondary))
-            #expect(try whenFree(gate, "id -un").output == "guest1\n")
+            #expect(try Conversation.answerWhenFree(gate, "id -un").output == "guest1\n")
             #expect(isThere(gate, session))
             sip.stop()
             slow.primary.reset()
@@ -251,12 +261,12 @@ struct GuestReleaseTests {
             }
             let client = try holder(gate)
             try load(Self.pool.replacingOccurrences(of: "visitors", with: "others"))
-            #expect(try guest(gate, "id").answer().status == 1)
+            #expect(try Conversation.guest(gate, "id").answer().status == 1)
             let refusal = try gate.record("USER_LOGIN") { $0["reason"] == "limit" }
             #expect(refusal["pool"] == "others")
             // Nor is it who asks for it by its own name's, in a policy without a pool.
             try load("permit named: rsh from 127.0.0.0/8 by any as guest1 run shell sandbox home self-trust")
-            #expect(try guest(gate, "id").answer().status == 1)
+            #expect(try Conversation.guest(gate, "id").answer().status == 1)
             #expect(try gate.lastReason() == "unknown-user")
             #expect(try Conversation.rsh(gate, as: "guest1", "id -un").answer().status == 1)
             let named = try gate.record("USER_LOGIN") { $0.value("errors") == "a guest has guest1" }
@@ -268,7 +278,7 @@ struct GuestReleaseTests {
             let end = try gate.record("USER_END")
             #expect([end["status"], end.value("acct")] == ["0", "guest1"])
             try load(Self.pool)
-            #expect(try whenFree(gate, "id -un").output == "guest1\n")
+            #expect(try Conversation.answerWhenFree(gate, "id -un").output == "guest1\n")
         }
     }
 
@@ -279,13 +289,13 @@ struct GuestReleaseTests {
             same.firstGuest = one.uid(ofGuest: "guest1")
             try Gateway.with(same) { other throws in
                 let client = try holder(one)
-                #expect(try guest(other, "id").answer().status == 1)
+                #expect(try Conversation.guest(other, "id").answer().status == 1)
                 let refusal = try other.record("USER_LOGIN") { $0["reason"] == "limit" }
                 #expect(refusal.value("errors")?.contains("runs as it") == true, "\(refusal)")
                 client.primary.shutdownWrites()
                 #expect(client.answer().primaryEnd == .endOfFile)
-                #expect(try whenFree(other, "id -un").output == "guest1\n")
-                #expect(try whenFree(one, "id -un").output == "guest1\n")
+                #expect(try Conversation.answerWhenFree(other, "id -un").output == "guest1\n")
+                #expect(try Conversation.answerWhenFree(one, "id -un").output == "guest1\n")
             }
         }
     }

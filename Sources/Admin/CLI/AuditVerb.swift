@@ -14,10 +14,15 @@ struct AuditVerb: ParsableCommand {
         discussion: """
             The trail is STATE/audit/trail.log, in the grammar of auditd: ausearch -if and aureport -if read it, too.
 
-            EXAMPLE
+            EXAMPLES
+              portcullis audit last --since today
               portcullis audit show --user backup --since 2d
+              portcullis audit report --html report.html --policy /etc/portcullis/portcullis.policy
             """,
-        subcommands: [AuditShow.self, AuditVerify.self, AuditRotate.self])
+        subcommands: [
+            AuditShow.self, AuditLast.self, AuditFollow.self, AuditStatistics.self, AuditReport.self,
+            AuditExport.self, AuditVerify.self, AuditRotate.self,
+        ])
 }
 
 /// Which trail is meant.

@@ -22,9 +22,20 @@ struct Output {
     private var bytes: [UInt8] = []
     /// Whether standard output is a terminal that takes colours.
     let hasColour: Bool
+    /// The columns of standard output; nil where it is no terminal.
+    let width: Int?
 
     init() {
         hasColour = Self.hasColour(on: StandardStreams.output)
+        width = Terminal.columns(StandardStreams.output)
+    }
+
+    /// Whether the locale's text is UTF-8, so that characters of our own beyond ASCII are understood.
+    static var takesUnicode: Bool {
+        let names = ["LC_ALL", "LC_CTYPE", "LANG"]
+        let locale = names.lazy.compactMap { Linux.Process.environmentVariable($0) }.first { !$0.isEmpty } ?? ""
+        let name = locale.lowercased()
+        return name.contains("utf-8") || name.contains("utf8")
     }
 
     /// Whether a stream is a terminal that takes colours.
@@ -165,6 +176,21 @@ enum Shown {
         case 60..<3_600: return "\(seconds / 60) min \(seconds % 60) s"
         default: return "\(number(seconds / 3_600)) h \(seconds / 60 % 60) min"
         }
+    }
+
+    /// A stretch of time: as a duration, and with days where it is two or more: `19 d 10 h`.
+    static func span(milliseconds: UInt64) -> String {
+        let hours = milliseconds / 3_600_000
+        return hours < 48 ? duration(milliseconds: milliseconds) : "\(number(hours / 24)) d \(hours % 24) h"
+    }
+
+    /// The most characters of a name in a column.
+    private static let nameLimit = 64
+
+    /// A name in a table: as it is printed everywhere, and without blanks, so that it cannot pass for two columns.
+    static func name(_ name: ByteText) -> String {
+        let text = name.printable.replacing(" ", with: "\\x20")
+        return text.utf8.count > nameLimit ? text.prefix(nameLimit - 1) + "…" : text
     }
 
     /// A place, safe for a terminal: a file's name may hold anything.

@@ -167,6 +167,8 @@ extension Gateway {
         }
         self.policy = policy
         listeners.install(bound)
+        // They have the tables of the policy before.
+        dismissSpares()
         show(policy.warnings)
         log.say("policy \(policy.revision), \(policy.rules) rules")
         _ = auditor?.outbox.send(AuditorOrder.configure(settings: policy.settings.audit))

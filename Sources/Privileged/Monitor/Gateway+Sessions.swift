@@ -32,76 +32,108 @@ extension Gateway {
         let limit = policy.settings.rexec.sessions + policy.settings.rsh.sessions
         guard sessions.count < limit else { return tellFront(.rejected(connection: connection, reason: .limit)) }
         do {
-            try forkSession(connection: connection, service: service, request, primary, secondary, policy)
+            try makeSession(connection: connection, service: service, request, primary, secondary, policy)
         } catch {
             log.say("cannot make a session: \(error)")
             tellFront(.rejected(connection: connection, reason: .unavailable))
         }
     }
 
-    private func forkSession(
+    /// Has a spare serve the request, or a fresh fork where none waits.
+    ///
+    /// INVARIANT: whoever serves it has its ends of pairs that were made for this request, and nobody else has them.
+    private func makeSession(
         connection: UInt64, service: Service, _ request: Descriptor, _ primary: Descriptor, _ secondary: Descriptor?,
         _ policy: FrozenPolicy
     ) throws {
         guard let session = SessionID(bytes: try Random.bytes(SessionID.size)) else {
             throw StartError("no random numbers")
         }
-        let number = sessions.number()
-        let (ours, sessions) = try Channel.pair()
         let (sessionToAuditor, auditors) = try Channel.pair()
         let (sessionToEngine, engines) = try Channel.pair()
-        // No engine: the session finds its channel closed, and refuses as `unavailable`.
-        _ = engine?.helper.outbox.send(EngineOrder.session(number: number), [engines.descriptor])
-        let input = SessionInput(
-            session: session, number: number, settings: policy.settings,
-            listeners: listeners.bound.map(\.listener), sandboxes: policy.sandboxes,
-            revision: policy.revision, stateDirectory: options.stateDirectory,
-            runtimeDirectory: options.runtimeDirectory, policyDirectory: policyDirectory,
-            gatewayUIDs: identities.uids, hasSecondary: secondary != nil, monitorPID: Process.id,
-            boundsProcesses: boundsProcesses)
-        let parts = SessionDescriptors(
-            monitor: sessions.descriptor, engine: sessionToEngine.descriptor, auditor: sessionToAuditor.descriptor,
-            front: request, primary: primary, secondary: secondary, network: emptyNetwork)
+        let handed =
+            [sessionToEngine.descriptor, sessionToAuditor.descriptor, request, primary]
+            + [secondary, emptyNetwork?.descriptor].compactMap(\.self)
+        let assign = { [emptyNetwork] (number: UInt64) in
+            SessionAssignment(
+                session: session, number: number, revision: policy.revision, hasSecondary: secondary != nil,
+                hasNetwork: emptyNetwork != nil)
+        }
         let now = Clock.monotonicMilliseconds()
+        // The number that the session has at the engine is the process's own.
+        let process =
+            try spareSession(assign, handed)
+            ?? forkSession(assign, handed, policy, dropping: [auditors.descriptor, engines.descriptor])
+        // No engine: the session finds its channel closed, and refuses as `unavailable`.
+        _ = engine?.helper.outbox.send(EngineOrder.session(number: process.number), [engines.descriptor])
+        let isKnown =
+            auditor?.outbox.send(
+                AuditorOrder.session(session: session, pid: process.handle.pid, hasStarted: false),
+                [auditors.descriptor]) ?? false
+        guard isKnown else {
+            end(process)
+            return tellFront(.rejected(connection: connection, reason: .auditUnavailable))
+        }
+        sessions.add(
+            SessionTable.Entry(
+                number: process.number, session: session, process: process.handle, outbox: Outbox(process.channel),
+                started: now, startedWall: Clock.wallMilliseconds() / 1_000,
+                deadline: now + Int64(policy.settings[service].authenticationTimeout)))
+    }
+
+    /// Forks a session for one request, and has it watched.
+    private func forkSession(
+        _ assign: (UInt64) -> SessionAssignment, _ handed: [Descriptor], _ policy: FrozenPolicy,
+        dropping others: [Descriptor]
+    ) throws -> SessionProcess {
+        let assignment = assign(sessions.number())
+        let (ours, theirs) = try Channel.pair()
+        guard let parts = SessionDescriptors(monitor: theirs.descriptor, handed: handed, for: assignment) else {
+            throw StartError("a session without its descriptors")
+        }
+        let input = sessionInput(assignment, policy, monitor: Process.id)
         switch try Process.fork() {
         case .child:
             // The numbers that these own are about to be closed and used again: nothing may let go of them.
-            keptInChild = [ours.descriptor, auditors.descriptor, engines.descriptor] + parts.all
+            keptInChild = [ours.descriptor] + others + parts.all
             Session.run(input, parts)
         case .parent(let pid):
-            let handle: ProcessHandle
-            do {
-                handle = try ProcessHandle(pid: pid)
-            } catch {
-                Process.signal(pid, Signals.Number.kill)
-                Children.reap(pid)
-                throw error
-            }
-            let isKnown =
-                auditor?.outbox.send(
-                    AuditorOrder.session(session: session, pid: pid, hasStarted: false), [auditors.descriptor]) ?? false
-            guard isKnown else {
-                handle.signal(Signals.Number.kill)
-                Children.reap(pid)
-                return tellFront(.rejected(connection: connection, reason: .auditUnavailable))
-            }
-            self.sessions.add(
-                SessionTable.Entry(
-                    number: number, session: session, process: handle, outbox: Outbox(ours), started: now,
-                    startedWall: Clock.wallMilliseconds() / 1_000,
-                    deadline: now + Int64(policy.settings[service].authenticationTimeout)))
-            do {
-                try epoll.add(ours.descriptor, token: Token.session.with(number))
-                try epoll.add(handle.descriptor, token: Token.sessionExit.with(number))
-            } catch {
-                // Nobody would hear of its end: it must not go on.
-                handle.signal(Signals.Number.kill)
-                Children.reap(pid)
-                self.sessions[number] = nil
-                tellAuditor(.sessionLost(session: session, reason: .unavailable))
-                throw error
-            }
+            return try watch(pid, number: assignment.number, ours)
         }
+    }
+
+    /// What a session has of the policy in force and of this gateway, besides its assignment.
+    func sessionInput(_ assignment: SessionAssignment, _ policy: FrozenPolicy, monitor: Int32) -> SessionInput {
+        SessionInput(
+            session: assignment.session, number: assignment.number, settings: policy.settings,
+            listeners: listeners.bound.map(\.listener), sandboxes: policy.sandboxes,
+            revision: policy.revision, stateDirectory: options.stateDirectory,
+            runtimeDirectory: options.runtimeDirectory, policyDirectory: policyDirectory,
+            gatewayUIDs: identities.uids, hasSecondary: assignment.hasSecondary, monitorPID: monitor,
+            boundsProcesses: boundsProcesses, executable: executable)
+    }
+
+    /// Has the monitor hear what a fork of it says, and of its end; it is ended where that cannot be had.
+    func watch(_ pid: Int32, number: UInt64, _ channel: Channel) throws -> SessionProcess {
+        do {
+            let process = SessionProcess(number: number, handle: try ProcessHandle(pid: pid), channel: channel)
+            try epoll.add(channel.descriptor, token: Token.session.with(number))
+            try epoll.add(process.handle.descriptor, token: Token.sessionExit.with(number))
+            return process
+        } catch {
+            // Nobody would hear of its end: it must not go on.
+            Process.signal(pid, Signals.Number.kill)
+            Children.reap(pid)
+            epoll.remove(channel.descriptor)
+            throw error
+        }
+    }
+
+    /// Ends a process of which no table knows any more; it is reaped as a stranger, and nobody waits for it.
+    func end(_ process: SessionProcess) {
+        epoll.remove(process.channel.descriptor)
+        epoll.remove(process.handle.descriptor)
+        process.handle.signal(Signals.Number.kill)
     }
 
     /// The directory of the policy file, beside which a relative trust file lies.
@@ -114,7 +146,7 @@ extension Gateway {
     private static let closingPatience: Int64 = 10_000
 
     func serveSession(_ number: UInt64, _ event: Epoll.Event) {
-        guard let channel = sessions[number]?.outbox.channel else { return }
+        guard let channel = sessions[number]?.outbox.channel else { return spareSpoke(number) }
         for _ in 0..<8 {
             guard let received = try? channel.receive(limit: 4_096, waiting: false) else {
                 sessions[number]?.process.signal(Signals.Number.kill)
@@ -141,7 +173,7 @@ extension Gateway {
 
     /// A session's process is gone. One that did not say that it had finished was lost, and that is recorded.
     func sessionEnded(_ number: UInt64) {
-        guard let waiting = sessions[number] else { return }
+        guard let waiting = sessions[number] else { return spareEnded(number) }
         // What it said last may still be on the channel.
         drainReports(of: waiting)
         guard let entry = sessions[number], let status = entry.process.reap() else { return }

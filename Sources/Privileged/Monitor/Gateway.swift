@@ -27,6 +27,8 @@ public final class Gateway {
     let emptyNetwork: EmptyNetwork?
     /// Whether sessions can bound their processes by their numbers.
     let boundsProcesses = ProcessNumbers.canBeBounded()
+    /// The file that this program was started from.
+    let executable = ByteText(File.resolved(Array("/proc/self/exe".utf8)) ?? [])
 
     var policy: FrozenPolicy?
     var front: Helper?
@@ -39,8 +41,11 @@ public final class Gateway {
     var retired: [ProcessHandle] = []
     var listeners = Listeners()
     var sessions = SessionTable()
+    let processors = Process.processorCount
     /// How many sessions may check a password at once.
     let checkPlaces = SessionTable.checkPlaces(processors: Process.processorCount)
+    /// Sessions that were forked ahead.
+    var spares = Spares(size: Spares.places(processors: Process.processorCount))
     var connectBacks = ConnectBack()
     var control: ControlSocket?
     var isFrontReady = false
@@ -74,7 +79,7 @@ public final class Gateway {
     var nextAskers: Set<UInt64> = []
     /// Loaders that run; each ends with its engine's load.
     var loaders: Set<Int32> = []
-    /// What a forked session must not let go of; see `startSession`.
+    /// What a forked session must not let go of; see `forkSession`.
     var keptInChild: [Descriptor] = []
 
     /// What an epoll token means: a kind in the upper byte, a number below.
@@ -160,6 +165,7 @@ public final class Gateway {
             }
             for event in events { handle(event) }
             expire()
+            tendSpares(isQuiet: events.isEmpty)
             if isDraining, isDrained { break }
         }
         return finish()
@@ -188,7 +194,7 @@ public final class Gateway {
         }
     }
 
-    private func takeSignals() {
+    func takeSignals() {
         while let signal = signals.next() {
             switch signal {
             case Signals.Number.hangup:
@@ -220,7 +226,7 @@ public final class Gateway {
     }
 
     private var knownChildren: Set<Int32> {
-        var known = Set(sessions.entries.values.map(\.process.pid))
+        var known = Set(sessions.entries.values.map(\.process.pid)).union(spares.waiting.map(\.handle.pid))
         for helper in [front, auditor, engine?.helper, loading?.helper] {
             if let helper { known.insert(helper.process.pid) }
         }
@@ -246,6 +252,7 @@ public final class Gateway {
         if let deadline = sessions.nextDeadline { next = min(next, deadline) }
         if let look = sessions.nextCheckLook { next = min(next, look) }
         for restart in restarts { next = min(next, restart.time) }
+        if wantsSpares, let due = spares.due { next = min(next, due) }
         if isDraining { next = min(next, drainDeadline) }
         return Int32(max(0, min(next - now, 60_000)))
     }
@@ -315,6 +322,7 @@ public final class Gateway {
         log.say("stopping: no more connections; \(sessions.count) sessions have 10 s")
         tellFront(.drain)
         listeners.close()
+        dismissSpares()
         drainDeadline = Clock.monotonicMilliseconds() + 10_000
     }
 
@@ -337,6 +345,7 @@ public final class Gateway {
         let hasFailed = startFailure != nil
         record(
             .serviceStop(unit: "portcullisd", reason: hasFailed ? "failed" : "terminated", isFailure: hasFailed))
+        dismissSpares()
         front?.process.signal(Signals.Number.kill)
         engine?.helper.process.signal(Signals.Number.kill)
         loading?.helper.process.signal(Signals.Number.kill)

@@ -47,6 +47,9 @@ struct SessionTable {
 
     var count: Int { entries.count }
 
+    /// How many sessions are on their way to a command, but for those that check a password or wait to.
+    var deciding: Int { entries.values.count { $0.phase == .deciding && $0.check == .none } }
+
     mutating func number() -> UInt64 {
         next += 1
         return next

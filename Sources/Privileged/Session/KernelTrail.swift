@@ -10,17 +10,42 @@ import Linux
 /// are its own.
 struct KernelTrail {
     private let mode: AuditSettings.Kernel
+    private let session: SessionID
+    private let executable: ByteText
     private var connection: KernelAudit?
     private var isOpen = false
+    /// Records that wait for the next one, or for a moment at which nobody waits.
+    private var waiting: [(record: Record, milliseconds: UInt64)] = []
 
-    init(_ mode: AuditSettings.Kernel) {
+    /// - Parameter executable: this program's file, as its records name it.
+    init(_ mode: AuditSettings.Kernel, session: SessionID, executable: ByteText) {
         self.mode = mode
+        self.session = session
+        self.executable = executable
     }
 
-    /// Sends a record.
+    /// Keeps a record of this moment until the next one is sent, or `flush`: nothing depends on whether it is taken.
+    mutating func queue(_ record: Record) {
+        guard mode != .off else { return }
+        waiting.append((record, UInt64(clamping: Clock.wallMilliseconds())))
+    }
+
+    /// Sends what waits.
+    mutating func flush() {
+        let records = waiting
+        waiting = []
+        for (record, milliseconds) in records { _ = transmit(record, at: milliseconds) }
+    }
+
+    /// Sends a record, and first what waits.
     ///
     /// - Returns: false where the policy requires the kernel's trail and it does not take the record.
-    mutating func send(_ record: Record, session: SessionID) -> Bool {
+    mutating func send(_ record: Record) -> Bool {
+        flush()
+        return transmit(record, at: UInt64(clamping: Clock.wallMilliseconds()))
+    }
+
+    private mutating func transmit(_ record: Record, at milliseconds: UInt64) -> Bool {
         guard mode != .off else { return true }
         if !isOpen {
             isOpen = true
@@ -28,10 +53,9 @@ struct KernelTrail {
         }
         guard let connection else { return mode != .require }
         let stamp = Stamp(
-            milliseconds: UInt64(clamping: Clock.wallMilliseconds()), session: session,
+            milliseconds: milliseconds, session: session,
             sender: Sender(
-                pid: Process.id, uid: Process.userID, auid: .max, ses: .max,
-                executable: ByteText(File.resolved(Array("/proc/self/exe".utf8)) ?? [])))
+                pid: Process.id, uid: Process.userID, auid: .max, ses: .max, executable: executable))
         for message in KernelMessage.messages(record, stamp: stamp) {
             do {
                 try connection.send(type: message.type, message.text)

@@ -56,6 +56,8 @@ extension RequestSession {
             identity.close()
             refuse(.sandboxUnavailable, "\(error)")
         }
+        // The kernel's trail is told meanwhile, too.
+        let isTakenByKernel = kernelTrail.send(record)
         let hasHome: Bool
         switch awaitReady(launched) {
         case .ready(let home):
@@ -70,7 +72,7 @@ extension RequestSession {
             identity.close()
             refuse(.auditUnavailable)
         }
-        guard kernelTrail.send(record, session: input.session) else {
+        guard isTakenByKernel else {
             abandon(launched)
             identity.close()
             refuse(.auditUnavailable, "the kernel's audit subsystem does not take records, and the policy requires it")

@@ -177,7 +177,7 @@ extension RequestSession {
         let record = endRecord(run, counts, milliseconds)
         if let denial = denialRecord(run) { trail.send(denial) }
         trail.send(record)
-        _ = kernelTrail.send(record, session: input.session)
+        _ = kernelTrail.send(record)
         drain()
         if reapsLater { Children.reap(launched.supervisor.pid) }
         // Revokes every copy that the command passed on.

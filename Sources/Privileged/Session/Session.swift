@@ -12,18 +12,28 @@ public enum Session {
     public static func run(_ input: SessionInput, _ parts: SessionDescriptors) -> Never {
         do {
             let placed = try parts.placed()
-            Signals.reset()
-            Signals.ignore(Signals.Number.pipe)
-            try Process.dieWithParent()
-            guard Process.parentID == input.monitorPID else { Process.exitNow(1) }
-            try Process.becomeUndumpable()
-            Process.setTitle("portcullisd: session [priv]")
-            let request = RequestSession(input, placed)
-            request.serve()
+            try becomeOwn(of: input.monitorPID)
+            serve(input, placed)
         } catch {
             StandardError("portcullisd").say("session \(input.session): \(error)")
             Process.exitNow(1)
         }
+    }
+
+    /// Makes a process of its own of a fork that has dropped the monitor's descriptors: with a command's signals, ending
+    /// with the monitor, and readable by nobody.
+    static func becomeOwn(of monitor: Int32) throws {
+        Signals.reset()
+        Signals.ignore(Signals.Number.pipe)
+        try Process.dieWithParent()
+        guard Process.parentID == monitor else { Process.exitNow(1) }
+        try Process.becomeUndumpable()
+    }
+
+    /// Serves the one request, and ends.
+    static func serve(_ input: SessionInput, _ parts: SessionDescriptors) -> Never {
+        Process.setTitle("portcullisd: session [priv]")
+        RequestSession(input, parts).serve()
     }
 }
 
@@ -58,7 +68,8 @@ final class RequestSession {
         trail = TrailLink(parts.auditor)
         monitor = Channel(parts.monitor)
         front = Channel(parts.front)
-        kernelTrail = KernelTrail(input.settings.audit.kernel)
+        kernelTrail = KernelTrail(
+            input.settings.audit.kernel, session: input.session, executable: input.executable)
     }
 
     var settings: Settings { input.settings }
@@ -201,7 +212,7 @@ final class RequestSession {
                 detail: detail.map { ByteText($0) }, command: claims.map { Record.RefusedCommand($0.command) },
                 pool: guest?.pool))
         trail.send(record)
-        _ = kernelTrail.send(record, session: input.session)
+        _ = kernelTrail.send(record)
         // Refused it is anyway; but the record goes first wherever there is a trail to write. Where there is none the
         // monitor has the next auditor record it.
         let isRecorded = trail.settle()

@@ -33,13 +33,15 @@ public struct SessionInput {
     public var monitorPID: Int32
     /// Whether a session's processes can be bounded by their numbers (`ProcessNumbers`).
     public var boundsProcesses: Bool
+    /// The file that this program runs from, as the kernel's records name it.
+    public var executable: ByteText
 
     /// What a session has from the monitor.
     public init(
         session: SessionID, number: UInt64, settings: Settings,
         listeners: [FrontSettings.Listener], sandboxes: [CompiledSandbox], revision: Revision,
         stateDirectory: String, runtimeDirectory: String, policyDirectory: String, gatewayUIDs: Set<UInt32>,
-        hasSecondary: Bool, monitorPID: Int32, boundsProcesses: Bool = false
+        hasSecondary: Bool, monitorPID: Int32, boundsProcesses: Bool = false, executable: ByteText = ByteText([])
     ) {
         self.session = session
         self.number = number
@@ -54,6 +56,7 @@ public struct SessionInput {
         self.hasSecondary = hasSecondary
         self.monitorPID = monitorPID
         self.boundsProcesses = boundsProcesses
+        self.executable = executable
     }
 }
 
@@ -89,6 +92,20 @@ public struct SessionDescriptors {
         self.primary = primary
         self.secondary = secondary
         self.network = network
+    }
+
+    /// Those that the monitor handed over for an assignment, in their order; nil where there are more or fewer of them.
+    ///
+    /// - Parameter monitor: the session's own end of its channel to the monitor.
+    public init?(monitor: Descriptor, handed: [Descriptor], for assignment: SessionAssignment) {
+        guard handed.count == assignment.descriptorCount, handed.count >= SessionAssignment.leastDescriptors else {
+            return nil
+        }
+        var rest = handed.dropFirst(SessionAssignment.leastDescriptors)
+        self.init(
+            monitor: monitor, engine: handed[0], auditor: handed[1], front: handed[2], primary: handed[3],
+            secondary: assignment.hasSecondary ? rest.popFirst() : nil,
+            network: assignment.hasNetwork ? rest.popFirst().map { EmptyNetwork(taking: $0) } : nil)
     }
 
     /// All of them.

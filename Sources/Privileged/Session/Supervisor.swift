@@ -104,17 +104,6 @@ struct Supervisor {
             return others.count
         }
         Process.signalGroup(command, Signals.Number.kill)
-        var ended = 0
-        // Orphans come to this process as its children, so that rounds of killing reach them all.
-        for _ in 0..<1_000 {
-            let children = Children.ids().filter { $0 != command }
-            if children.isEmpty { break }
-            for child in children {
-                Process.signal(child, Signals.Number.kill)
-                Children.reap(child)
-                ended += 1
-            }
-        }
-        return ended
+        return Children.endAll(but: command)
     }
 }

@@ -6,11 +6,12 @@ import Core
 /// How values stand in a line: libaudit's encoding, so that nothing in a value can be read as another field or line.
 enum FieldText {
     /// The keys whose values are untrusted text: quoted, or bare upper-case hexadecimal.
-    static func isUntrusted(_ key: some Sequence<UInt8>) -> Bool {
-        untrustedKeys.contains { $0.utf8.elementsEqual(key) }
+    static func isUntrusted(_ key: String) -> Bool {
+        switch key {
+        case "acct", "cmd", "program", "exe", "ruser", "file", "errors": true
+        default: false
+        }
     }
-
-    static let untrustedKeys = ["acct", "cmd", "program", "exe", "ruser", "file", "errors"]
 
     /// Whether a byte can stand in a value as it is: printable, not blank, not a quote of either kind.
     ///
@@ -89,7 +90,8 @@ enum FieldText {
     /// The bytes of a bare word; nil where it is none.
     static func word(_ text: ArraySlice<UInt8>) -> [UInt8]? {
         guard !text.isEmpty, text.allSatisfy(isPlain) else { return nil }
-        if text.elementsEqual([UInt8(ascii: "?")]) { return [] }
+        if text.count == 1, text.first == UInt8(ascii: "?") { return [] }
+        guard text.contains(UInt8(ascii: "%")) else { return Array(text) }
         var out: [UInt8] = []
         out.reserveCapacity(text.count)
         var rest = text

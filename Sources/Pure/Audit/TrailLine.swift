@@ -51,13 +51,13 @@ public struct TrailLine: Sendable, Hashable {
         let (whole, overflowed) = seconds.multipliedReportingOverflow(by: 1_000)
         let (milliseconds, carried) = whole.addingReportingOverflow(fraction)
         let body = scanner.upTo(UInt8(ascii: "'"))
-        guard !overflowed, !carried, let fields = Self.fields(body), scanner.skip("'"), scanner.rest.isEmpty else {
+        guard !overflowed, !carried, let found = Self.fields(body), scanner.skip("'"), scanner.rest.isEmpty else {
             return nil
         }
 
         self.type = type
-        self.fields = fields
-        accountIsUnknown = body.split(separator: UInt8(ascii: " ")).contains { $0.elementsEqual("acct=\"?\"".utf8) }
+        fields = found.fields
+        accountIsUnknown = found.accountIsUnknown
         sequence = end.sequence
         previous = end.previous
         head = end.head
@@ -79,21 +79,29 @@ public struct TrailLine: Sendable, Hashable {
     /// The most fields of a line.
     private static let fieldLimit = 64
 
-    private static func fields(_ text: ArraySlice<UInt8>) -> [Field]? {
+    /// The fields, and whether `acct` is the quoted question mark; nil where a part is no field.
+    private static func fields(_ text: ArraySlice<UInt8>) -> (fields: [Field], accountIsUnknown: Bool)? {
         var fields: [Field] = []
-        // No value holds a blank, in whatever encoding.
-        for part in text.split(separator: UInt8(ascii: " "), omittingEmptySubsequences: false) {
+        fields.reserveCapacity(24)
+        var accountIsUnknown = false
+        var rest = text
+        while true {
+            // No value holds a blank, in whatever encoding.
+            let blank = rest.firstIndex(of: UInt8(ascii: " "))
+            let part = rest[..<(blank ?? rest.endIndex)]
             guard fields.count < fieldLimit, let equals = part.firstIndex(of: UInt8(ascii: "=")) else { return nil }
             let key = part[..<equals]
             guard !key.isEmpty, key.allSatisfy(isKey) else { return nil }
-            let isUntrusted = FieldText.isUntrusted(key)
+            let name = String(decoding: key, as: UTF8.self)
+            let isUntrusted = FieldText.isUntrusted(name)
             let text = part[equals...].dropFirst()
             guard let value = isUntrusted ? FieldText.untrusted(text) : FieldText.word(text) else { return nil }
-            let name = String(decoding: key, as: UTF8.self)
             guard !fields.contains(where: { $0.key == name }) else { return nil }
+            if name == "acct", text.elementsEqual("\"?\"".utf8) { accountIsUnknown = true }
             fields.append(Field(key: name, value: ByteText(value), isUntrusted: isUntrusted))
+            guard let blank else { return (fields, accountIsUnknown) }
+            rest = rest[blank...].dropFirst()
         }
-        return fields
     }
 
     private static func isKey(_ byte: UInt8) -> Bool {

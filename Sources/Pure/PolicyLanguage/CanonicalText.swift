@@ -83,6 +83,9 @@ extension RuleSyntax {
         static let during = Array(" during ".utf8)
         static let sandbox = Array(" sandbox ".utf8)
         static let selfTrust = Array(" self-trust".utf8)
+        static let rexec = Array(Service.rexec.name.utf8)
+        static let rsh = Array(Service.rsh.name.utf8)
+        static let any = Array(ServiceScope.any.name.utf8)
     }
 
     /// Writes the rule's canonical text, its clauses in the one order; a line that is too long is broken before them.
@@ -91,7 +94,11 @@ extension RuleSyntax {
         layout.text.append(contentsOf: name.value.utf8)
         layout.text.append(UInt8(ascii: ":"))
         layout.text.append(UInt8(ascii: " "))
-        layout.text.append(contentsOf: services.name.utf8)
+        switch services {
+        case .only(.rexec): layout.text += Words.rexec
+        case .only(.rsh): layout.text += Words.rsh
+        case .any: layout.text += Words.any
+        }
         layout.endPart()
         layout.write(Words.from, sources)
         layout.write(Words.by, remoteUsers)
@@ -126,14 +133,14 @@ extension SetSyntax where Item: CanonicalItem {
 
 extension Layout {
     /// A clause, if it is there: one item, or `{ a, b }`.
-    fileprivate mutating func write<Item: CanonicalItem>(_ word: [UInt8], _ items: [Located<Item>]?) {
-        guard let items else { return }
+    fileprivate mutating func write<Item: CanonicalItem>(_ word: [UInt8], _ clause: ClauseSyntax<Item>) {
+        guard clause.isThere else { return }
         text += word
-        if let only = items.first, items.count == 1 {
-            only.value.write(to: &text)
+        if clause.items.count == 1 {
+            clause.items[0].value.write(to: &text)
         } else {
             var separator = "{ "
-            for item in items {
+            for item in clause.items {
                 text.append(contentsOf: separator.utf8)
                 item.value.write(to: &text)
                 separator = ", "

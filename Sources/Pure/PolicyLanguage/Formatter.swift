@@ -13,7 +13,8 @@ struct Formatter {
     private var out: [UInt8] = []
     /// Whether something has been given on; it ended in a line that was not empty.
     private var hasGiven = false
-    private var comments: ArraySlice<Comment>
+    /// Comments that have been read and not yet been written.
+    private var comments: ArraySlice<Comment> = []
     private let bytes: [UInt8]
     private var lastKind: Statement.Kind?
     private var lastWasBlock = false
@@ -26,16 +27,21 @@ struct Formatter {
     /// Longer items do not move the others' comments.
     private static let alignedLimit = 60
 
-    /// A formatter of statements, of which the comments of their file are kept.
-    init(comments: [Comment] = [], bytes: [UInt8] = []) {
-        self.comments = comments[...]
+    /// A formatter of the statements of a file; without its bytes none of its comments is kept.
+    init(bytes: [UInt8] = []) {
         self.bytes = bytes
     }
 
-    /// The text of one file, its comments kept.
-    static func text(_ statements: [Statement], _ comments: [Comment], _ file: SourceFile) -> String {
-        var formatter = Formatter(comments: comments, bytes: file.bytes)
-        for statement in statements { formatter.write(statement) }
+    /// The text of one file, its comments kept; as far as the parser finds no error in it.
+    static func text(_ parser: inout Parser, _ file: SourceFile) -> String {
+        var formatter = Formatter(bytes: file.bytes)
+        var rule = RuleSyntax()
+        while let statement = parser.nextStatement(&rule) {
+            // With the statement its last line has been read, and what stands behind it.
+            formatter.comments += parser.takeComments()
+            formatter.write(statement, rule)
+        }
+        formatter.comments += parser.takeComments()
         formatter.writeComments(before: file.bytes.count + 1, indent: 0, isFirst: true)
         return String(decoding: formatter.out, as: UTF8.self)
     }
@@ -48,9 +54,9 @@ struct Formatter {
         out.removeAll(keepingCapacity: true)
     }
 
-    /// Writes a statement.
-    mutating func write(_ statement: Statement) {
-        guard case .rule(let rule) = statement.payload else { return write(statement, statement.layout) }
+    /// Writes a statement, and the rule if it is one.
+    mutating func write(_ statement: Statement, _ rule: borrowing RuleSyntax) {
+        guard case .rule = statement.payload else { return write(statement, statement.layout) }
         ruleLayout.removeAll()
         rule.write(to: &ruleLayout)
         write(statement, ruleLayout)

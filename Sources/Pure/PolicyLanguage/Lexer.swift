@@ -41,13 +41,20 @@ struct Lexer {
     private(set) var line: Int32 = 1
     /// Whether a token already stands on this line.
     private var hasToken = false
-    private(set) var comments: [Comment] = []
+    private var comments: [Comment] = []
 
     init(_ bytes: [UInt8], file: Int, sink: DiagnosticSink) {
         self.bytes = bytes
         self.file = file
         self.sink = sink
         if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { position = 3 }
+    }
+
+    /// Takes out the comments that were read since they were taken last.
+    mutating func takeComments() -> [Comment] {
+        var taken: [Comment] = []
+        swap(&taken, &comments)
+        return taken
     }
 
     /// The next token; what cannot be one is reported and skipped.

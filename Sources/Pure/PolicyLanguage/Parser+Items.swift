@@ -28,7 +28,7 @@ extension Parser {
     }
 
     /// `ADDRESS` or `ADDRESS/LENGTH`.
-    private func block(_ word: ArraySlice<UInt8>, _ place: Span) -> AddressBlock? {
+    private mutating func block(_ word: ArraySlice<UInt8>, _ place: Span) -> AddressBlock? {
         let slash = word.firstIndex(of: UInt8(ascii: "/")) ?? word.endIndex
         let first = word[..<slash]
         guard let address = IPAddress(ascii: first) else {
@@ -115,7 +115,7 @@ extension Parser {
         return nil
     }
 
-    private func userName(_ bytes: [UInt8], _ span: Span, _ place: UserPlace) -> Located<UserItem>? {
+    private mutating func userName(_ bytes: [UInt8], _ span: Span, _ place: UserPlace) -> Located<UserItem>? {
         if bytes.first == UInt8(ascii: "%") {
             let group = ByteText(Array(bytes.dropFirst()))
             guard place != .pool else {

@@ -21,16 +21,24 @@ enum ClauseWord: Int, Sendable, Hashable, CaseIterable {
         }
     }
 
-    private static let words = allCases.map { Array($0.word.utf8) }
-
     /// The clause that a word's bytes start.
     init?(_ word: ArraySlice<UInt8>) {
-        // Two of them have one length, and no two that length and first letter.
-        guard
-            let number = Self.words.firstIndex(where: { $0.count == word.count && $0.first == word.first }),
-            word.elementsEqual(Self.words[number])
-        else { return nil }
-        self = Self.allCases[number]
+        // Told by first letter and length, it is that word or none.
+        let clause: ClauseWord
+        switch word.first {
+        case UInt8(ascii: "f"): clause = .from
+        case UInt8(ascii: "b"): clause = .by
+        case UInt8(ascii: "a"): clause = .as
+        case UInt8(ascii: "r"): clause = .run
+        case UInt8(ascii: "d"): clause = .during
+        case UInt8(ascii: "s"): clause = word.count == 7 ? .sandbox : .selfTrust
+        default: return nil
+        }
+        let text = clause.word
+        let bytes = text.utf8.span
+        guard bytes.count == word.count else { return nil }
+        for place in bytes.indices where bytes[place] != word[word.startIndex + place] { return nil }
+        self = clause
     }
 }
 
@@ -48,13 +56,15 @@ private struct ClausePlaces {
 
 extension Parser {
     /// `permit NAME: SERVICE from … by … as … run … during … sandbox … self-trust`.
-    mutating func parseRule(_ effect: Effect) -> (payload: Statement.Payload, layout: Layout)? {
+    mutating func parseRule(
+        _ effect: Effect, _ rule: inout RuleSyntax
+    ) -> (payload: Statement.Payload, layout: Layout)? {
         // INVARIANT: no token goes over the end of a line, so this is the line of the one that is looked at.
         let line = lexer.line
         guard let name = takeRuleName(effect) else { return nil }
-        let rule = RuleSyntax(effect: effect, name: name, line: line)
+        rule.begin(effect: effect, name: name, line: line)
         // What a rule lacks is only said where all that it says was understood.
-        var isUnderstood = parseScope(rule)
+        var isUnderstood = parseScope(&rule)
         var seen = ClausePlaces()
         while token.kind == .word, !isAtStatement {
             let word = token
@@ -73,7 +83,7 @@ extension Parser {
                     place, "'\(clause.word)' stands twice in this rule; the first is in line \(sink.line(of: first))")
             }
             seen.append(clause, place)
-            parseClause(clause, place, rule)
+            parseClause(clause, place, &rule)
         }
         if token.kind != .newline, token.kind != .end, !isAtStatement {
             sink.error(
@@ -84,7 +94,7 @@ extension Parser {
         }
         if isUnderstood { check(rule, seen) }
         // The formatter lays a rule out when it writes it.
-        return (.rule(rule), Layout(.line, parts: 0))
+        return (.rule, Layout(.line, parts: 0))
     }
 
     /// Reports a word that is no clause; gives the one that was meant, so that what follows is looked at too.
@@ -99,10 +109,11 @@ extension Parser {
             sink.error(span(of: token), "the name of the rule, as in '\(effect.name) NAME: rexec …', is missing here")
             return nil
         }
-        let word = bytes(token)
+        let (start, end) = (token.start, token.end)
         var place = span(of: token)
         advance()
-        guard word.last == UInt8(ascii: ":") else {
+        guard bytes[end - 1] == UInt8(ascii: ":") else {
+            let word = bytes[start..<end]
             let text = String(decoding: word, as: UTF8.self)
             if let colon = word.firstIndex(of: UInt8(ascii: ":")) {
                 let name = String(decoding: word[..<colon], as: UTF8.self)
@@ -113,12 +124,13 @@ extension Parser {
             return nil
         }
         place.end -= 1
-        let name = Located(value: String(decoding: word.dropLast(), as: UTF8.self), span: place)
-        if !Self.isName(word.dropLast()) { check(name: name) }
+        let word = bytes[start..<(end - 1)]
+        let name = Located(value: String(decoding: word, as: UTF8.self), span: place)
+        if !Self.isName(word) { check(name: name) }
         return name
     }
 
-    private mutating func parseScope(_ rule: RuleSyntax) -> Bool {
+    private mutating func parseScope(_ rule: inout RuleSyntax) -> Bool {
         guard token.kind == .word else {
             sink.error(span(of: token), "the service is missing here: rexec, rsh or any")
             return false
@@ -139,18 +151,18 @@ extension Parser {
     }
 
     /// Reads what follows a clause's word.
-    private mutating func parseClause(_ word: ClauseWord, _ place: Span, _ rule: RuleSyntax) {
+    private mutating func parseClause(_ word: ClauseWord, _ place: Span, _ rule: inout RuleSyntax) {
         switch word {
         case .from:
-            rule.sources = parseList { $0.networkItem(allowsAny: true) }
+            parse(&rule.sources) { $0.networkItem(allowsAny: true) }
         case .by:
-            rule.remoteUsers = parseList { $0.userItem(.by) }
+            parse(&rule.remoteUsers) { $0.userItem(.by) }
         case .as:
-            rule.targets = parseList { $0.userItem(.as) }
+            parse(&rule.targets) { $0.userItem(.as) }
         case .run:
-            rule.commands = parseList { $0.commandItem(allowsWords: true) }
+            parse(&rule.commands) { $0.commandItem(allowsWords: true) }
         case .during:
-            rule.hours = parseList { $0.hoursItem() }
+            parse(&rule.hours) { $0.hoursItem() }
         case .sandbox:
             rule.sandbox = takeName("a sandbox")
             if rule.effect == .forbid { sink.error(place, "a forbid has no sandbox") }
@@ -160,19 +172,27 @@ extension Parser {
         }
     }
 
+    /// Reads the items of a clause. One that stands twice, which is an error, counts as it stands last.
+    private mutating func parse<Item>(
+        _ clause: inout ClauseSyntax<Item>, _ item: (inout Parser) -> Located<Item>?
+    ) {
+        clause.begin()
+        parseList(into: &clause.items, item)
+    }
+
     /// What a rule must say, and must not.
-    private mutating func check(_ rule: RuleSyntax, _ seen: ClausePlaces) {
+    private mutating func check(_ rule: borrowing RuleSyntax, _ seen: ClausePlaces) {
         if rule.services == .only(.rexec) {
             if let by = seen[.by] {
                 sink.error(by, "REXEC carries no remote user, so a rexec rule has no 'by'")
             }
-            for item in rule.targets ?? [] {
+            for item in rule.targets.items {
                 if case .same = item.value {
                     sink.error(item.span, "'same' is the remote user, which REXEC does not carry")
                 }
             }
         }
-        for item in rule.targets ?? [] {
+        for item in rule.targets.items {
             guard case .pool = item.value else { continue }
             if rule.effect == .forbid {
                 sink.error(item.span, "a forbid names accounts, no pool: it matches them however they were asked for")
@@ -187,7 +207,7 @@ extension Parser {
         if seen[.run] == nil { missing("run", "any command", rule) }
     }
 
-    private mutating func missing(_ clause: String, _ everything: String, _ rule: RuleSyntax) {
+    private mutating func missing(_ clause: String, _ everything: String, _ rule: borrowing RuleSyntax) {
         sink.error(
             rule.name.span, "permit '\(rule.name.value)' does not say '\(clause)'",
             hint: "write '\(clause) any' for \(everything)")

@@ -39,14 +39,16 @@ struct Parser {
         self.file = file
     }
 
-    /// The comments of what has been read.
-    var comments: [Comment] { lexer.comments }
+    /// Takes the comments out of what has been read since they were taken last.
+    mutating func takeComments() -> [Comment] { lexer.takeComments() }
 
     /// Reads the next statement; nil at the end of the file.
-    mutating func nextStatement() -> Statement? {
+    ///
+    /// - Parameter rule: takes what a rule says.
+    mutating func nextStatement(_ rule: inout RuleSyntax) -> Statement? {
         while token.kind == .newline { advance() }
         while token.kind != .end {
-            let statement = parseStatement()
+            let statement = parseStatement(&rule)
             if token.kind != .newline, token.kind != .end, !isAtStatement {
                 sink.error(span(of: token), "the line should end here")
                 skipStatement()
@@ -57,7 +59,7 @@ struct Parser {
         return nil
     }
 
-    private mutating func parseStatement() -> Statement? {
+    private mutating func parseStatement(_ rule: inout RuleSyntax) -> Statement? {
         let start = token
         guard token.kind == .word else {
             sink.error(span(of: token), "a statement starts with a word such as permit or service")
@@ -71,7 +73,7 @@ struct Parser {
         switch word {
         case "permit", "forbid":
             kind = .rule
-            parsed = parseRule(word == "permit" ? .permit : .forbid)
+            parsed = parseRule(word == "permit" ? .permit : .forbid, &rule)
         case "policy":
             kind = .version
             parsed = parseVersion(start, isFirst: isFirst)
@@ -106,10 +108,20 @@ struct Parser {
             parsed = unknownStatement(start, word)
         }
         isFirst = false
-        if parsed == nil { skipStatement() }
-        return Statement(
+        guard let (payload, layout) = parsed else {
+            skipStatement()
+            return statement(start, kind, .broken, Layout(.line))
+        }
+        return statement(start, kind, payload, layout)
+    }
+
+    /// The statement from a token to what was consumed last.
+    private func statement(
+        _ start: Token, _ kind: Statement.Kind, _ payload: consuming Statement.Payload, _ layout: consuming Layout
+    ) -> Statement {
+        Statement(
             span: Span(file: file, start: start.start, end: max(previousEnd, start.end)), kind: kind,
-            payload: parsed?.payload ?? .broken, layout: parsed?.layout ?? Layout(.line))
+            payload: payload, layout: layout)
     }
 
     private mutating func unknownStatement(
@@ -149,7 +161,13 @@ struct Parser {
 
     /// Whether the token that is looked at is a certain word.
     func isAt(_ word: String) -> Bool {
-        token.kind == .word && token.end - token.start == word.utf8.count && bytes(token).elementsEqual(word.utf8)
+        guard token.kind == .word, token.end - token.start == word.utf8.count else { return false }
+        var place = token.start
+        for byte in word.utf8 {
+            guard bytes[place] == byte else { return false }
+            place += 1
+        }
+        return true
     }
 
     /// Whether the line that starts here can only be a statement: then braces that are open were forgotten.
@@ -262,9 +280,10 @@ struct Parser {
 
     // MARK: Lists
 
-    /// One item, or `{ a, b }`.
-    mutating func parseList<Item>(_ item: (inout Parser) -> Located<Item>?) -> [Located<Item>] {
-        var items: [Located<Item>] = []
+    /// One item, or `{ a, b }`, behind what is in the list already.
+    mutating func parseList<Item>(
+        into items: inout [Located<Item>], _ item: (inout Parser) -> Located<Item>?
+    ) {
         guard token.kind == .open else {
             if let only = item(&self) { items.append(only) }
             if token.kind == .comma {
@@ -274,7 +293,7 @@ struct Parser {
                     if let more = item(&self) { items.append(more) }
                 }
             }
-            return items
+            return
         }
         let open = span(of: token)
         let errors = sink.errorCount
@@ -288,13 +307,13 @@ struct Parser {
                 advance()
                 // What could not be read is no item, and reported.
                 if items.isEmpty, sink.errorCount == errors { sink.error(open, "the braces hold nothing") }
-                return items
+                return
             case .word where isAtStatement:
                 sink.error(open, "these braces are not closed")
-                return items
+                return
             case .end:
                 sink.error(open, "these braces are not closed")
-                return items
+                return
             case .word, .string, .open:
                 let before = token.start
                 if let next = item(&self) { items.append(next) }
@@ -322,7 +341,8 @@ struct Parser {
             sink.error(span(of: token), "a set is written in braces: \(word) \(name.value) = { … }")
             return nil
         }
-        let set = SetSyntax(name: name, items: parseList(item))
+        var set = SetSyntax<Item>(name: name, items: [])
+        parseList(into: &set.items, item)
         return (payload(set), set.layout(word))
     }
 }

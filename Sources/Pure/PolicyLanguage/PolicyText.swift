@@ -150,10 +150,9 @@ public enum PolicyText {
     public static func format(_ file: SourceFile) -> Formatted {
         let sink = DiagnosticSink()
         guard var parser = Parser.checked(file, sink) else { return Formatted(text: nil, diagnostics: sink.sorted) }
-        var statements: [Statement] = []
-        while let statement = parser.nextStatement() { statements.append(statement) }
+        let text = Formatter.text(&parser, file)
         guard sink.errorCount == 0 else { return Formatted(text: nil, diagnostics: sink.sorted) }
-        return Formatted(text: Formatter.text(statements, parser.comments, file), diagnostics: [])
+        return Formatted(text: text, diagnostics: [])
     }
 }
 
@@ -188,15 +187,20 @@ struct Reader<Files: PolicyFiles, Taker: CanonicalTextTaker> {
         }
         guard var parser = Parser.checked(file, sink) else { return }
         resolver.expect(bytes: file.bytes.count)
-        while let statement = parser.nextStatement() {
+        var rule = RuleSyntax()
+        while let statement = parser.nextStatement(&rule) {
             if case .include(let pattern) = statement.payload {
                 include(pattern, statement.span, handle: file.handle, ancestors: ancestors + [file.identity])
                 continue
             }
             // The text of all files together says its version once.
-            if statement.kind != .version || includedAt == nil { formatter.write(statement) }
+            if statement.kind != .version || includedAt == nil { formatter.write(statement, rule) }
             formatter.give(to: &canonicalText, atLeast: Self.pieceSize)
-            resolver.take(statement.payload, at: statement.span)
+            if case .rule = statement.payload {
+                resolver.take(rule)
+            } else {
+                resolver.take(statement.payload, at: statement.span)
+            }
         }
     }
 

@@ -22,34 +22,32 @@ struct RuleNote: Sendable {
 
 /// Rules: what is written in them at once, what they name at the end.
 extension Resolver {
-    mutating func take(_ syntax: RuleSyntax) {
+    mutating func take(_ syntax: borrowing RuleSyntax) {
         let index = Int32(clamping: policy.rules.count)
         let name = syntax.name
-        if let earlier = ruleNames.updateValue(index, forKey: name.value) {
-            twice(name, "rule", notes[Int(earlier)].name)
-        }
+        if let earlier = self.name(rule: index, name.value) { twice(name, "rule", notes[Int(earlier)].name) }
         let place = FilePlace(file: sink.name(of: name.span), line: Int(syntax.line))
         // Filled in where it stands: to copy it when it is full would cost more.
         policy.rules.append(
             Rule(name: name.value, place: place, effect: syntax.effect, services: syntax.services))
         let number = policy.rules.count - 1
-        if let items = syntax.sources { policy.rules[number].sources = sources(items, syntax.effect, index) }
-        if let items = syntax.remoteUsers { policy.rules[number].remoteUsers = remoteUsers(items, index) }
-        if let items = syntax.targets { policy.rules[number].targets = targets(items, syntax, index) }
-        if let items = syntax.commands { policy.rules[number].commands = commands(items, index) }
-        if let items = syntax.hours { policy.rules[number].hours = hours(items, index) }
+        if syntax.sources.isThere { policy.rules[number].sources = sources(syntax, index) }
+        if syntax.remoteUsers.isThere { policy.rules[number].remoteUsers = remoteUsers(syntax, index) }
+        if syntax.targets.isThere { policy.rules[number].targets = targets(syntax, index) }
+        if syntax.commands.isThere { policy.rules[number].commands = commands(syntax, index) }
+        if syntax.hours.isThere { policy.rules[number].hours = hours(syntax, index) }
         policy.rules[number].selfTrust = syntax.effect == .permit && syntax.selfTrust
         notes.append(RuleNote(name: name.span, sandbox: syntax.sandbox))
     }
 
-    private mutating func sources(_ items: [Located<NetworkItem>], _ effect: Effect, _ rule: Int32) -> Sources {
+    private mutating func sources(_ syntax: borrowing RuleSyntax, _ rule: Int32) -> Sources {
         var out = Sources()
-        for item in items {
+        for item in syntax.sources.items {
             switch item.value {
             case .any: out.isAny = true
             case .block(let block):
                 out.literal.append(block)
-                if effect == .permit { blockPlaces.append(item.span) }
+                if syntax.effect == .permit { blockPlaces.append(item.span) }
             case .set(let name):
                 references.append(SetReference(rule: rule, clause: .from, name: name, span: item.span))
             }
@@ -57,9 +55,9 @@ extension Resolver {
         return out
     }
 
-    private mutating func remoteUsers(_ items: [Located<UserItem>], _ rule: Int32) -> RemoteUsers {
+    private mutating func remoteUsers(_ syntax: borrowing RuleSyntax, _ rule: Int32) -> RemoteUsers {
         var out = RemoteUsers()
-        for item in items {
+        for item in syntax.remoteUsers.items {
             switch item.value {
             case .any: out.isAny = true
             case .name(let name): out.literal.append(name)
@@ -71,9 +69,9 @@ extension Resolver {
         return out
     }
 
-    private mutating func targets(_ items: [Located<UserItem>], _ syntax: RuleSyntax, _ rule: Int32) -> Targets {
+    private mutating func targets(_ syntax: borrowing RuleSyntax, _ rule: Int32) -> Targets {
         var out = Targets()
-        for item in items {
+        for item in syntax.targets.items {
             switch item.value {
             case .any:
                 out.isAny = true
@@ -93,9 +91,9 @@ extension Resolver {
         return out
     }
 
-    private mutating func commands(_ items: [Located<CommandItem>], _ rule: Int32) -> Commands {
+    private mutating func commands(_ syntax: borrowing RuleSyntax, _ rule: Int32) -> Commands {
         var out = Commands()
-        for item in items {
+        for item in syntax.commands.items {
             switch item.value {
             case .any: out.isAny = true
             case .shell: out.isShell = true
@@ -107,9 +105,9 @@ extension Resolver {
         return out
     }
 
-    private mutating func hours(_ items: [Located<HoursItem>], _ rule: Int32) -> Hours {
+    private mutating func hours(_ syntax: borrowing RuleSyntax, _ rule: Int32) -> Hours {
         var out = Hours([])
-        for item in items {
+        for item in syntax.hours.items {
             switch item.value {
             case .range(let range): out.literal.append(range)
             case .set(let name):
@@ -122,7 +120,7 @@ extension Resolver {
     // MARK: When everything has been read
 
     mutating func resolveRules() {
-        ruleNames = [:]
+        forgetNames()
         for reference in references { resolve(reference) }
         references = []
         resolvePools()

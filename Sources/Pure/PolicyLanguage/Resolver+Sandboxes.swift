@@ -149,6 +149,7 @@ extension Resolver {
             sandbox = known
         } else if let known = table[name] {
             sandbox = known
+            lastSandbox = (name, sandbox)
         } else if let builtIn = SandboxDefinition.builtIn(name)?.sandbox(named: name) {
             sandbox = enter(builtIn, nil)
             if let finding = forbiddenDirectory(builtIn) { sink.error(span, "sandbox '\(name)' \(finding.text)") }
@@ -158,7 +159,6 @@ extension Resolver {
             }
             return 0
         }
-        lastSandbox = (name, sandbox)
         if !sandbox.isConfined {
             sink.warning(span, "permit '\(policy.rules[rule].name)' runs what it permits without Landlock ('\(name)')")
         }

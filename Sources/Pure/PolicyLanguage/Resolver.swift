@@ -44,8 +44,10 @@ struct Resolver {
 
     /// Of each rule what is looked at again.
     var notes: [RuleNote] = []
-    /// The rules by their names.
-    var ruleNames: [String: Int32] = [:]
+    /// The rules by their names: of each name the first that has it.
+    var ruleNames = HashSlots()
+    private(set) var namedRules: [Int32] = []
+    private let nameHash = KeyHash()
     /// The sets that rules name, rule after rule.
     var references: [SetReference] = []
     /// Where the blocks that permits name themselves stand, one after another.
@@ -66,13 +68,31 @@ struct Resolver {
         let rules = policy.rules.count + count / Self.ruleSize
         policy.rules.reserveCapacity(rules)
         notes.reserveCapacity(rules)
-        ruleNames.reserveCapacity(rules)
+        namedRules.reserveCapacity(rules)
+        // It has no keys yet where this is the first file.
+        if ruleNames.count == 0 { ruleNames = HashSlots(expecting: rules) }
     }
 
-    /// Takes the next statement in.
+    /// Takes the name of a rule, which comes next; the rule that has it already, if one has.
+    mutating func name(rule index: Int32, _ name: String) -> Int32? {
+        let hash = nameHash.hash(name.utf8.span)
+        let known = ruleNames.number(hash) { policy.rules[Int(namedRules[$0])].name == name }
+        if let known { return namedRules[known] }
+        ruleNames.insert(hash)
+        namedRules.append(index)
+        return nil
+    }
+
+    /// Gives back what only the reading of rules needed.
+    mutating func forgetNames() {
+        ruleNames = HashSlots()
+        namedRules = []
+    }
+
+    /// Takes the next statement in; a rule has a way of its own.
     mutating func take(_ payload: consuming Statement.Payload, at place: Span) {
         switch payload {
-        case .version, .include, .broken:
+        case .version, .include, .rule, .broken:
             break
         case .secureTCPIP(let value):
             once(place, "securetcpip")
@@ -101,8 +121,6 @@ struct Resolver {
         case .pool(let set):
             takePool(set)
         case .sandbox(let syntax):
-            take(syntax)
-        case .rule(let syntax):
             take(syntax)
         }
     }

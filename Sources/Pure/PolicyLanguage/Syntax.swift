@@ -35,7 +35,8 @@ struct Statement {
         case hours(SetSyntax<HoursItem>)
         case pool(SetSyntax<UserItem>)
         case sandbox(SandboxSyntax)
-        case rule(RuleSyntax)
+        /// What it says stands beside the statement.
+        case rule
         /// A statement with errors, of which nothing is used.
         case broken
     }
@@ -190,27 +191,56 @@ struct SandboxSyntax: Sendable {
     }
 }
 
+/// A clause of a rule with its items.
+struct ClauseSyntax<Item: Sendable>: Sendable {
+    /// Whether the rule has it.
+    private(set) var isThere = false
+    /// What stands in it; nothing where all of it was wrong, which is reported.
+    var items: [Located<Item>] = []
+
+    /// Makes it a clause without items, of which the room is kept.
+    mutating func begin() {
+        isThere = true
+        items.removeAll(keepingCapacity: true)
+    }
+
+    /// Takes the clause out, and keeps the room.
+    fileprivate mutating func remove() {
+        isThere = false
+        items.removeAll(keepingCapacity: true)
+    }
+}
+
 /// A `permit` or a `forbid`.
 ///
-/// An object, as it is handed on from hand to hand and would be copied each time. The parser fills it in; who has it from
-/// there only reads it.
-final class RuleSyntax {
-    let effect: Effect
-    let name: Located<String>
+/// There is one, which becomes the next rule when that is read, so that the room of its lists is used again. It cannot be
+/// copied: that would take as long as to read it.
+struct RuleSyntax: ~Copyable {
+    private(set) var effect = Effect.permit
+    private(set) var name = Located(value: "", span: Span(file: 0, start: 0, end: 0))
     /// The line of the name.
-    let line: Int32
+    private(set) var line: Int32 = 0
     var services: ServiceScope = .any
-    var sources: [Located<NetworkItem>]?
-    var remoteUsers: [Located<UserItem>]?
-    var targets: [Located<UserItem>]?
-    var commands: [Located<CommandItem>]?
-    var hours: [Located<HoursItem>]?
+    var sources = ClauseSyntax<NetworkItem>()
+    var remoteUsers = ClauseSyntax<UserItem>()
+    var targets = ClauseSyntax<UserItem>()
+    var commands = ClauseSyntax<CommandItem>()
+    var hours = ClauseSyntax<HoursItem>()
     var sandbox: Located<String>?
     var selfTrust = false
 
-    init(effect: Effect, name: Located<String>, line: Int32) {
+    /// Makes it another rule, as yet without clauses.
+    mutating func begin(effect: Effect, name: Located<String>, line: Int32) {
         self.effect = effect
         self.name = name
         self.line = line
+        services = .any
+        sources.remove()
+        remoteUsers.remove()
+        targets.remove()
+        commands.remove()
+        hours.remove()
+        sandbox = nil
+        selfTrust = false
     }
 }

@@ -297,6 +297,24 @@ public enum Children {
         return bytes.split(separator: UInt8(ascii: " ")).compactMap { Int32(String(decoding: $0, as: UTF8.self)) }
     }
 
+    /// Ends every child but one and waits for them, round after round: in a subreaper, or in a namespace's init, orphans
+    /// come to this process as its children, so that all that they started is reached.
+    ///
+    /// - Returns: how many there were.
+    public static func endAll(but spared: Int32) -> Int {
+        var ended = 0
+        for _ in 0..<1_000 {
+            let children = ids().filter { $0 != spared }
+            if children.isEmpty { break }
+            for child in children {
+                Process.signal(child, Signals.Number.kill)
+                reap(child)
+                ended += 1
+            }
+        }
+        return ended
+    }
+
     /// Takes a child's end if it has ended; false while it runs.
     public static func reapNow(_ pid: Int32) -> Bool {
         guard pid > 1 else { return false }

@@ -60,6 +60,10 @@ public struct PasswordHash: Sendable, Hashable {
         return (try? Self.hash(password, setting: terminated(setting))) != nil
     }
 
+    /// How many mappings of a hash's size were advised to be of huge pages, in this process: each hash of a memory-hard
+    /// method makes one.
+    package static var advisedMemories: UInt { portcullis_hash_memories() }
+
     /// A setting that no password was hashed with, of yescrypt's default cost in Debian 12.
     private static let dummy: ByteText = "$y$j9T$PortcullisNoAccount00.$"
 

@@ -33,6 +33,18 @@ struct FilterGuard {
         case oneOf(Int, mask: UInt32, [UInt32])
         /// All 64 bits are 0.
         case zero(Int)
+
+        /// Whether a call's six arguments pass, as the program decides it.
+        func passes(_ arguments: [UInt64]) -> Bool {
+            func low(_ place: Int) -> UInt32 { UInt32(truncatingIfNeeded: arguments[place]) }
+            return switch self {
+            case .without(let place, let bits): low(place) & bits == 0
+            case .with(let place, let bits): low(place) & bits == bits
+            case .noneOf(let place, let values): !values.contains(low(place))
+            case .oneOf(let place, let mask, let values): values.contains(low(place) & mask)
+            case .zero(let place): arguments[place] == 0
+            }
+        }
     }
 
     /// One instruction of classic BPF, `struct sock_filter`.
@@ -79,8 +91,10 @@ struct FilterGuard {
 
     /// Calls by number, in order: refused with an action whatever their arguments.
     private(set) var answered: [(number: UInt32, action: Action)] = []
-    /// Calls by number, in order: held to checks.
-    private(set) var checked: [(number: UInt32, checks: [Check], action: Action)] = []
+    /// Calls by number, in order: held to checks, each with what answers a call that does not pass it.
+    ///
+    /// INVARIANT: a number stands here once, as a call that passed an entry's checks meets no other entry.
+    private(set) var checked: [(number: UInt32, checks: [(check: Check, action: Action)])] = []
 
     init(architecture: UInt32, hasX32: Bool, unknown: [ClosedRange<UInt32>]) {
         self.architecture = architecture
@@ -94,10 +108,15 @@ struct FilterGuard {
         answered.append((number, action))
     }
 
-    /// Holds a call to checks, all of which must pass.
+    /// Holds a call to checks, all of which must pass, besides those that it is held to already.
     mutating func hold(_ number: UInt32?, to checks: [Check], else action: Action) {
         guard let number, !checks.isEmpty else { return }
-        checked.append((number, checks, action))
+        let further = checks.map { (check: $0, action: action) }
+        if let place = checked.firstIndex(where: { $0.number == number }) {
+            checked[place].checks += further
+        } else {
+            checked.append((number, further))
+        }
     }
 
     /// The program; what passes runs on into what is put behind it.
@@ -124,8 +143,8 @@ struct FilterGuard {
             out.append(.ifEqual(number, 0, 1))
             out.append(.result(action))
         }
-        for (number, checks, action) in checked {
-            let body = checks.flatMap { Self.body(of: $0, else: action) }
+        for (number, checks) in checked {
+            let body = checks.flatMap { Self.body(of: $0.check, else: $0.action) }
             // The body and the skip behind it.
             out.append(.ifEqual(number, 0, body.count + 1))
             out += body

@@ -131,25 +131,44 @@ public enum SystemCallFilter {
     private static let cloneParent: UInt32 = 0x8000
     /// MSG_FASTOPEN: connects without connect(2), past Landlock's TCP rules.
     private static let fastOpen: UInt32 = 0x2000_0000
+    /// TIOCSTI types into a terminal, TIOCLINUX pastes into a console: both speak for somebody else.
+    private static let terminalRequests: [UInt32] = [0x5412, 0x541C]
+    /// FS_IOC_SETFLAGS, FS_IOC_SETVERSION (64 and 32 bits) and FS_IOC_FSSETXATTR change attributes: chattr(1). A confined
+    /// sandbox lets ioctl make them where it has `fsetxattr`.
+    public static let attributeRequests: [UInt32] = [
+        0x4008_6602, 0x4004_6602, 0x4008_7602, 0x4004_7602, 0x401C_5820,
+    ]
+
+    /// What the arguments of a call are held to in every confined sandbox, whatever its words say; nil where nothing is.
+    private static func commonCheck(_ name: String) -> FilterGuard.Check? {
+        switch name {
+        case "clone": .without(0, bits: cloneNamespaces | cloneParent)
+        case "ioctl": .noneOf(1, terminalRequests)
+        // PER_LINUX, PER_LINUX32, each with UNAME26, and the question. Others weaken the process's own defences.
+        case "personality": .oneOf(0, mask: .max, [0, 8, 0x2_0000, 0x2_0008, .max])
+        // One's own limits alone: no scope of Landlock's keeps those of other processes of the same uid.
+        case "prlimit64": .oneOf(0, mask: .max, [0])
+        default: nil
+        }
+    }
+
+    /// Whether no confined sandbox lets a call pass with these arguments, whatever its words say.
+    ///
+    /// - Parameter arguments: all six.
+    public static func isAlwaysRefused(_ name: String, _ arguments: [UInt64]) -> Bool {
+        commonCheck(name).map { !$0.passes(arguments) } ?? false
+    }
 
     /// What the guard holds a command to.
     private static func hold(_ sandbox: Sandbox, _ guarding: inout FilterGuard, refusal: FilterGuard.Action) {
         func hold(_ name: String, _ checks: FilterGuard.Check...) {
             guarding.hold(number(of: name), to: checks, else: refusal)
         }
-        hold("clone", .without(0, bits: cloneNamespaces | cloneParent))
-        // TIOCSTI types into a terminal, TIOCLINUX pastes into a console: both speak for somebody else.
-        var requests: [UInt32] = [0x5412, 0x541C]
-        if sandbox.isConfined, !sandbox.systemCalls.contains("fsetxattr") {
-            // FS_IOC_SETFLAGS, FS_IOC_SETVERSION (64 and 32 bits) and FS_IOC_FSSETXATTR change attributes: chattr(1).
-            requests += [0x4008_6602, 0x4004_6602, 0x4008_7602, 0x4004_7602, 0x401C_5820]
+        for name in ["clone", "ioctl"] + (sandbox.isConfined ? ["personality", "prlimit64"] : []) {
+            if let check = commonCheck(name) { hold(name, check) }
         }
-        hold("ioctl", .noneOf(1, requests))
-        if sandbox.isConfined {
-            // PER_LINUX, PER_LINUX32, each with UNAME26, and the question. Others weaken the process's own defences.
-            hold("personality", .oneOf(0, mask: .max, [0, 8, 0x2_0000, 0x2_0008, .max]))
-            // One's own limits alone: no scope of Landlock's keeps those of other processes of the same uid.
-            hold("prlimit64", .oneOf(0, mask: .max, [0]))
+        if sandbox.isConfined, !sandbox.systemCalls.contains("fsetxattr") {
+            hold("ioctl", .noneOf(1, attributeRequests))
         }
         guard sandbox.network != .on else { return }
         // A datagram socket of AF_UNIX can send to any path without connect; stream and seqpacket ones cannot.

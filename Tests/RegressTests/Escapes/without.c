@@ -229,18 +229,6 @@ int openat(int directory, const char *name, int flags, ...) {
     return (int)direct(SYS_openat, directory, (long)name, flags, mode, 0, 0);
 }
 
-int open(const char *path, int flags, ...) {
-    va_list list;
-    va_start(list, flags);
-    long mode = va_arg(list, long);
-    va_end(list);
-    if (is_missing(path)) {
-        errno = ENOENT;
-        return -1;
-    }
-    return (int)direct(SYS_openat, AT_FDCWD, (long)path, flags, mode, 0, 0);
-}
-
 int prctl(int option, ...) {
     va_list list;
     va_start(list, option);

@@ -82,6 +82,21 @@ struct Conversation {
             trailing: Array(trailing.utf8), from: source)
     }
 
+    /// A guest of a pool, who has no password unless one is given.
+    static func guest(_ gate: Gateway, password: String = "", _ command: String) throws -> Conversation {
+        try .rexec(gate, as: "guest", password: password, command, separately: true)
+    }
+
+    /// A guest's answer once an account is free again: a session goes on for a moment when its client is let go.
+    static func answerWhenFree(_ gate: Gateway, _ command: String) throws -> Answer {
+        var answer = try guest(gate, command).answer()
+        let last = Moment.now + 60_000
+        while !answer.isAccepted, try gate.lastReason() == "limit", Moment.now < last {
+            answer = try guest(gate, command).answer()
+        }
+        return answer
+    }
+
     /// Reads both connections to their ends.
     func answer(within milliseconds: Int = 20_000) -> Answer {
         var answer = Answer()

@@ -83,8 +83,8 @@ struct CommandLearner {
             seen.forbidden.insert(name)
             return Self.refused
         }
-        if let what = Self.violation(name, call.arguments) {
-            seen.forbidden.insert(what)
+        if SystemCallFilter.isAlwaysRefused(name, call.arguments) {
+            seen.forbidden.insert(Self.described(name))
             return Self.refused
         }
         seen.systemCalls.insert(name)
@@ -95,9 +95,8 @@ struct CommandLearner {
         case "exit", "exit_group":
             takeSize(of: call.thread)
         case "ioctl":
-            // FS_IOC_SETFLAGS, SETVERSION and FSSETXATTR: a filter lets them pass where it has fsetxattr.
-            let requests: Set<UInt64> = [0x4008_6602, 0x4004_6602, 0x4008_7602, 0x4004_7602, 0x401C_5820]
-            if requests.contains(call.arguments[1] & 0xFFFF_FFFF) { seen.systemCalls.insert("fsetxattr") }
+            let request = UInt32(truncatingIfNeeded: call.arguments[1])
+            if SystemCallFilter.attributeRequests.contains(request) { seen.systemCalls.insert("fsetxattr") }
         case "socket", "connect", "bind", "listen", "sendto", "socketpair":
             takeNetwork(name, call, observer)
         default:
@@ -117,14 +116,14 @@ struct CommandLearner {
     private static let never = SystemCallGroups.never.union(SystemCallFilter.never)
         .union(SystemCallFilter.neverConfined)
 
-    /// What of a call's arguments no sandbox allows (docs/sandboxes.md, The filter).
-    private static func violation(_ name: String, _ arguments: [UInt64]) -> String? {
+    /// A call that every sandbox refuses for its arguments, in words (docs/sandboxes.md, The filter).
+    private static func described(_ name: String) -> String {
         switch name {
-        case "clone" where arguments[0] & 0x7E02_8000 != 0: return "clone with new namespaces or CLONE_PARENT"
-        case "ioctl" where [0x5412, 0x541C].contains(arguments[1] & 0xFFFF_FFFF): return "ioctl TIOCSTI or TIOCLINUX"
-        case "personality" where ![0, 8, 0x2_0000, 0x2_0008, 0xFFFF_FFFF].contains(arguments[0] & 0xFFFF_FFFF):
-            return "personality with unusual values"
-        default: return nil
+        case "clone": "clone with new namespaces or CLONE_PARENT"
+        case "ioctl": "ioctl TIOCSTI or TIOCLINUX"
+        case "personality": "personality with unusual values"
+        case "prlimit64": "prlimit64 of another process"
+        default: name
         }
     }
 

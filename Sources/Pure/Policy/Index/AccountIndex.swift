@@ -19,8 +19,8 @@ struct AccountIndex: Sendable {
     /// `by`: the rules that every name and none satisfies.
     private let anyRemoteUser: RuleSet?
 
-    private let permits: Targets
-    private let forbids: Targets
+    private let permits: Effects
+    private let forbids: Effects
 
     /// The permits that name `root` themselves, in order.
     let rootPermits: [UInt32]
@@ -38,7 +38,7 @@ struct AccountIndex: Sendable {
     }
 
     /// `as` in the rules of one effect, for what is no name and no group.
-    private struct Targets: Sendable {
+    private struct Effects: Sendable {
         var any: RuleSet?
         var same: RuleSet?
         /// What is satisfied by uid 0: of a permit the literal name, of a forbid the name from wherever it comes.
@@ -63,20 +63,16 @@ struct AccountIndex: Sendable {
         // Names are compared as numbers from here on.
         let rootName = UserName.root
         let rootNumber = names.insert(rootName.bytes.span)
-        for (number, place) in rules.numbers {
-            if let users = rules.rules[place].remoteUsers, !users.isAny {
-                for name in users.literal { by.insert(names.insert(name.bytes.span), rule: number) }
-                for named in users.sets {
-                    guard let set = by.insert(named, rule: number) else { continue }
-                    for name in named.items.names { by.insert(names.insert(name.bytes.span), set: set) }
-                }
-            } else {
-                byAny.append(number)
+        func takeRemoteUsers(_ users: RemoteUsers?, _ number: UInt32) {
+            guard let users, !users.isAny else { return byAny.append(number) }
+            for name in users.literal { by.insert(names.insert(name.bytes.span), rule: number) }
+            for named in users.sets {
+                guard let set = by.insert(named, rule: number) else { continue }
+                for name in named.items.names { by.insert(names.insert(name.bytes.span), set: set) }
             }
-            guard let targets = rules.rules[place].targets else {
-                absent.append(number)
-                continue
-            }
+        }
+        func takeTargets(_ targets: Targets?, _ number: UInt32) {
+            guard let targets else { return absent.append(number) }
             for pool in targets.pools.isEmpty ? [] : Set(targets.pools) {
                 asPools.insert(pools.insert(Array(pool.utf8).span), rule: number)
             }
@@ -99,6 +95,11 @@ struct AccountIndex: Sendable {
                 }
             }
         }
+        let all = rules.rules.span
+        for (number, place) in rules.numbers {
+            takeRemoteUsers(all[place].remoteUsers, number)
+            takeTargets(all[place].targets, number)
+        }
         rootPermits = root.filter { $0 >= rules.forbidCount }
         anyRemoteUser = sets.insert(byAny)
         let remoteUsers = by.lists(names.count, of: [0..<rules.count], &sets)[0]
@@ -112,7 +113,7 @@ struct AccountIndex: Sendable {
         groupsRules = zip(targetGroups[0], targetGroups[1]).map { TargetRules(forbids: $0, permits: $1) }
         let parts = rules.halves.map { range in
             let chosen = { (all: [UInt32]) in all.filter { range.contains(Int($0)) } }
-            return Targets(
+            return Effects(
                 any: sets.insert(chosen(any)), same: sets.insert(chosen(same)), root: sets.insert(chosen(root)),
                 absent: sets.insert(chosen(absent)))
         }

@@ -34,40 +34,25 @@ struct AddressIndex: Sendable {
     }
 
     init(_ rules: NumberedRules, _ sets: inout RuleSets) {
-        var numbers: [AddressBlock: Int] = [:]
-        var blocks: [AddressBlock] = []
+        var blocks = BlockTable(expecting: rules.count)
         var postings = ClausePostings()
         var any: [UInt32] = []
-        numbers.reserveCapacity(rules.count)
-        let number = { (block: AddressBlock) in
-            if let number = numbers[block] { return number }
-            numbers[block] = blocks.count
-            blocks.append(block)
-            return blocks.count - 1
-        }
-        for (rule, place) in rules.numbers {
-            guard let sources = rules.rules[place].sources, !sources.isAny else {
-                any.append(rule)
-                continue
-            }
-            for block in sources.literal { postings.insert(number(block), rule: rule) }
+        func take(_ sources: Sources?, _ rule: UInt32) {
+            guard let sources, !sources.isAny else { return any.append(rule) }
+            for block in sources.literal { postings.insert(blocks.insert(block), rule: rule) }
             for named in sources.sets {
                 guard let set = postings.insert(named, rule: rule) else { continue }
-                for block in named.items { postings.insert(number(block), set: set) }
+                for block in named.items { postings.insert(blocks.insert(block), set: set) }
             }
         }
-        numbers = [:]
+        let all = rules.rules.span
+        for (rule, place) in rules.numbers { take(all[place].sources, rule) }
         self.any = sets.insert(any)
-        let own = postings.lists(blocks.count, of: [0..<rules.count], &sets)[0]
+        let own = postings.lists(blocks.blocks.count, of: [0..<rules.count], &sets)[0]
 
-        // By their first addresses, the larger before the smaller: each comes after those that hold it.
-        let order = blocks.indices.sorted { left, right in
-            let (left, right) = (blocks[left], blocks[right])
-            if left.base != right.base { return left.base < right.base }
-            return left.prefixLength < right.prefixLength
-        }
+        let order = blocks.order
         var building = Building(blocks: order.map { Block(outer: Self.none, rules: own[$0]) })
-        building.link(order.map { blocks[$0] })
+        building.link(order.map { blocks.blocks[$0] })
         building.unite(&sets)
         let linked = building.blocks
         let block = { (number: UInt32) in

@@ -67,6 +67,12 @@ struct ClausePostings {
         var own: [UInt32] = []
         var named: [RuleSet] = []
         for value in 0..<count {
+            if let rule = literal.only(value, unless: item) {
+                // Most values stand in one rule alone.
+                lists.append(
+                    rules.contains(Int(rule)) ? sets.list(CollectionOfOne(RuleSet(rule: rule))) : .none)
+                continue
+            }
             named.removeAll(keepingCapacity: true)
             own.removeAll(keepingCapacity: true)
             literal.forEach(value) { if rules.contains(Int($0)) { own.append($0) } }
@@ -121,6 +127,14 @@ private struct Grouping {
             numbers[ends[Int(value)]] = number
             ends[Int(value)] += 1
         }
+    }
+
+    /// The number of a value that has one here and none in another grouping.
+    @inline(__always)
+    func only(_ value: Int, unless other: Grouping) -> UInt32? {
+        let start = starts[value]
+        guard ends[value] - start == 1, other.starts[value] == other.ends[value] else { return nil }
+        return numbers[start]
     }
 
     /// Tells the numbers of a value.

@@ -31,11 +31,8 @@ struct CommandIndex: Sendable {
         var any: [UInt32] = []
         var shell: [UInt32] = []
         var absent: [UInt32] = []
-        for (number, place) in rules.numbers {
-            guard let commands = rules.rules[place].commands else {
-                absent.append(number)
-                continue
-            }
+        func take(_ commands: Commands?, _ number: UInt32) {
+            guard let commands else { return absent.append(number) }
             if commands.isAny { any.append(number) }
             if commands.isShell { shell.append(number) }
             for pattern in commands.literal { postings.insert(patterns.insert(pattern), rule: number) }
@@ -44,6 +41,8 @@ struct CommandIndex: Sendable {
                 for pattern in named.items { postings.insert(patterns.insert(pattern), set: set) }
             }
         }
+        let all = rules.rules.span
+        for (number, place) in rules.numbers { take(all[place].commands, number) }
         let lists = postings.lists(patterns.count, of: rules.halves, &sets)
         patternsRules = zip(lists[0], lists[1]).map { PatternRules(forbids: $0, permits: $1) }
         let parts = rules.halves.map { range in

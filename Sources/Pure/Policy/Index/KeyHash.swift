@@ -7,11 +7,12 @@
 /// hash, which takes them from the kernel for each process: nobody outside knows them, so that nobody can aim at a slot.
 /// What lies in a table is the policy's alone, and keys are compared in full, so that no more than time could be won.
 /// `SWIFT_DETERMINISTIC_HASHING` would take the seeds away: the engine refuses to start with it.
-struct KeyHash: Sendable {
+package struct KeyHash: Sendable {
     private let seed: UInt64
     private let multiplier: UInt64
 
-    init() {
+    /// A hash of its own seeds.
+    package init() {
         seed = Self.random(1)
         // Odd, so that no bit of a key is lost.
         multiplier = Self.random(2) | 1
@@ -24,7 +25,7 @@ struct KeyHash: Sendable {
     }
 
     /// The hash of bytes.
-    func hash(_ key: Span<UInt8>) -> UInt64 {
+    package func hash(_ key: Span<UInt8>) -> UInt64 {
         var state = seed ^ UInt64(key.count)
         var place = 0
         while place + 8 <= key.count {

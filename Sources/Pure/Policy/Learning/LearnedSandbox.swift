@@ -78,9 +78,7 @@ public struct LearnedSandbox: Sendable, Hashable {
 
     private mutating func takeCalls(_ seen: Observations, namesCalls: Bool) {
         guard let strict = SandboxDefinition.builtIn("strict") else { return }
-        // What the network item alone decides on is not named.
-        let wanted = seen.systemCalls.subtracting(SystemCallGroups.never).subtracting(SystemCallGroups.launch)
-            .subtracting(Self.networkCalls)
+        let wanted = Self.nameable(seen.systemCalls)
         let (known, unknown) = (
             wanted.filter { SystemCallGroups.isKnown($0) }, wanted.filter { !SystemCallGroups.isKnown($0) }
         )
@@ -108,7 +106,13 @@ public struct LearnedSandbox: Sendable, Hashable {
         }
     }
 
+    /// What the network item alone decides on, and no list names.
     private static let networkCalls: Set<String> = ["socket", "connect", "bind", "listen", "accept", "accept4"]
+
+    /// The calls of a set that a sandbox's list can give or take.
+    private static func nameable(_ calls: Set<String>) -> Set<String> {
+        calls.subtracting(SystemCallGroups.never).subtracting(SystemCallGroups.launch).subtracting(networkCalls)
+    }
 
     private mutating func takeNetwork(_ seen: Observations.Network) {
         if !seen.further.isEmpty {
@@ -125,7 +129,7 @@ public struct LearnedSandbox: Sendable, Hashable {
         var limits = Sandbox.Limits()
         limits.cpu = max(10, rounded(fourfold(seen.processorMilliseconds) / 1_000 &+ 1))
         limits.memory = max(256 << 20, rounded(fourfold(seen.addressSpace)))
-        // The kernel counts every process of the account, not of the session.
+        // Before Linux 6.14, and for a plain user, the kernel counts every process of the account, not of the session.
         limits.processes = min(4_194_304, max(64, rounded(fourfold(seen.tasks))))
         limits.files = min(1_048_576, max(64, rounded(twofold(seen.descriptors))))
         limits.fileSize = max(16 << 20, rounded(fourfold(seen.fileSize)))
@@ -239,12 +243,8 @@ extension LearnedSandbox {
 
     /// Names for a set of calls: groups that are in it whole, the large one less a few, and what is left by name.
     private static func groups(of calls: Set<String>) -> (allowed: [String], denied: [String]) {
-        let wanted = calls.subtracting(SystemCallGroups.never).subtracting(SystemCallGroups.launch)
-            .subtracting(networkCalls)
-        let members = { (group: String) -> Set<String> in
-            Set(SystemCallGroups.members(of: group) ?? []).subtracting(SystemCallGroups.never)
-                .subtracting(SystemCallGroups.launch).subtracting(networkCalls)
-        }
+        let wanted = nameable(calls)
+        let members = { (group: String) in nameable(Set(SystemCallGroups.members(of: group) ?? [])) }
         var allowed: [String] = []
         var covered: Set<String> = []
         var denied: [String] = []

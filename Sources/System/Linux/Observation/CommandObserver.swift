@@ -171,19 +171,8 @@ public final class CommandObserver {
     // MARK: The end
 
     /// Ends what the command left running, as a session does, and says how many processes there were.
-    ///
-    /// Orphans come to this process as its children, so that rounds of it reach them all.
     public func endLeftovers() -> Int {
-        var ended = 0
-        for _ in 0..<1_000 {
-            let children = Children.ids().filter { $0 != command.pid }
-            if children.isEmpty { break }
-            for child in children {
-                Process.signal(child, Signals.Number.kill)
-                Children.reap(child)
-                ended += 1
-            }
-        }
+        let ended = Children.endAll(but: command.pid)
         _ = command.reap()
         return ended
     }

@@ -1,189 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the Portcullis authors
 
-import ArgumentParser
 import Audit
 import Core
-import Linux
-
-/// `portcullis audit show`: the records, one a line.
-struct AuditShow: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "show",
-        abstract: "Show records of the trail.",
-        discussion: """
-            One line a record; the session's id is cut to eight digits. With --json, one object a line, with every field \
-            in full. The chain is not checked: that is what verify does.
-
-            EXAMPLES
-              portcullis audit show --denied --since 1h
-              portcullis audit show --from 10.20.0.0/16 --user backup --json
-              portcullis audit show --session 0f3a99c1
-            """)
-
-    @OptionGroup var trail: TrailOptions
-    @OptionGroup var filter: TrailFilter
-    @OptionGroup var format: FormatOptions
-
-    func run() throws {
-        try reporting {
-            var reader = try TrailFileReader(trail.path)
-            var cutter = LineCutter()
-            var output = Output()
-            var pending: TrailEvent?
-            var number = 0
-            let check = try filter.prepared()
-            if !format.isJSON { try output.line(output.coloured(TrailEvent.heading, .faint)) }
-            let emit = { (event: TrailEvent, output: inout Output) throws in
-                guard check.matches(event) else { return }
-                try output.line(format.isJSON ? event.json.text : event.row(output))
-            }
-            while true {
-                let piece = try reader.next()
-                if piece.isEmpty { break }
-                try cutter.take(piece) { bytes in
-                    number += 1
-                    guard let line = TrailLine(bytes), let entry = Entry(line: line) else {
-                        complain(
-                            "\(trail.path):\(number): not a record: \(ByteText(Array(bytes.prefix(80))).printable)")
-                        return
-                    }
-                    let part = CommandPart(line: line)
-                    if let part, part.number > 1, var whole = pending, whole.add(line, entry) {
-                        pending = whole
-                    } else {
-                        if let event = pending { try emit(event, &output) }
-                        pending = TrailEvent(line: line, entry: entry)
-                    }
-                    if part == nil || part?.number == part?.count, let event = pending {
-                        try emit(event, &output)
-                        pending = nil
-                    }
-                }
-            }
-            if let event = pending { try emit(event, &output) }
-            if !cutter.rest.isEmpty {
-                complain("\(trail.path):\(number + 1): the last record is torn: \(cutter.rest.count) bytes")
-            }
-            try output.flush()
-        }
-    }
-}
-
-/// Which records are meant; all that are given must be true.
-struct TrailFilter: ParsableArguments {
-    @Option(help: "Only this session: its id, or the first digits of it.")
-    var session: String?
-
-    @Option(help: "Only this account or remote user.")
-    var user: String?
-
-    @Option(help: "Only from this address or block.")
-    var from: String?
-
-    @Option(help: "Only since then: 90m, 12h, 2d, or 2026-11-20, 2026-11-20T22:00 in local time.")
-    var since: String?
-
-    @Flag(help: "Only refusals.")
-    var denied = false
-
-    /// The filter, with its words understood.
-    struct Prepared {
-        var session: String?
-        var user: ByteText?
-        var from: AddressBlock?
-        var sinceMilliseconds: UInt64?
-        var sinceLocal: String?
-        var isDenied: Bool
-
-        func matches(_ event: TrailEvent) -> Bool {
-            let stamp = event.line.stamp
-            if let session {
-                guard let id = stamp.session, id.description.hasPrefix(session) else { return false }
-            }
-            if let user {
-                guard event.line["acct"] == user || event.line["ruser"] == user else { return false }
-            }
-            if let from {
-                guard let text = event.line["addr"], let address = IPAddress(ascii: text.bytes), from.contains(address)
-                else { return false }
-            }
-            if let sinceMilliseconds, stamp.milliseconds < sinceMilliseconds { return false }
-            if let sinceLocal {
-                let seconds = Int64(clamping: stamp.milliseconds / 1_000)
-                guard Clock.localText(seconds: seconds, format: "%Y-%m-%dT%H:%M:%S") >= sinceLocal else { return false }
-            }
-            return !isDenied || event.isRefusal
-        }
-    }
-
-    /// Understands the words.
-    func prepared() throws -> Prepared {
-        var result = Prepared(isDenied: denied)
-        if let session {
-            guard let digits = Self.digits(ofSession: session) else {
-                throw ValidationError("--session takes 1 to 32 hexadecimal digits, not '\(session)'.")
-            }
-            result.session = digits
-        }
-        result.user = user.map { ByteText($0) }
-        if let from {
-            guard let block = Self.block(from) else {
-                throw ValidationError("--from takes an address or a block such as 10.20.0.0/16, not '\(from)'.")
-            }
-            result.from = block
-        }
-        if let since {
-            if let age = Self.duration(since) {
-                let now = UInt64(max(0, Clock.wallMilliseconds()))
-                result.sinceMilliseconds = now > age ? now - age : 0
-            } else if let moment = Self.moment(since) {
-                result.sinceLocal = moment
-            } else {
-                throw ValidationError("--since takes 90m, 12h, 2d, 2026-11-20 or 2026-11-20T22:00, not '\(since)'.")
-            }
-        }
-        return result
-    }
-
-    func validate() throws {
-        _ = try prepared()
-    }
-
-    /// The first digits of a session's id, as records have them; nil for anything else.
-    static func digits(ofSession text: String) -> String? {
-        let digits = text.lowercased()
-        let isHexadecimal = digits.utf8.allSatisfy { Hexadecimal.bytes([$0, $0]) != nil }
-        return (1...32).contains(digits.utf8.count) && isHexadecimal ? digits : nil
-    }
-
-    private static func block(_ text: String) -> AddressBlock? {
-        let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
-        guard let first = parts.first, let address = IPAddress(first) else { return nil }
-        guard parts.count == 2, let last = parts.last else { return AddressBlock(address) }
-        return Int(last).flatMap { AddressBlock(base: address, prefixLength: $0) }
-    }
-
-    /// Milliseconds of `90m` and the like.
-    static func duration(_ text: String) -> UInt64? {
-        let units: [Character: UInt64] = ["s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000]
-        guard let unit = text.last.flatMap({ units[$0] }), text.count <= 10, let count = UInt64(text.dropLast()) else {
-            return nil
-        }
-        return count.multipliedReportingOverflow(by: unit).partialValue
-    }
-
-    /// A local date and time in full, comparable as text.
-    static func moment(_ text: String) -> String? {
-        let whole = "0000-00-00T00:00:00"
-        let given = text.map { $0 == " " ? "T" : $0 }
-        guard [10, 16, 19].contains(given.count) else { return nil }
-        for (character, form) in zip(given, whole) {
-            guard form == "0" ? ("0"..."9").contains(character) : character == form else { return nil }
-        }
-        return String(given) + whole.dropFirst(given.count)
-    }
-}
 
 /// A record as it is shown: one line of the trail, or the several lines of one long command.
 struct TrailEvent {
@@ -203,16 +22,57 @@ struct TrailEvent {
         else { return false }
         whole.commandLine.bytes += part.commandLine.bytes
         whole.program.bytes += part.program.bytes
+        // No request has more: the further lines are not of one command.
+        guard max(whole.commandLine.count, whole.program.count) <= ServiceSettings.commandLengthLimit else {
+            return false
+        }
         entry = .record(.command(whole))
         return true
     }
 
     /// Whether a request was refused here.
-    var isRefusal: Bool {
+    var isRefusal: Bool { kind == .refused }
+
+    /// What happened, in one word: the field `event` for programs, which the type alone does not tell.
+    enum Kind: String, CaseIterable {
+        case started = "service-started"
+        case stopped = "service-stopped"
+        case died = "service-died"
+        case policyLoaded = "policy-loaded"
+        case policyRejected = "policy-rejected"
+        case verified
+        case notVerified = "not-verified"
+        case permitted
+        case refused
+        case commandStarted = "command-started"
+        case commandEnded = "command-ended"
+        case lost = "session-lost"
+        case denied = "sandbox-denied"
+        case killed = "sandbox-killed"
+        case notice
+        case trailNote = "trail-note"
+    }
+
+    /// What happened.
+    var kind: Kind {
         switch entry {
-        case .record(.login(let login)): login.refusal != nil
-        case .lostRequest: true
-        default: false
+        case .lostRequest: return .refused
+        case .note: return .trailNote
+        case .record(let record):
+            switch record {
+            case .serviceStart: return .started
+            case .serviceStop(_, _, let isFailure): return isFailure ? .died : .stopped
+            case .policyLoaded: return .policyLoaded
+            case .policyRejected: return .policyRejected
+            case .authentication(let check): return check.failure == nil ? .verified : .notVerified
+            case .login(let login): return login.refusal == nil ? .permitted : .refused
+            case .command: return .commandStarted
+            case .end(let end):
+                if case .lost = end.outcome { return .lost }
+                return .commandEnded
+            case .notice: return .notice
+            case .denial(let denial): return denial.signal == nil ? .denied : .killed
+            }
         }
     }
 
@@ -227,7 +87,7 @@ struct TrailEvent {
     func row(_ output: Output) -> String {
         let (event, tone, detail) = parts
         let session = line.stamp.session.map { String($0.description.prefix(8)) } ?? "-"
-        let account = line["acct"].map { line.accountIsUnknown ? "?" : $0.printable } ?? "-"
+        let account = line["acct"].map { line.accountIsUnknown ? "?" : Shown.name($0) } ?? "-"
         let via = line["terminal"].map { $0.isEmpty ? "-" : $0.printable } ?? "-"
         let from = line["addr"].map { $0.isEmpty ? "-" : $0.printable } ?? "-"
         let time = Shown.localTime(seconds: Int64(clamping: line.stamp.milliseconds / 1_000))
@@ -237,6 +97,12 @@ struct TrailEvent {
             Shown.column(from, 15), output.coloured(Shown.column(event, 11), tone), String(text),
         ]
         return columns.joined(separator: "  ")
+    }
+
+    /// What happened, for people, without who and when.
+    var shortDetail: String {
+        let detail = parts.detail
+        return detail.count > Self.detailLimit ? detail.prefix(Self.detailLimit) + "…" : detail
     }
 
     private var parts: (event: String, tone: Output.Tone?, detail: String) {
@@ -273,7 +139,7 @@ struct TrailEvent {
             let rule = login.rule.map { ByteText("\($0.name), \($0.place)").printable }
             let detail = login.detail.map { ": \($0.printable)" } ?? ""
             let by =
-                (login.remoteUser.map { "by \($0.printable), " } ?? "")
+                (login.remoteUser.map { "by \(Shown.name($0)), " } ?? "")
                 + (login.pool.map { "a guest of pool \(ByteText($0).printable), " } ?? "")
             guard let refusal = login.refusal else {
                 return ("permitted", .good, ByteText(by + (rule ?? "")).text.map { $0 + detail } ?? "")
@@ -339,7 +205,8 @@ struct TrailEvent {
         let stamp = line.stamp
         var members: [(String, JSON)] = [
             ("seq", .integer(line.sequence)), ("time", .string(Shown.universalTime(milliseconds: stamp.milliseconds))),
-            ("type", .string(line.type.rawValue)), ("pid", .integer(stamp.sender.pid)),
+            ("type", .string(line.type.rawValue)), ("event", .string(kind.rawValue)),
+            ("pid", .integer(stamp.sender.pid)),
             ("uid", .integer(stamp.sender.uid)),
             ("auid", stamp.sender.auid == .max ? .null : .integer(stamp.sender.auid)),
             ("ses", stamp.sender.ses == .max ? .null : .integer(stamp.sender.ses)),
