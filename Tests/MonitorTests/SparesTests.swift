@@ -49,17 +49,45 @@ import Testing
 
     @Test func deathsPutTheNextOneOffForLongerAndLonger() throws {
         var spares = try full()
-        var pauses: [Int64] = []
-        for number in 0..<4 { pauses.append(spares.failed(UInt64(number), now: 0)) }
-        #expect(pauses == [1_000, 2_000, 4_000, 8_000])
+        var now: Int64 = 0
+        for (number, pause) in zip(UInt64(0)..., [Int64(1_000), 2_000, 4_000, 8_000]) {
+            let next = spares.failed(number, now: now)
+            #expect(next == pause)
+            let due = spares.due
+            #expect(due == now + pause)
+            spares.disturb(now: now + 10)
+            #expect(spares.due == now + pause, "what happens meanwhile does not shorten it")
+            now += pause
+        }
         #expect(spares.waiting.isEmpty)
-        #expect(spares.due == 8_000)
-        spares.disturb(now: 10)
-        #expect(spares.due == 8_000, "what happens meanwhile does not shorten it")
-        for _ in 0..<8 { _ = spares.failed(now: 0) }
-        #expect(spares.due == Spares.longestPause)
+        for _ in 0..<8 {
+            let pause = spares.failed(now: now) ?? 0
+            #expect(pause <= Spares.longestPause)
+            now += pause
+        }
+        #expect(spares.failed(now: now) == Spares.longestPause)
+        now += Spares.longestPause
         spares.served()
-        #expect(spares.failed(now: 0) == Spares.firstPause, "one that has served makes up for it")
+        #expect(spares.failed(now: now) == Spares.firstPause, "one that has served makes up for it")
+    }
+
+    /// A signal to the whole group ends them all.
+    @Test func whatEndsSeveralAtOncePutsTheNextOneOffOnce() throws {
+        var spares = try full()
+        #expect(spares.failed(0, now: 50) == Spares.firstPause)
+        for number in UInt64(1)...3 { #expect(spares.failed(number, now: 50) == nil) }
+        #expect(spares.due == 50 + Spares.firstPause)
+        _ = spares.removeAll()
+        #expect(spares.due == 0, "a new policy has new ones at once")
+    }
+
+    @Test func oneThatCouldNotBeToldIsTheNextAgain() throws {
+        var spares = try full()
+        let taken = spares.take()
+        let first = try #require(taken)
+        spares.putBack(first)
+        let next = spares.take()
+        #expect(next?.number == first.number)
     }
 
     @Test func dismissedOnesAreGone() throws {

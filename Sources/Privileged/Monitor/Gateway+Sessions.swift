@@ -71,7 +71,10 @@ extension Gateway {
                 AuditorOrder.session(session: session, pid: process.handle.pid, hasStarted: false),
                 [auditors.descriptor]) ?? false
         guard isKnown else {
+            // INVARIANT: it has started no command, and will not: for that front lets go of the client, and front is told
+            // only now, of a refusal.
             end(process)
+            clearCgroup(of: process.number)
             return tellFront(.rejected(connection: connection, reason: .auditUnavailable))
         }
         sessions.add(

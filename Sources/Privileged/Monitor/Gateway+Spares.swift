@@ -26,7 +26,7 @@ extension Gateway {
         do {
             spares.add(try forkSpare(policy))
         } catch {
-            let pause = spares.failed(now: now)
+            guard let pause = spares.failed(now: now) else { return }
             log.say("cannot make a spare session: \(error); the next try is in \(pause / 1_000) s")
         }
     }
@@ -58,6 +58,12 @@ extension Gateway {
                 spares.served()
                 return spare
             } catch {
+                guard error.isDisconnected else {
+                    // It is well, and this message cannot be sent now: the request is forked for.
+                    spares.putBack(spare)
+                    log.say("a spare session was not told of its request: \(error)")
+                    return nil
+                }
                 // It has died, and its end was not heard yet.
                 end(spare)
                 spareFailed("took no request: \(error)", nil)
@@ -74,9 +80,9 @@ extension Gateway {
     /// A spare has nothing to say before it has a request.
     func spareSpoke(_ number: UInt64) {
         guard let spare = spares[number] else { return }
-        // Its end follows through its pidfd.
-        epoll.remove(spare.channel.descriptor)
-        spare.handle.signal(Signals.Number.kill)
+        // ORDER: it is none of those that wait before another event is looked at, which may be a request.
+        end(spare)
+        spareFailed("spoke, or closed its channel", number)
     }
 
     /// A process that waited for a request is gone.
@@ -90,8 +96,7 @@ extension Gateway {
     }
 
     private func spareFailed(_ what: String, _ number: UInt64?) {
-        let pause = spares.failed(number, now: Clock.monotonicMilliseconds())
-        guard !isDraining else { return }
+        guard let pause = spares.failed(number, now: Clock.monotonicMilliseconds()), !isDraining else { return }
         log.say("a spare session \(what); the next one is made in \(pause / 1_000) s")
     }
 }

@@ -72,20 +72,27 @@ struct Spares {
         nextPause = Self.firstPause
     }
 
+    /// Puts one back that was taken and could not be told.
+    mutating func putBack(_ process: SessionProcess) {
+        waiting.insert(process, at: 0)
+    }
+
     /// One has died while it waited, or could not be made.
     ///
-    /// - Returns: for how long none is made.
-    mutating func failed(_ number: UInt64? = nil, now: Int64) -> Int64 {
+    /// - Returns: for how long none is made; nil within such a pause, as what ended several at once was one thing.
+    mutating func failed(_ number: UInt64? = nil, now: Int64) -> Int64? {
         waiting.removeAll { $0.number == number }
+        guard now >= pausedUntil else { return nil }
         let pause = nextPause
         pausedUntil = now + pause
         nextPause = min(pause * 2, Self.longestPause)
         return pause
     }
 
-    /// Takes all of them out.
+    /// Takes all of them out; what became of them holds up no later one.
     mutating func removeAll() -> [SessionProcess] {
         defer { waiting = [] }
+        (pausedUntil, nextPause) = (0, Self.firstPause)
         return waiting
     }
 }

@@ -26,19 +26,9 @@ struct CredentialsFile {
     /// The file must be a regular one of root's (as a plain user: that user's), mode 0600 or less, on a way of theirs,
     /// all checked on the open descriptor.
     func verify(user: UserName, password: Secret) -> Answer {
-        verify(user: user, password: password, in: table())
-    }
-
-    /// Its lines, or why it cannot be used: before the password is looked at, and in no check's place.
-    func table() -> Result<CredentialTable, any Error> {
-        Result { try read() }
-    }
-
-    /// Verifies a password as above, with what `table` has read.
-    func verify(user: UserName, password: Secret, in lines: Result<CredentialTable, any Error>) -> Answer {
         let table: CredentialTable
         do {
-            table = try lines.get()
+            table = try read()
         } catch {
             PasswordHash.spend(on: password, like: nil)
             return .unusable("credentials file: \(error)")

@@ -117,8 +117,8 @@ extension RequestSession {
                 origin: origin, account: targetText, grantors: grantors, failure: failure,
                 detail: detail.map { ByteText($0) }, pool: guest?.pool))
         trail.send(record)
-        // libpam sends its own to the kernel. A success waits until nothing else has to be done; a refusal sends it along.
-        if !grantors.hasPrefix("pam:") { kernelTrail.queue(record) }
+        // ORDER: before the login identity is the target's, whose record this is not yet. libpam sends its own to the kernel.
+        if !grantors.hasPrefix("pam:") { _ = kernelTrail.send(record) }
     }
 
     // MARK: Passwords
@@ -130,12 +130,8 @@ extension RequestSession {
         switch settings[service].authentication {
         case .file(let name):
             let file = CredentialsFile(path: name.resolved(in: input.stateDirectory))
-            // The monitor's answer comes while the file is read.
-            tell(.passwordCheck)
-            let table = file.table()
-            awaitCheckPlace()
-            let answer = file.verify(user: target, password: password, in: table)
-            tell(.passwordChecked)
+            // Read in the check's place, too: as many as may ask at once would otherwise hold a large file each.
+            let answer = inCheckPlace { file.verify(user: target, password: password) }
             switch answer {
             case .verified:
                 break
@@ -206,8 +202,6 @@ extension RequestSession {
 
     /// Account, credentials and session of PAM.
     private func open(_ transaction: PAMTransaction) throws(PAMError) -> EstablishedIdentity {
-        // ORDER: before modules that may end this process.
-        kernelTrail.flush()
         do throws(PAMError) {
             try transaction.checkAccount()
             try transaction.establishCredentials()

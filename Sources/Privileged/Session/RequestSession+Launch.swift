@@ -95,8 +95,6 @@ extension RequestSession {
             identity.close()
             refuse(.sandboxUnavailable, "\(error)")
         }
-        // The kernel's trail is told meanwhile, too.
-        let isTakenByKernel = kernelTrail.send(record)
         let hasHome: Bool
         switch awaitReady(launched) {
         case .ready(let home):
@@ -111,7 +109,8 @@ extension RequestSession {
             identity.close()
             refuse(.auditUnavailable)
         }
-        guard isTakenByKernel else {
+        // ORDER: what the kernel is told has started is about to start: the child is confined, and its record is durable.
+        guard kernelTrail.send(record) else {
             abandon(launched)
             identity.close()
             refuse(.auditUnavailable, "the kernel's audit subsystem does not take records, and the policy requires it")

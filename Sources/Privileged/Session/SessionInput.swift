@@ -135,6 +135,8 @@ public struct SessionDescriptors {
             for (copy, number) in zip(high, Number.monitor...) { try copy.place(at: number) }
         }
         Descriptor.closeAll(from: end)
+        // The former numbers are closed, or have become another's: nothing may close them once more.
+        for descriptor in all { descriptor.leaveOpen() }
         let take = { (number: Int32) throws -> Descriptor in
             guard let descriptor = Descriptor.inherited(number) else {
                 throw SessionError("descriptor \(number) is gone")

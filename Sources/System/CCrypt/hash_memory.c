@@ -8,7 +8,8 @@
 #include <unistd.h>
 
 /// What libcrypt maps for one hash of a memory-hard method is this much at least: 16 MiB at yescrypt's default cost.
-/// Nothing else in our programs maps as much at once.
+/// Nothing else in our programs maps as much at once; what a module of PAM's or of name service's reserves for itself, to be
+/// used bit by bit, is told by its flags and left alone.
 enum { hash_memory_least = 4 << 20 };
 
 static unsigned long hash_memories;
@@ -19,8 +20,11 @@ unsigned long portcullis_hash_memories(void) { return __atomic_load_n(&hash_memo
 /// mmap(2) as the C library has it, for this program and the libraries that it loads; a large anonymous mapping is advised to
 /// be of huge pages. It does what the C library's does: the system call, with errno.
 void *mmap(void *address, size_t length, int protection, int flags, int descriptor, off_t offset) {
-    void *made = (void *)syscall(SYS_mmap, address, length, protection, flags, descriptor, offset);
-    if (made != MAP_FAILED && length >= hash_memory_least && (flags & MAP_ANONYMOUS) && (flags & MAP_PRIVATE)) {
+    void *made = (void *)syscall(
+        SYS_mmap, address, length, (long)protection, (long)flags, (long)descriptor, offset);
+    const int reserved = MAP_FIXED | MAP_NORESERVE | MAP_STACK | MAP_GROWSDOWN | MAP_HUGETLB | MAP_SHARED;
+    if (made != MAP_FAILED && address == NULL && length >= hash_memory_least && (flags & MAP_ANONYMOUS) &&
+        (flags & MAP_PRIVATE) && !(flags & reserved) && protection == (PROT_READ | PROT_WRITE)) {
         // Only advice: where the kernel has no huge pages, or none free, the pages are small ones.
         (void)madvise(made, length, MADV_HUGEPAGE);
         __atomic_add_fetch(&hash_memories, 1, __ATOMIC_RELAXED);
