@@ -97,12 +97,12 @@ import Testing
             "next next next next " + note,
         ]
         for copy in copies {
-            #expect(SignedCheckpoint.last(inCopy: Array(copy.utf8), digest: sha256) == signed, "\(copy)")
+            #expect(SignedCheckpoint.all(inCopy: Array(copy.utf8), digest: sha256) == [signed], "\(copy)")
             let both = Array((copy + "\n").utf8) + later.note
-            #expect(SignedCheckpoint.last(inCopy: both, digest: sha256) == later)
+            #expect(SignedCheckpoint.all(inCopy: both, digest: sha256) == [signed, later])
         }
         for none in ["", "next", "a b c next d e f g", String(note.dropLast(20))] {
-            #expect(SignedCheckpoint.last(inCopy: Array(none.utf8), digest: sha256) == nil)
+            #expect(SignedCheckpoint.all(inCopy: Array(none.utf8), digest: sha256).isEmpty)
         }
     }
 
@@ -477,7 +477,7 @@ import Testing
         let message = try #require(messages.first)
         #expect(message.hasPrefix("<86>"))
         #expect(message.contains(" portcullis-auditor["))
-        #expect(SignedCheckpoint.last(inCopy: Array(message.utf8), digest: sha256) == signed)
+        #expect(SignedCheckpoint.all(inCopy: Array(message.utf8), digest: sha256) == [signed])
         #expect(message.hasSuffix(String(decoding: signed.note.dropLast(), as: UTF8.self)), "the note as it is")
     }
 
@@ -500,6 +500,6 @@ import Testing
         try gateway.turn()
         let message = try #require(other.messages().first)
         #expect(
-            SignedCheckpoint.last(inCopy: Array(message.utf8), digest: sha256)?.checkpoint.position.sequence == 2)
+            SignedCheckpoint.all(inCopy: Array(message.utf8), digest: sha256).last?.checkpoint.position.sequence == 2)
     }
 }

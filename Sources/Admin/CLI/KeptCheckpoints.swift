@@ -48,13 +48,10 @@ struct KeptCheckpoints {
     ///   - progress: told how many were checked.
     init(in directory: String?, key: String?, kept: [String], listed: Bool, progress: (Int) -> Void) throws {
         let given = try key.map { try Self.key($0) }
-        var copies = try kept.map { (path: $0, signed: try Self.copy($0), isSigned: Bool?.none) }
+        var copies = Copies()
+        for path in kept { try copies.add(path) }
         let check = Self.check
-        let vouch = { (key: CheckpointKey, copies: inout [(path: String, signed: SignedCheckpoint, isSigned: Bool?)]) in
-            for index in copies.indices where copies[index].signed.keyID == key.id && copies[index].isSigned != true {
-                copies[index].isSigned = copies[index].signed.isSigned(by: key, check)
-            }
-        }
+        let vouch = { (key: CheckpointKey, copies: inout Copies) in copies.check(by: key, check) }
         if let given { vouch(given, &copies) }
         var hasGivenSigned = given == nil
         var isAnyKeyKnown = given != nil
@@ -91,17 +88,55 @@ struct KeptCheckpoints {
             }
             if !hasGivenSigned { mismatches.append("no checkpoint here is signed by the key that was kept") }
         }
-        for copy in copies {
-            marks.append(CheckpointMark(position: copy.signed.checkpoint.position, number: nil))
-            let name = ByteText(copy.path).printable
-            switch copy.isSigned {
-            case true?: break
-            case false?: mismatches.append("\(name): its signature is wrong")
-            case nil where isAnyKeyKnown: mismatches.append("\(name): not signed by a key of this trail")
-            case nil: notices.append("\(name): its key is not here: its signature was not checked")
+        for path in kept { take(copies.all.filter { $0.path == path }, isAnyKeyKnown: isAnyKeyKnown) }
+        marks.sort { $0.position.sequence < $1.position.sequence }
+    }
+
+    /// Takes what stands in a file that was kept elsewhere.
+    ///
+    /// TRUST: a log takes lines of everybody, so that any note in it may be a stranger's, or an old one that was logged
+    /// again. Each that a key of this trail has signed must be kept; the others are worth a word.
+    private mutating func take(_ copies: [Copies.Copy], isAnyKeyKnown: Bool) {
+        guard let path = copies.first?.path else { return }
+        let name = ByteText(path).printable
+        let signed = copies.filter { $0.isSigned == true }
+        let trusted = isAnyKeyKnown ? signed : copies
+        marks += trusted.map { CheckpointMark(position: $0.signed.checkpoint.position, number: nil) }
+        if !isAnyKeyKnown {
+            notices.append("\(name): its key is not here: its signature was not checked")
+        } else if signed.isEmpty {
+            let isWrong = copies.contains { $0.isSigned == false }
+            mismatches.append("\(name): \(isWrong ? "its signature is wrong" : "not signed by a key of this trail")")
+        } else if signed.count < copies.count {
+            notices.append(
+                "\(name): \(copies.count - signed.count) of its \(copies.count) checkpoints are not this trail's")
+        }
+    }
+
+    /// The checkpoints of files that were kept elsewhere.
+    private struct Copies {
+        struct Copy {
+            var path: String
+            var signed: SignedCheckpoint
+            /// Nil as long as no key of its number was met.
+            var isSigned: Bool?
+        }
+
+        private(set) var all: [Copy] = []
+        private var places: [[UInt8]: [Int]] = [:]
+
+        mutating func add(_ path: String) throws {
+            for signed in try KeptCheckpoints.copies(path) {
+                places[signed.keyID, default: []].append(all.count)
+                all.append(Copy(path: path, signed: signed))
             }
         }
-        marks.sort { $0.position.sequence < $1.position.sequence }
+
+        mutating func check(by key: CheckpointKey, _ check: SignatureCheck) {
+            for place in places[key.id] ?? [] where all[place].isSigned != true {
+                all[place].isSigned = all[place].signed.isSigned(by: key, check)
+            }
+        }
     }
 
     /// Whether everything fits.
@@ -134,14 +169,15 @@ struct KeptCheckpoints {
         return key
     }
 
-    private static func copy(_ path: String) throws -> SignedCheckpoint {
+    private static func copies(_ path: String) throws -> [SignedCheckpoint] {
         guard let bytes = try read(path) else {
             throw Failure(description: "--checkpoint \(ByteText(path).printable): no such file")
         }
-        guard let signed = SignedCheckpoint.last(inCopy: bytes, digest: sha256) else {
+        let found = SignedCheckpoint.all(inCopy: bytes, digest: sha256)
+        guard !found.isEmpty else {
             throw Failure(description: "--checkpoint \(ByteText(path).printable): there is no checkpoint in it")
         }
-        return signed
+        return found
     }
 
     /// A small file; nil where there is none.

@@ -123,8 +123,9 @@ public struct SignedCheckpoint: Sendable, Hashable {
     /// Reads a copy that came through a log: its words in their order, whatever became of the line's ends, and whatever
     /// the log put before them. A newline may have become `#012`, as rsyslog has it.
     ///
-    /// - Parameter copy: text with one or more of them; the last one counts.
-    public static func last(inCopy copy: [UInt8], digest: Digest) -> SignedCheckpoint? {
+    /// - Parameter copy: text with one or more of them. Any of them may be a stranger's: a log takes lines of everybody.
+    /// - Returns: them all, in their order.
+    public static func all(inCopy copy: [UInt8], digest: Digest) -> [SignedCheckpoint] {
         var words: [ArraySlice<UInt8>] = []
         for part in copy.split(whereSeparator: { $0 <= 0x20 }) {
             var rest = part
@@ -134,13 +135,13 @@ public struct SignedCheckpoint: Sendable, Hashable {
             }
             if !rest.isEmpty { words.append(rest) }
         }
-        var last: SignedCheckpoint?
+        var found: [SignedCheckpoint] = []
         for place in words.indices.dropFirst(3) where words[place].elementsEqual("next".utf8) {
             let all = words[(place - 3)...].prefix(8)
             guard all.count == 8 else { break }
-            last = read(words: Array(all), digest: digest) ?? last
+            if let signed = read(words: Array(all), digest: digest) { found.append(signed) }
         }
-        return last
+        return found
     }
 
     private static func read(_ note: some Collection<UInt8>, digest: Digest) -> SignedCheckpoint? {

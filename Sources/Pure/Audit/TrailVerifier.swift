@@ -22,6 +22,8 @@ public struct TrailFault: Error, Sendable, Hashable, CustomStringConvertible {
         case checkpoint(number: Int?, since: UInt64)
         /// The trail ends before the last record that a checkpoint covers.
         case short(covered: UInt64)
+        /// The trail begins behind the last checkpoint: between them records are missing that none covers.
+        case uncovered(from: UInt64, to: UInt64)
     }
 
     /// The line, from 1.
@@ -46,6 +48,8 @@ public struct TrailFault: Error, Sendable, Hashable, CustomStringConvertible {
         case .torn: "the last record is torn"
         case .checkpoint(let number, let since):
             "not what checkpoint \(number.map { "\($0)" } ?? "FILE") covers: a record from \(since) to this one was changed"
+        case .uncovered(let first, let last):
+            "the trail begins behind its last checkpoint: records \(first) to \(last) are neither here nor covered"
         case .short(let covered): "the trail ends here, but a checkpoint covers \(covered) records"
         }
     }
@@ -105,8 +109,11 @@ public struct TrailVerifier: Sendable {
     /// Says that the trail ends here.
     public func finishTrail() throws(TrailFault) {
         try finish()
-        if marksPassed < marks.count, let last = marks.last {
-            throw fault(.short(covered: last.position.sequence))
+        guard let last = marks.last else { return }
+        if marksPassed < marks.count { throw fault(.short(covered: last.position.sequence)) }
+        // A segment is covered when it is closed, so that one whose former ones were taken away begins behind a checkpoint.
+        if let first = first, last.position.sequence < first - 1 {
+            throw fault(.uncovered(from: last.position.sequence + 1, to: first - 1))
         }
     }
 

@@ -42,7 +42,7 @@ extension Auditor {
         }
         if let due = checkpointDue, due <= now {
             checkpointing.made = now
-            _ = trail.makeCheckpoint()
+            _ = trail.makeCheckpoint(now: now)
         }
         tellOfCheckpoints()
         if let failure = trail.takeRotationFailure() {
@@ -83,7 +83,7 @@ extension Auditor {
     func rotate(_ number: UInt64) {
         // ORDER: what came before is in the segment that is closed.
         commit()
-        let failure = trail.rotate()
+        let failure = trail.rotate(now: time.monotonic())
         if let failure { log.error("the trail's segment could not be closed: \(failure)") }
         tell(.rotated(number: number, failure: failure ?? ""))
     }

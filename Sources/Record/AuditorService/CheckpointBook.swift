@@ -260,6 +260,11 @@ final class CheckpointBook {
 
     /// Steps 3 and 4: the key that has signed is erased, and the next one takes its place.
     private func advance() throws(SystemError) {
+        guard try existing(Self.nextSecretName, [.reading]) != nil else {
+            // The next key is in its place, and the directory could not be synchronised: to erase what is there now would
+            // end the row of keys.
+            return try File.synchronize(directory)
+        }
         try step(.erasure)
         try erase(Self.secretName, removing: false)
         try step(.rename)

@@ -250,7 +250,7 @@ final class Trail {
         text.reserveCapacity(batch.count * 512)
         for item in batch { next.append(item.entry, item.stamp, to: &text) }
         if isFull(with: text.count), now >= rotateAt {
-            if let failure = rotate() {
+            if let failure = rotate(now: now) {
                 // The segment grows on: a record more is worth more than a segment's size.
                 rotationFailure = failure
                 rotateAt = now + Self.inspectionInterval
@@ -290,13 +290,13 @@ final class Trail {
     /// Closes the segment, with a checkpoint of all that is in it, and begins another one.
     ///
     /// - Returns: why it could not; nil where it did, or where there is nothing to close.
-    func rotate() -> String? {
+    func rotate(now: Int64) -> String? {
         guard let file, failure == nil else { return failure ?? "the trail is not open" }
         guard let first = segmentFirst else { return nil }
         do throws(SystemError) {
             if unsynchronisedSince != nil {
-                try file.synchronize()
-                unsynchronisedSince = nil
+                synchronise(file, now: now)
+                if let failure { return failure }
             }
             // One that cannot be made now is made later; what it covers stays in the trail.
             checkpoints.make(of: chain.position)
@@ -318,11 +318,12 @@ final class Trail {
     /// Makes a checkpoint of all that is on disk, where there is something new.
     ///
     /// - Returns: whether one was made, or is not needed.
-    func makeCheckpoint() -> Bool {
+    func makeCheckpoint(now: Int64) -> Bool {
         guard let file, failure == nil, hasOpened else { return false }
         if unsynchronisedSince != nil {
-            guard (try? file.synchronize()) != nil else { return false }
-            unsynchronisedSince = nil
+            // Linux tells a file's lost write once: it is not passed over here, or the checkpoint would cover what is gone.
+            synchronise(file, now: now)
+            guard failure == nil else { return false }
         }
         return checkpoints.make(of: chain.position)
     }

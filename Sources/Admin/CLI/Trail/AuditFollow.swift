@@ -39,7 +39,7 @@ struct AuditFollow: ParsableCommand {
 
     /// The trail; a live segment that was named is followed over its rotations, too.
     private static func source(_ trail: TrailPlaces) -> TrailSource {
-        guard let file = trail.files.first, file.split(separator: "/").last.map(String.init) == TrailSource.liveName
+        guard let file = trail.files.first, file.split(separator: "/").last.map(String.init) == TrailSegment.liveName
         else { return trail.source }
         return TrailSource(directory: LocalPolicyFiles.directory(of: File.absolute(file)))
     }

@@ -130,11 +130,12 @@ struct TrailEvent {
         case .authentication(let check):
             let pool = check.pool.map { ", of pool \(ByteText($0).printable)" } ?? ""
             let detail = pool + (check.detail.map { ": \($0.printable)" } ?? "")
+            let grantors = ByteText(check.grantors).printable
             guard let failure = check.failure else {
                 // Nobody proved anything.
-                return (check.grantors == "guest-pool" ? "guest" : "verified", nil, check.grantors + detail)
+                return (check.grantors == "guest-pool" ? "guest" : "verified", nil, grantors + detail)
             }
-            return ("not verified", .bad, "\(check.grantors), \(failure.name)\(detail)")
+            return ("not verified", .bad, "\(grantors), \(failure.name)\(detail)")
         case .login(let login):
             let rule = login.rule.map { ByteText("\($0.name), \($0.place)").printable }
             let detail = login.detail.map { ": \($0.printable)" } ?? ""
@@ -148,7 +149,7 @@ struct TrailEvent {
             let command = login.command.map { "; command \(Shown.command($0))" } ?? ""
             return ("refused", .bad, by + refusal.name + (rule.map { " (\($0))" } ?? "") + times + detail + command)
         case .command(let command):
-            return ("started", nil, "\(command.commandLine.printable)  [\(command.sandbox)]")
+            return ("started", nil, "\(command.commandLine.printable)  [\(ByteText(command.sandbox).printable)]")
         case .end(let end):
             return parts(of: end)
         case .notice(let notice):

@@ -47,11 +47,6 @@ struct TrailSource {
         case files(ArraySlice<String>)
     }
 
-    /// The name of the live segment; rotated ones have their first record's number behind it.
-    static let liveName = "trail.log"
-    /// The digits of a rotated segment's number, at least and at most.
-    private static let digits = 12...20
-
     private var place: Place
     /// The number of the last rotated segment that was given.
     private var lastNumber: UInt64?
@@ -90,12 +85,12 @@ struct TrailSource {
     /// Whether there is nothing of a gateway's own trail yet.
     var isEmpty: Bool {
         guard case .directory(let directory) = place else { return false }
-        let live = directory + "/" + Self.liveName
+        let live = directory + "/" + TrailSegment.liveName
         return (try? File.linkStatus(live)) == nil && Self.rotated(in: directory, after: nil).isEmpty
     }
 
     private mutating func next(in directory: String) throws -> Segment? {
-        let path = directory + "/" + Self.liveName
+        let path = directory + "/" + TrailSegment.liveName
         while true {
             // ORDER: opened before the directory is listed, so that whatever was rotated until then is in the list.
             let live = try Self.openIfThere(path, isLive: true)
@@ -148,22 +143,11 @@ struct TrailSource {
         return Failure(description: "cannot read the trail \(path): \(error.text)\(hint)")
     }
 
-    /// The rotated segments after a number, in their order.
+    /// The closed segments after a number, in their order.
     private static func rotated(in directory: String, after last: UInt64?) -> [(number: UInt64, text: String)] {
-        let names = (try? Directory.names(directory)) ?? []
-        let found = names.compactMap { name in
-            name.text.flatMap { text in number(ofSegment: text).map { (number: $0, text: text) } }
-        }
-        return found.filter { found in last.map { found.number > $0 } ?? true }.sorted { $0.number < $1.number }
-    }
-
-    /// The number of a rotated segment's name, that of its first record; nil for any other name.
-    static func number(ofSegment name: String) -> UInt64? {
-        let prefix = liveName + "."
-        guard name.hasPrefix(prefix) else { return nil }
-        let text = name.dropFirst(prefix.count)
-        guard digits.contains(text.utf8.count), text.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else { return nil }
-        return UInt64(text)
+        let segments = TrailSegment.segments(among: (try? Directory.names(directory)) ?? [])
+        return segments.compactMap { segment in segment.first.map { (number: $0, text: segment.name) } }
+            .filter { found in last.map { found.number > $0 } ?? true }
     }
 }
 
