@@ -193,6 +193,38 @@ private struct CheckedTrail {
         #expect(next.output.contains("not whole: no checkpoint here is signed by the key that was kept"))
     }
 
+    /// Everybody can write to a log: an old note that is logged again hides no newer one, and a stranger's says nothing.
+    @Test func everyCheckpointInALogCounts() throws {
+        let trail = try CheckedTrail()
+        let notes = trail.notes.map(\.note)
+        let strangers = try CheckedTrail(trail: 1).notes[2].note
+        try trail.state.write(notes.joined() + notes[1] + strangers, to: "log")
+        let log = ["--checkpoint", trail.state.path + "/log"]
+        let whole = try CommandRun(["audit", "verify", trail.directory] + log).result()
+        #expect(whole.status == 0, "\(whole)")
+        #expect((whole.output + whole.error).contains("log: 1 of its 7 checkpoints are not this trail's"), "\(whole)")
+        // The end is cut off, and the notes of it beside the trail with it.
+        var lines = trail.segments
+        lines[1] = []
+        lines[2] = []
+        try trail.write(lines)
+        try trail.state.write(trail.notes.prefix(2).flatMap(CheckpointFile.text), to: "audit/checkpoints")
+        #expect(try trail.verify().status == 0, "what it has is whole")
+        let cut = try CommandRun(["audit", "verify", trail.directory] + log).result()
+        #expect(cut.status == 1 && cut.output.contains("a checkpoint covers 11 records"), "\(cut)")
+    }
+
+    /// A trail that begins behind everything that was ever signed has nothing that vouches for it.
+    @Test func aTrailBehindItsLastCheckpointIsNotWhole() throws {
+        let trail = try CheckedTrail()
+        for name in trail.names.prefix(2) { try FileManager.default.removeItem(atPath: trail.directory + "/" + name) }
+        #expect(try trail.verify().status == 0, "a checkpoint reaches its first record")
+        try trail.state.write(trail.notes.prefix(2).flatMap(CheckpointFile.text), to: "audit/checkpoints")
+        let run = try trail.verify()
+        #expect(run.status == 1 && run.output.contains("records 9 to 14 are neither here nor covered"), "\(run)")
+        if Self.hasTools { #expect(try recipe(trail).status == 1) }
+    }
+
     /// A checkpoint that was kept elsewhere covers what those beside the trail may not any more.
     @Test func aKeptCheckpointShowsWhatIsMissingWithItsNote() throws {
         let trail = try CheckedTrail()
@@ -314,11 +346,14 @@ private struct CheckedTrail {
         }
     }
 
-    private func recipe(_ trail: CheckedTrail, key: String? = nil) throws -> (status: Int32, output: String) {
+    private func recipe(
+        _ trail: CheckedTrail, key: String? = nil, shell: [String] = ["/bin/sh"]
+    ) throws -> (status: Int32, output: String) {
         try trail.state.write(Array(Self.recipe.utf8), to: "verify-trail")
         let process = Foundation.Process()
-        process.executableURL = URL(fileURLWithPath: "/bin/sh")
-        process.arguments = [trail.state.path + "/verify-trail", trail.directory] + (key.map { [$0] } ?? [])
+        process.executableURL = URL(fileURLWithPath: shell[0])
+        process.arguments =
+            shell.dropFirst() + [trail.state.path + "/verify-trail", trail.directory] + (key.map { [$0] } ?? [])
         let output = Pipe()
         process.standardOutput = output
         process.standardError = output
@@ -341,6 +376,38 @@ private struct CheckedTrail {
         try FileManager.default.removeItem(atPath: trail.directory + "/" + trail.names[0])
         let archived = try recipe(trail)
         #expect(archived.status == 0 && archived.output == "whole: records 9 to 21, covered to 19\n", "\(archived)")
+    }
+
+    /// bash, which is sh on many hosts, runs commands that stand in what it takes for a number.
+    @Test(.enabled(if: CheckedTrailTests.hasTools, "openssl is not installed"))
+    func theRecipeRunsNothingThatStandsInATrail() throws {
+        let shells =
+            [["/bin/sh"]]
+            + (FileManager.default.isExecutableFile(atPath: "/bin/bash") ? [["/bin/bash", "--posix"]] : [])
+        for shell in shells {
+            let trail = try CheckedTrail()
+            #expect(try recipe(trail, shell: shell).status == 0)
+            let mark = trail.state.path + "/ran"
+            let line = "x prev=abcd seq=a[$(touch${IFS}\(mark))] chain=00\n"
+            try trail.state.write(Array(line.utf8), to: "audit/" + trail.names[0])
+            let run = try recipe(trail, shell: shell)
+            #expect(run.status == 1, "\(run)")
+            #expect(!FileManager.default.fileExists(atPath: mark))
+        }
+    }
+
+    /// What would be no record to `verify` is none to the recipe.
+    @Test(.enabled(if: CheckedTrailTests.hasTools, "openssl is not installed"))
+    func theRecipeLooksAtEverythingThatIsThere() throws {
+        let trail = try CheckedTrail()
+        var lines = trail.segments
+        lines[2].append(Array("type=USER_CMD forged".utf8))
+        try trail.write(lines)
+        #expect(try recipe(trail).status == 1, "a line without its end")
+        #expect(try trail.verify().status == 1)
+        try trail.write()
+        try FileManager.default.removeItem(atPath: trail.directory + "/checkpoints")
+        #expect(try recipe(trail, key: trail.firstKey.description).status == 1, "no checkpoints")
     }
 
     /// One thing done to a trail that nobody may do.

@@ -43,6 +43,23 @@ import Testing
         }
     }
 
+    // MARK: What is shown
+
+    /// Words of the line are decoded, too: whoever writes one could otherwise write to the terminal.
+    @Test(arguments: ["sandbox=", "grantors="])
+    func noWordOfALineReachesTheTerminalAsItIs(field: String) throws {
+        var text = String(decoding: Self.trail.text, as: UTF8.self)
+        let parts = text.split(separator: " ").filter { $0.hasPrefix(field) }
+        guard let word = parts.first else { return }
+        text = text.replacing(" \(word)", with: " \(field)x%1B]0;pwn%07%0Aforged")
+        try state.write(Array(text.utf8), to: "audit/trail.log")
+        for arguments in [["show"], ["last", "-n", "0"], ["stats"]] {
+            let run = try audit(arguments)
+            #expect(!run.output.unicodeScalars.contains { $0.value < 0x20 && $0 != "\n" }, "\(arguments)")
+            #expect(!run.output.contains("\nforged"), "\(arguments)")
+        }
+    }
+
     // MARK: Segments
 
     @Test(arguments: [["show"], ["last", "-n", "0"], ["stats"], ["export", "--json"], ["export", "--sessions"]])

@@ -38,6 +38,34 @@ struct EndingsTests {
         }
     }
 
+    /// Until execve the command's process has the target's ids and its init hears nothing: the target's other processes can
+    /// stop it, and must not keep its session with that.
+    @Test func aProcessThatItsAccountStopsBeforeItsExecEndsWithItsTimeout() throws {
+        let rules =
+            "sandbox short extends strict {\n    timeout 1s\n}\n"
+            + "permit all: rexec from 127.0.0.0/8 as \(Gateway.target) run any sandbox short"
+        try Gateway.with(Gateway.Setup(rules)) { gate throws in
+            let auditor = try #require(gate.helper("auditor"))
+            kill(auditor.pid, SIGSTOP)
+            let client = try Conversation.rexec(gate, as: Gateway.target, "/usr/bin/true")
+            // It is ready, and waits for its start record.
+            let starting = { () -> Gateway.Member? in
+                let members = gate.members
+                let sessions = members.filter { $0.arguments.hasPrefix("portcullisd: session") }
+                let inits = members.filter { one in sessions.contains { $0.pid == one.parent } }
+                return members.first { one in inits.contains { $0.pid == one.parent } }
+            }
+            let isThere = gate.wait { starting() != nil }
+            let child = starting()
+            if let child { kill(child.pid, SIGSTOP) }
+            kill(auditor.pid, SIGCONT)
+            #expect(isThere && child != nil)
+            _ = client.answer(within: 30_000)
+            #expect(gate.wait { !gate.members.contains { $0.arguments.hasPrefix("portcullisd: session") } })
+            #expect(try gate.record("USER_END")["limit"] == "timeout")
+        }
+    }
+
     /// Ctrl-C while stderr scrolls: the signal byte that nobody reads must not cost the rest.
     @Test func stderrIsWholeAlthoughASignalComesAfterTheEnd() throws {
         try Gateway.with(Rules.shell()) { gate throws in

@@ -196,6 +196,18 @@ extension RequestSession {
         }
     }
 
+    /// Starts the command's process: as root with the init's memory, which is given up by execve and not copied before.
+    ///
+    /// A plain user's init must hear its session at any moment: where it stood still, nothing would end a process that its
+    /// own user has stopped, not even the gateway's end.
+    private func startCommand(_ body: @escaping () -> Never) throws(SystemError) -> Int32 {
+        guard !Process.isRoot else { return try Process.startSharing(body) }
+        switch try Process.fork() {
+        case .child: body()
+        case .parent(let pid): return pid
+        }
+    }
+
     /// Forks the init, in its group where the kernel can start it there; says whether it is.
     private func fork(
         _ namespaces: Namespaces, into group: SessionCgroup?
@@ -243,7 +255,7 @@ extension RequestSession {
                 primary: parts.primary, errors: errors
             ).placed()
             report = kept.report
-            let pid = try Process.startSharing { [self] in runChild(plan, environment, kept) }
+            let pid = try startCommand { [self] in runChild(plan, environment, kept) }
             // INVARIANT: the init holds no copy of the client's sockets or of any channel but its own.
             Descriptor.closeAll(from: SupervisorDescriptors.own)
             if Process.isRoot {

@@ -45,7 +45,7 @@ extension RequestSession {
             ) {
                 (try? Socket.counts(parts.primary)).map { ($0.written, $0.isClosed) }
             }
-            signal(launched, numbers)
+            signal(launched, numbers, hasExecuted: run.hasExecuted)
         }
         finish(launched, plan, identity, &run)
     }
@@ -88,7 +88,7 @@ extension RequestSession {
         case .message(let message):
             switch try? SessionOrder(frame: message.bytes) {
             case .terminate:
-                signal(launched, run.hangUp(now: Clock.monotonicMilliseconds()))
+                signal(launched, run.hangUp(now: Clock.monotonicMilliseconds()), hasExecuted: run.hasExecuted)
             case .auditor:
                 if let descriptor = message.descriptors.first { trail.resume(descriptor) }
             case .passwordCheck, nil:
@@ -106,11 +106,20 @@ extension RequestSession {
 
     private func lookAtPrimary(_ launched: Launched, _ run: inout RelayState) {
         let isClosed = (try? Socket.counts(parts.primary))?.isClosed ?? true
-        signal(launched, run.primaryHungUp(isClosed: isClosed, now: Clock.monotonicMilliseconds()))
+        let numbers = run.primaryHungUp(isClosed: isClosed, now: Clock.monotonicMilliseconds())
+        signal(launched, numbers, hasExecuted: run.hasExecuted)
     }
 
-    private func signal(_ launched: Launched, _ numbers: [Int32]) {
+    /// Has the init pass signals on.
+    ///
+    /// Until execve the init stands still beside the command's process, which has the target's ids already, and hears nothing: one
+    /// that the target's processes have stopped, or whose program's file does not open, is ended with its init. As a
+    /// plain user the init is never in that state.
+    private func signal(_ launched: Launched, _ numbers: [Int32], hasExecuted: Bool) {
         for number in numbers { try? launched.control.send([UInt8(truncatingIfNeeded: number)], waiting: false) }
+        if !hasExecuted, Process.isRoot, numbers.contains(Signals.Number.kill) {
+            launched.supervisor.signal(Signals.Number.kill)
+        }
     }
 
     // MARK: Stderr and signals
@@ -141,7 +150,7 @@ extension RequestSession {
     private func takeSignals(_ launched: Launched, _ run: inout RelayState) {
         guard let secondary = parts.secondary else { return }
         let bytes = try? Socket.receive(secondary, limit: 64)
-        signal(launched, run.tookSignals(bytes, now: Clock.monotonicMilliseconds()))
+        signal(launched, run.tookSignals(bytes, now: Clock.monotonicMilliseconds()), hasExecuted: run.hasExecuted)
     }
 
     // MARK: The end

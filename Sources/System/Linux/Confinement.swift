@@ -41,8 +41,8 @@ public struct ConfinementError: Error, Sendable, Hashable, CustomStringConvertib
         self.code = code
     }
 
-    /// Whether the kernel has no such call, or something hides it.
-    public var isMissingCall: Bool { code == ENOSYS }
+    /// Whether the kernel has no such call, or something hides it, as seccomp profiles of containers do in several ways.
+    public var isMissingCall: Bool { code == ENOSYS || code == EPERM || code == EOPNOTSUPP }
 
     /// For logs: the step and the system's words.
     public var description: String { "\(step): \(Self.text(of: code))" }

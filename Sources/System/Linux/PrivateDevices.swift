@@ -56,7 +56,7 @@ struct PrivateDevices {
     func mount(_ common: Descriptor?) throws(ConfinementError) {
         // A gateway in a directory of its own may have none: then there is nothing to hide.
         guard case .open(let place) = try SecureOpen.place("/dev") else { return }
-        if isCommon, let common { return try Mounts.attach(common, over: place) }
+        if isCommon, let common, (try? Mounts.attach(common, over: place)) != nil { return }
         var copies: [(name: String, tree: Descriptor)] = []
         for name in Self.devices {
             // A gateway in a directory of its own may have fewer.

@@ -40,7 +40,7 @@ public struct SessionCgroups: Sendable, Hashable {
     public func make(session: UInt64) throws(ConfinementError) -> SessionCgroup {
         let path = self.path(of: session)
         do throws(SystemError) {
-            guard try File.makeDirectory(path, mode: 0o755) else { throw SystemError(EEXIST, "mkdir") }
+            guard try File.makeDirectory(path, mode: 0o700) else { throw SystemError(EEXIST, "mkdir") }
             return SessionCgroup(
                 path: path, bounds: bounds, descriptor: try File.open(path, [.directory, .reading]))
         } catch {
@@ -175,11 +175,15 @@ public struct GatewayCgroup: Sendable {
         while true {
             let name = try Random.bytes(8).map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
             let path = "\(base)/\(prefix)\(name)"
-            guard try File.makeDirectory(path, mode: 0o755) else { continue }
+            // Nobody else may open it: who holds its lock would pass for a gateway that lives.
+            guard try File.makeDirectory(path, mode: 0o700) else { continue }
             // Another gateway that starts may find it before it is locked, and take it for a dead one's.
             guard let directory = try? File.open(path, [.directory, .reading]), try File.lock(directory),
                 (try? File.status(path)) != nil
-            else { continue }
+            else {
+                try? File.removeDirectory(path)
+                continue
+            }
             guard (try? File.status(path + "/cgroup.kill")) != nil else {
                 try? File.removeDirectory(path)
                 return nil
@@ -230,7 +234,7 @@ public struct GatewayCgroup: Sendable {
         let given = give(has, below: base)
         if given == has { return given }
         guard text(of: base + "/cgroup.procs")?.split(separator: "\n").map({ Int32($0) }) == [Process.id],
-            (try? File.makeDirectory("\(base)/\(own)", mode: 0o755)) != nil
+            (try? File.makeDirectory("\(base)/\(own)", mode: 0o700)) != nil
         else { return given }
         SessionCgroup.write("0", to: "\(base)/\(own)/cgroup.procs")
         return give(has, below: base)
