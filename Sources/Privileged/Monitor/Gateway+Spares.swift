@@ -80,9 +80,9 @@ extension Gateway {
     /// A spare has nothing to say before it has a request.
     func spareSpoke(_ number: UInt64) {
         guard let spare = spares[number] else { return }
-        // ORDER: it is none of those that wait before another event is looked at, which may be a request.
-        end(spare)
-        spareFailed("spoke, or closed its channel", number)
+        // Its end follows through its pidfd; a request that is handed to it before that is a lost session.
+        epoll.remove(spare.channel.descriptor)
+        spare.handle.signal(Signals.Number.kill)
     }
 
     /// A process that waited for a request is gone.
