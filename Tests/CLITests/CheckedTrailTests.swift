@@ -129,6 +129,16 @@ private struct CheckedTrail {
                 == "checked 6 records in 1 segment: whole\nit begins with record 9: those before are not here\n")
     }
 
+    /// Segments are opened one after the other: years of them need no more descriptors than two.
+    @Test func aTrailOfMoreSegmentsThanDescriptorsIsChecked() throws {
+        let trail = try CheckedTrail(sizes: Array(repeating: 1, count: 100), covered: [100])
+        let run = try CommandRun(
+            ["-c", "ulimit -n 32; exec \"$0\" audit verify \"$1\"", CommandRun.program().path, trail.directory],
+            program: "/bin/sh"
+        ).result()
+        #expect(run.output == "checked 100 records in 100 segments, 1 checkpoint: whole\n", "\(run)")
+    }
+
     @Test func segmentsThatWereArchivedAreSaidToBeMissing() throws {
         let trail = try CheckedTrail()
         try FileManager.default.removeItem(atPath: trail.directory + "/" + trail.names[0])

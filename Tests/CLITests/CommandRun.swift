@@ -38,7 +38,8 @@ final class TemporaryDirectory: Sendable {
 final class CommandRun {
     private let process = Foundation.Process()
     private let output = Pipe()
-    private let error = Pipe()
+    /// Holds the file of standard error: what is printed there does not wait until the other was read.
+    private let place: TemporaryDirectory
 
     /// What came of a run.
     struct Result {
@@ -60,8 +61,15 @@ final class CommandRun {
     }
 
     /// Starts it.
-    init(_ arguments: [String], input: String = "", environment: [String: String] = [:]) throws {
-        process.executableURL = try Self.program()
+    ///
+    /// - Parameter program: nil for `portcullis`.
+    init(
+        _ arguments: [String], input: String = "", environment: [String: String] = [:], program: String? = nil
+    ) throws {
+        place = try TemporaryDirectory()
+        try place.write([], to: "error")
+        let error = try #require(FileHandle(forWritingAtPath: place.path + "/error"))
+        process.executableURL = try program.map { URL(fileURLWithPath: $0) } ?? Self.program()
         process.arguments = arguments
         process.environment = ["TZ": "UTC", "LC_ALL": "C", "PATH": "/usr/bin:/bin"].merging(environment) { $1 }
         process.standardOutput = output
@@ -78,14 +86,13 @@ final class CommandRun {
         Linux.Process.signal(process.processIdentifier, Signals.Number.kill)
     }
 
-    /// Waits for its end. What these runs print fits into a pipe.
+    /// Waits for its end.
     func result() throws -> Result {
         let text = try output.fileHandleForReading.readToEnd() ?? Data()
-        let complaint = try error.fileHandleForReading.readToEnd() ?? Data()
         process.waitUntilExit()
         return Result(
             status: process.terminationStatus, output: String(decoding: text, as: UTF8.self),
-            error: String(decoding: complaint, as: UTF8.self))
+            error: place.read("error"))
     }
 }
 

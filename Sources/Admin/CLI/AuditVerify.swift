@@ -28,7 +28,11 @@ struct AuditVerify: ParsableCommand {
               portcullis audit verify --key gate.vkey --checkpoint /var/log/loghost/gate
             """)
 
-    @OptionGroup var trail: TrailOptions
+    @OptionGroup var state: StateOptions
+
+    @Argument(help: "A file of a trail to check alone, or a trail's directory.", completion: .file())
+    var file: String?
+
     @OptionGroup var format: FormatOptions
 
     @Option(help: "A public key that was kept elsewhere, or a file with it: it must have signed.")
@@ -74,8 +78,7 @@ struct AuditVerify: ParsableCommand {
             ) { progress.show($0, "checkpoint", every: 1_000) }
             var found = Found(verifier: TrailVerifier(digest: sha256), kept: kept)
             found.verifier.marks = kept.marks
-            let files = try directory.map { try TrailDirectory($0) } ?? TrailDirectory(file: trail.path)
-            try check(files, &found, &progress)
+            try check(&found, &progress)
             progress.end()
             try report(found)
             if !found.isWhole { throw ExitCode(1) }
@@ -84,43 +87,50 @@ struct AuditVerify: ParsableCommand {
 
     /// The trail's directory; nil where one file is looked at alone.
     private var directory: String? {
-        guard let file = trail.file else { return trail.state.directory + "/audit" }
+        guard let file else { return state.directory + "/audit" }
         return (try? File.status(file))?.kind == .directory ? file : nil
     }
 
-    private func check(_ files: TrailDirectory, _ found: inout Found, _ progress: inout Progress) throws {
-        for (index, segment) in files.segments.enumerated() {
-            var reader = segment.reader
-            do {
-                if index > 0 { try found.verifier.startSegment() }
-                try check(&reader, isLast: index == files.segments.count - 1, &found.verifier) {
+    /// What is checked, for people.
+    private var path: String { directory ?? file ?? "" }
+
+    /// Checks segment by segment, as they are found; the trail ends with the live one as it then is.
+    private func check(_ found: inout Found, _ progress: inout Progress) throws {
+        var source = directory.map { TrailSource(directory: $0) } ?? TrailSource(files: [path])
+        var last: TrailSource.Segment?
+        do {
+            while var segment = try source.next() {
+                if last != nil { try found.verifier.startSegment() }
+                last = segment
+                // Nobody writes in a closed one any more; of a file that was named alone nobody knows.
+                try check(&segment, mayGrow: segment.isLive || directory == nil, &found.verifier) {
                     progress.show($0, "record", every: Self.progressInterval)
                 }
-            } catch let fault as TrailFault {
-                found.fault = (segment.path, fault)
-                return
+                // The one after a rotation has nothing yet.
+                if found.verifier.lines > 0 || found.segments == 0 { found.segments += 1 }
+                if segment.isLive { break }
             }
-            if found.verifier.lines > 0 || index == 0 { found.segments += 1 }
+            try found.verifier.finishTrail()
+        } catch let fault as TrailFault {
+            found.fault = (last?.path ?? "", fault)
         }
     }
 
     private func check(
-        _ reader: inout TrailFileReader, isLast: Bool, _ verifier: inout TrailVerifier, progress: (Int) -> Void
+        _ segment: inout TrailSource.Segment, mayGrow: Bool, _ verifier: inout TrailVerifier, progress: (Int) -> Void
     ) throws {
         var patience = Self.patience
         while true {
-            let piece = try reader.next()
+            let piece = try segment.next()
             guard piece.isEmpty else {
                 try verifier.take(piece)
                 progress(verifier.records)
                 continue
             }
             do throws(TrailFault) {
-                // Only the last one can still be written.
-                if isLast { try verifier.finishTrail() } else { try verifier.finish() }
-                return
+                return try verifier.finish()
             } catch {
-                guard isLast, patience > 0, error.problem == .torn else { throw error }
+                guard mayGrow, patience > 0, error.problem == .torn else { throw error }
                 patience -= 1
                 Clock.sleep(milliseconds: 50)
             }
@@ -153,7 +163,7 @@ struct AuditVerify: ParsableCommand {
             }
         }
         if let fault = found.kept.fault {
-            let path = "\(directory ?? "")/\(CheckpointFile.name)"
+            let path = "\(path)/\(CheckpointFile.name)"
             lines.append("\(path): \(bad): checkpoint \(Shown.number(fault.number)): \(fault)")
         }
         lines += found.kept.mismatches.map { "\(bad): \($0)" }
@@ -189,7 +199,7 @@ struct AuditVerify: ParsableCommand {
         let verifier = found.verifier
         let isEmpty = verifier.records == 0
         var members: [(String, JSON)] = [
-            ("whole", .bool(found.isWhole)), ("file", .string(found.fault?.path ?? directory ?? trail.path)),
+            ("whole", .bool(found.isWhole)), ("file", .string(found.fault?.path ?? path)),
             ("records", .integer(verifier.records)), ("segments", .integer(found.segments)),
             ("first", verifier.first.map { .integer($0) } ?? .null),
             ("last", isEmpty ? .null : .integer(verifier.position.sequence)),

@@ -41,13 +41,12 @@ struct ReplayVerb: ParsableCommand {
         try reporting {
             let local = try LocalPolicy(policy.file)
             guard try local.report(quietly: true), let policy = local.loaded.policy else { throw ExitCode(1) }
-            // Every trail is there before anything is said of the first.
-            for trail in trails { _ = try TrailFileReader(trail) }
+            var reading = try TrailReading(TrailSource(files: trails))
             var replay = Replay(
                 replayer: Replayer(policy: policy, revision: local.revision, looksUp: !noLookup),
                 showsOpen: undecided, isJSON: format.isJSON)
-            for trail in trails { try replay.read(trail) }
-            try replay.finish()
+            try reading.readLines { line, entry in try replay.take(line, entry) }
+            try replay.finish(unreadable: reading.unreadable)
             guard replay.differing == 0 else { throw ExitCode(1) }
         }
     }
@@ -69,7 +68,6 @@ private struct Replay {
     private var unknownAccounts = 0
     private var incomplete: [TrailRequests.Gap: Int] = [:]
     private var elsewhere: [Reason: Int] = [:]
-    private var unreadable = 0
 
     init(replayer: Replayer, showsOpen: Bool, isJSON: Bool) {
         self.replayer = replayer
@@ -77,27 +75,8 @@ private struct Replay {
         self.isJSON = isJSON
     }
 
-    mutating func read(_ path: String) throws {
-        var reader = try TrailFileReader(path)
-        var cutter = LineCutter()
-        var number = 0
-        while true {
-            let piece = try reader.next()
-            if piece.isEmpty { break }
-            try cutter.take(piece) { bytes in
-                number += 1
-                guard let line = TrailLine(bytes), let entry = Entry(line: line) else {
-                    unreadable += 1
-                    complain("\(path):\(number): not a record: \(ByteText(Array(bytes.prefix(80))).printable)")
-                    return
-                }
-                for found in requests.take(line, entry) { try take(found) }
-            }
-        }
-        if !cutter.rest.isEmpty {
-            unreadable += 1
-            complain("\(path):\(number + 1): the last record is torn: \(cutter.rest.count) bytes")
-        }
+    mutating func take(_ line: TrailLine, _ entry: Entry) throws {
+        for found in requests.take(line, entry) { try take(found) }
     }
 
     private mutating func take(_ found: TrailRequests.Found) throws {
@@ -122,9 +101,10 @@ private struct Replay {
         }
     }
 
-    mutating func finish() throws {
+    /// - Parameter unreadable: how many lines were no records.
+    mutating func finish(unreadable: Int) throws {
         for found in requests.finish() { try take(found) }
-        if isJSON { try finishJSON() } else { try finishText() }
+        if isJSON { try finishJSON(unreadable) } else { try finishText() }
         try output.flush()
     }
 
@@ -217,7 +197,7 @@ private struct Replay {
 
     // MARK: For programs
 
-    private mutating func finishJSON() throws {
+    private mutating func finishJSON(_ unreadable: Int) throws {
         let undecided = undecided.map { (why, count) in
             JSON.object([("why", .string(why)), ("requests", .integer(count))])
         }

@@ -21,70 +21,63 @@ struct LoginChart {
         let top = Self.scale(columns.map(\.total).max() ?? 0)
         let plotWidth = Self.width - Self.left - Self.right
         let plotHeight = Self.height - Self.top - Self.bottom
-        page.element("figure") { page in
-            page.element(
-                "svg",
-                [
-                    "viewBox": "0 0 \(Int(Self.width)) \(Int(Self.height))", "role": "img",
-                    "aria-labelledby": "time-title time-text", "xmlns": "http://www.w3.org/2000/svg",
-                ]
-            ) { page in
-                page.element("title", ["id": "time-title"], "Requests a \(unit.name), by how they came out")
-                page.element("desc", ["id": "time-text"], description)
-                Self.pattern(to: &page)
-                for tick in stride(from: 0, through: top.limit, by: top.step) {
-                    let y = Self.top + plotHeight * (1 - Double(tick) / Double(top.limit))
-                    page.empty(
-                        "line",
-                        [
-                            "class": tick == 0 ? "base" : "grid", "x1": Self.text(Self.left), "y1": Self.text(y),
-                            "x2": Self.text(Self.width - Self.right), "y2": Self.text(y),
-                        ])
-                    page.element(
-                        "text",
-                        [
-                            "class": "axis", "x": Self.text(Self.left - 8), "y": Self.text(y + 4),
-                            "text-anchor": "end",
-                        ],
-                        Shown.number(tick))
-                }
-                let pitch = plotWidth / Double(max(1, columns.count))
-                let barWidth = min(56, max(1, pitch > 4 ? pitch * 0.78 : pitch))
-                for (index, column) in columns.enumerated() where column.total > 0 {
-                    let x = Self.left + pitch * (Double(index) + 0.5) - barWidth / 2
-                    page.element("g") { page in
-                        page.element("title", "\(label(column, full: true)): \(Self.words(column))")
-                        var base = Self.top + plotHeight
-                        for series in Self.order where column.counts[series.rawValue] > 0 {
-                            let amount = Double(column.counts[series.rawValue]) / Double(top.limit) * plotHeight
-                            // What occurred is seen, however seldom.
-                            let height = max(amount, 1.2)
-                            base -= height
-                            Self.rectangle(series, x, base, barWidth, height, to: &page)
-                        }
+        page.chart(
+            "time", size: (Int(Self.width), Int(Self.height)),
+            title: "Requests a \(unit.name), by how they came out", description: description
+        ) { page in
+            Self.pattern(to: &page)
+            for tick in stride(from: 0, through: top.limit, by: top.step) {
+                let y = Self.top + plotHeight * (1 - Double(tick) / Double(top.limit))
+                page.empty(
+                    "line",
+                    [
+                        "class": tick == 0 ? "base" : "grid", "x1": Self.text(Self.left), "y1": Self.text(y),
+                        "x2": Self.text(Self.width - Self.right), "y2": Self.text(y),
+                    ])
+                page.element(
+                    "text",
+                    [
+                        "class": "axis", "x": Self.text(Self.left - 8), "y": Self.text(y + 4),
+                        "text-anchor": "end",
+                    ],
+                    Shown.number(tick))
+            }
+            let pitch = plotWidth / Double(max(1, columns.count))
+            let barWidth = min(56, max(1, pitch > 4 ? pitch * 0.78 : pitch))
+            for (index, column) in columns.enumerated() where column.total > 0 {
+                let x = Self.left + pitch * (Double(index) + 0.5) - barWidth / 2
+                page.element("g") { page in
+                    page.element("title", "\(label(column, full: true)): \(Self.words(column))")
+                    var base = Self.top + plotHeight
+                    for series in Self.order where column.counts[series.rawValue] > 0 {
+                        let amount = Double(column.counts[series.rawValue]) / Double(top.limit) * plotHeight
+                        // What occurred is seen, however seldom.
+                        let height = max(amount, 1.2)
+                        base -= height
+                        Self.rectangle(series, x, base, barWidth, height, to: &page)
                     }
                 }
-                let every = max(1, (columns.count + Self.labelCount - 1) / Self.labelCount)
-                for (index, column) in columns.enumerated() where index % every == 0 {
-                    let x = Self.left + pitch * (Double(index) + 0.5)
+            }
+            let every = max(1, (columns.count + Self.labelCount - 1) / Self.labelCount)
+            for (index, column) in columns.enumerated() where index % every == 0 {
+                let x = Self.left + pitch * (Double(index) + 0.5)
+                page.element(
+                    "text",
+                    [
+                        "class": "axis", "x": Self.text(x), "y": Self.text(Self.height - Self.bottom + 18),
+                        "text-anchor": "middle",
+                    ],
+                    label(column, full: false))
+                if unit == .hour,
+                    index == 0 || CivilTime(seconds: column.hour * 3_600).second / 3_600 < Int64(every)
+                {
                     page.element(
                         "text",
                         [
-                            "class": "axis", "x": Self.text(x), "y": Self.text(Self.height - Self.bottom + 18),
+                            "class": "axis", "x": Self.text(x), "y": Self.text(Self.height - Self.bottom + 33),
                             "text-anchor": "middle",
                         ],
-                        label(column, full: false))
-                    if unit == .hour,
-                        index == 0 || CivilTime(seconds: column.hour * 3_600).second / 3_600 < Int64(every)
-                    {
-                        page.element(
-                            "text",
-                            [
-                                "class": "axis", "x": Self.text(x), "y": Self.text(Self.height - Self.bottom + 33),
-                                "text-anchor": "middle",
-                            ],
-                            Self.date(column.hour))
-                    }
+                        Self.date(column.hour))
                 }
             }
         }

@@ -50,6 +50,32 @@ struct Markup {
         if Self.ownLine.contains("\(name)") { text += "\n" }
     }
 
+    /// A chart in a figure, with what is said of it to who does not see it (SVG Accessibility API Mappings).
+    ///
+    /// - Parameters:
+    ///   - name: tells it from the page's others.
+    ///   - size: its width and height, in units of its own.
+    ///   - title: what it shows.
+    ///   - description: what is to be seen in it.
+    mutating func chart(
+        _ name: StaticString, size: (width: Int, height: Int), title: String, description: String,
+        _ body: (inout Markup) -> Void
+    ) {
+        element("figure") { page in
+            page.element(
+                "svg",
+                [
+                    "viewBox": "0 0 \(size.width) \(size.height)", "role": "img",
+                    "aria-labelledby": "\(name)-title \(name)-text", "xmlns": "http://www.w3.org/2000/svg",
+                ]
+            ) { page in
+                page.element("title", ["id": "\(name)-title"], title)
+                page.element("desc", ["id": "\(name)-text"], description)
+                body(&page)
+            }
+        }
+    }
+
     /// Text.
     mutating func write(_ words: String) {
         text += Self.escaped(words)

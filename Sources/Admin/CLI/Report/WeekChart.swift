@@ -31,32 +31,25 @@ struct WeekChart {
     /// Writes the chart and its table.
     func write(to page: inout Markup) {
         let most = hours.counts.max() ?? 0
-        page.element("figure") { page in
-            page.element(
-                "svg",
-                [
-                    "viewBox": "0 0 \(Self.left + 24 * Self.pitch + 8) \(Self.top + 7 * Self.row + 22)", "role": "img",
-                    "aria-labelledby": "week-title week-text", "xmlns": "http://www.w3.org/2000/svg",
-                ]
-            ) { page in
-                page.element("title", ["id": "week-title"], "Requests by the hour of the week")
-                page.element("desc", ["id": "week-text"], description)
-                for (day, name) in Self.days.enumerated() {
-                    let y = Self.top + day * Self.row
-                    page.element(
-                        "text", ["class": "axis", "x": "\(Self.left - 8)", "y": "\(y + 15)", "text-anchor": "end"],
-                        String(name.prefix(3)))
-                    for hour in 0..<24 { cell(day, hour, y, most, to: &page) }
-                }
-                for hour in stride(from: 0, through: 21, by: 3) {
-                    page.element(
-                        "text",
-                        [
-                            "class": "axis", "x": "\(Self.left + hour * Self.pitch)",
-                            "y": "\(Self.top + 7 * Self.row + 16)",
-                        ],
-                        Self.clock(hour))
-                }
+        page.chart(
+            "week", size: (Self.left + 24 * Self.pitch + 8, Self.top + 7 * Self.row + 22),
+            title: "Requests by the hour of the week", description: description
+        ) { page in
+            for (day, name) in Self.days.enumerated() {
+                let y = Self.top + day * Self.row
+                page.element(
+                    "text", ["class": "axis", "x": "\(Self.left - 8)", "y": "\(y + 15)", "text-anchor": "end"],
+                    String(name.prefix(3)))
+                for hour in 0..<24 { cell(day, hour, y, most, to: &page) }
+            }
+            for hour in stride(from: 0, through: 21, by: 3) {
+                page.element(
+                    "text",
+                    [
+                        "class": "axis", "x": "\(Self.left + hour * Self.pitch)",
+                        "y": "\(Self.top + 7 * Self.row + 16)",
+                    ],
+                    Self.clock(hour))
             }
         }
         table(to: &page)

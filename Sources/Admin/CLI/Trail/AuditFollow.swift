@@ -79,14 +79,12 @@ struct AuditFollow: ParsableCommand {
 
 /// A trail that grows and is rotated while it is read.
 struct TrailFollowing {
-    private static let pieceSize = 1 << 20
     /// How far back from a live segment's end it begins.
     private static let window: Int64 = 4 << 20
 
     private var source: TrailSource
     private let mayMatter: ((ArraySlice<UInt8>) -> Bool)?
     private var segment: TrailSource.Segment?
-    private var offset: Int64 = 0
     private var cutter = LineCutter()
     private var joiner = CommandJoiner()
     /// Whether the next line is one that the window begins within.
@@ -105,10 +103,7 @@ struct TrailFollowing {
             segment = next
             if next.isLive { break }
         }
-        guard let segment else { return }
-        let size = try File.status(segment.file).size
-        offset = max(0, size - Self.window)
-        isWithinLine = offset > 0
+        isWithinLine = try segment?.skip(toLast: Self.window) ?? false
     }
 
     /// Reads what there is by now, and gives each record.
@@ -122,18 +117,14 @@ struct TrailFollowing {
                 complain("\(segment.path): the last record is torn: \(cutter.rest.count) bytes")
             }
             segment = next
-            offset = 0
             cutter = LineCutter()
             isWithinLine = false
         }
     }
 
     private mutating func read(_ body: (TrailEvent) throws -> Void) throws {
-        guard let segment else { return }
-        while true {
-            let piece = try File.read(segment.file, at: offset, limit: Self.pieceSize)
-            if piece.isEmpty { return }
-            offset += Int64(piece.count)
+        while let piece = try segment?.next(), !piece.isEmpty {
+            let path = segment?.path ?? ""
             var joiner = self.joiner
             var isWithinLine = self.isWithinLine
             let mayMatter = self.mayMatter
@@ -144,7 +135,7 @@ struct TrailFollowing {
                 }
                 if let mayMatter, !mayMatter(bytes) { return }
                 guard let line = TrailLine(bytes), let entry = Entry(line: line) else {
-                    complain("\(segment.path): not a record: \(ByteText(Array(bytes.prefix(80))).printable)")
+                    complain("\(path): not a record: \(ByteText(Array(bytes.prefix(80))).printable)")
                     return
                 }
                 try joiner.take(line, entry, body)

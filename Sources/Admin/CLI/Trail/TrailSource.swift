@@ -30,16 +30,43 @@ struct TrailPlaces: ParsableArguments {
 /// A rotation while they are read loses nothing and gives nothing twice: the live segment is opened before its directory is
 /// listed, and is known again by its inode when it has got another name.
 struct TrailSource {
-    /// A segment, open.
+    /// A segment, open, and how far it was read.
     struct Segment {
+        /// Bytes that are read at once.
+        private static let pieceSize = 1 << 20
+
         /// Where it was found; after a rotation it has another name.
         let path: String
-        /// The file.
-        let file: Descriptor
         /// Which file it is.
         let identity: FileIdentity
         /// Whether it is the one that is being written, so that more may come.
         let isLive: Bool
+
+        private let file: Descriptor
+        private var offset: Int64 = 0
+
+        /// Opens a segment.
+        fileprivate init(_ path: String, isLive: Bool) throws(SystemError) {
+            file = try File.open(path, [.reading, .nonBlocking])
+            let status = try File.status(file)
+            guard status.kind == .regular else { throw SystemError(22 /* EINVAL */, "not a regular file") }
+            self.path = path
+            identity = status.identity
+            self.isLive = isLive
+        }
+
+        /// The next bytes; empty at the end, which a segment that is being written has again and again.
+        mutating func next() throws -> [UInt8] {
+            let piece = try File.read(file, at: offset, limit: Self.pieceSize)
+            offset += Int64(piece.count)
+            return piece
+        }
+
+        /// Goes on within so many bytes of the end as it is now; false where that is the beginning.
+        mutating func skip(toLast window: Int64) throws -> Bool {
+            offset = max(0, try File.status(file).size - window)
+            return offset > 0
+        }
     }
 
     private enum Place {
@@ -86,7 +113,7 @@ struct TrailSource {
     var isEmpty: Bool {
         guard case .directory(let directory) = place else { return false }
         let live = directory + "/" + TrailSegment.liveName
-        return (try? File.linkStatus(live)) == nil && Self.rotated(in: directory, after: nil).isEmpty
+        return (try? File.linkStatus(live)) == nil && (try? Self.rotated(in: directory, after: nil))?.isEmpty ?? true
     }
 
     private mutating func next(in directory: String) throws -> Segment? {
@@ -94,7 +121,7 @@ struct TrailSource {
         while true {
             // ORDER: opened before the directory is listed, so that whatever was rotated until then is in the list.
             let live = try Self.openIfThere(path, isLive: true)
-            guard let name = Self.rotated(in: directory, after: lastNumber).first else {
+            guard let name = try Self.rotated(in: directory, after: lastNumber).first else {
                 guard let live else {
                     if last == nil { _ = try Self.open(path, isLive: true) }
                     return nil
@@ -116,7 +143,7 @@ struct TrailSource {
     /// Opens a segment; nil where there is none of this name.
     private static func openIfThere(_ path: String, isLive: Bool) throws -> Segment? {
         do throws(SystemError) {
-            return try opened(path, isLive: isLive)
+            return try Segment(path, isLive: isLive)
         } catch {
             if error.isNotFound { return nil }
             throw unreadable(path, error)
@@ -125,17 +152,10 @@ struct TrailSource {
 
     private static func open(_ path: String, isLive: Bool) throws -> Segment {
         do throws(SystemError) {
-            return try opened(path, isLive: isLive)
+            return try Segment(path, isLive: isLive)
         } catch {
             throw unreadable(path, error)
         }
-    }
-
-    private static func opened(_ path: String, isLive: Bool) throws(SystemError) -> Segment {
-        let file = try File.open(path, [.reading, .nonBlocking])
-        let status = try File.status(file)
-        guard status.kind == .regular else { throw SystemError(22 /* EINVAL */, "not a regular file") }
-        return Segment(path: path, file: file, identity: status.identity, isLive: isLive)
     }
 
     private static func unreadable(_ path: String, _ error: SystemError) -> Failure {
@@ -144,18 +164,25 @@ struct TrailSource {
     }
 
     /// The closed segments after a number, in their order.
-    private static func rotated(in directory: String, after last: UInt64?) -> [(number: UInt64, text: String)] {
-        let segments = TrailSegment.segments(among: (try? Directory.names(directory)) ?? [])
-        return segments.compactMap { segment in segment.first.map { (number: $0, text: segment.name) } }
+    private static func rotated(
+        in directory: String, after last: UInt64?
+    ) throws -> [(number: UInt64, text: String)] {
+        let names: [ByteText]
+        do throws(SystemError) {
+            names = try Directory.names(directory)
+        } catch {
+            // Who asks for the live one is told that there is none.
+            if error.isNotFound { return [] }
+            throw unreadable(directory, error)
+        }
+        return TrailSegment.segments(among: names)
+            .compactMap { segment in segment.first.map { (number: $0, text: segment.name) } }
             .filter { found in last.map { found.number > $0 } ?? true }
     }
 }
 
 /// Reads a trail from its beginning, segment by segment, with memory for one piece and one record.
 struct TrailReading {
-    /// Bytes that are read at once.
-    private static let pieceSize = 1 << 20
-
     private var source: TrailSource
     private let mayMatter: ((ArraySlice<UInt8>) -> Bool)?
     /// How many segments were read.
@@ -179,15 +206,27 @@ struct TrailReading {
     /// Reads all that there is, and gives each record; what is no record is named on standard error.
     mutating func read(_ body: (TrailEvent) throws -> Void) throws {
         var joiner = CommandJoiner()
-        while let segment = try source.next() {
+        var whole = 0
+        try readLines { line, entry in
+            try joiner.take(line, entry) { event throws in
+                whole += 1
+                try body(event)
+            }
+        }
+        try joiner.finish { event throws in
+            whole += 1
+            try body(event)
+        }
+        records = whole
+    }
+
+    /// As `read`, a long command's lines one by one.
+    mutating func readLines(_ body: (TrailLine, Entry) throws -> Void) throws {
+        while var segment = try source.next() {
             segments += 1
             var cutter = LineCutter()
-            var offset: Int64 = 0
             var number = 0
-            while true {
-                let piece = try File.read(segment.file, at: offset, limit: Self.pieceSize)
-                if piece.isEmpty { break }
-                offset += Int64(piece.count)
+            while case let piece = try segment.next(), !piece.isEmpty {
                 try cutter.take(piece) { bytes in
                     number += 1
                     if let mayMatter, !mayMatter(bytes) { return }
@@ -198,10 +237,7 @@ struct TrailReading {
                         return
                     }
                     lastLine = (line.sequence, line.head)
-                    try joiner.take(line, entry) { event throws in
-                        records += 1
-                        try body(event)
-                    }
+                    try body(line, entry)
                 }
             }
             if !cutter.rest.isEmpty {
@@ -210,11 +246,36 @@ struct TrailReading {
             }
             if segment.isLive { break }
         }
-        try joiner.finish { event throws in
-            records += 1
-            try body(event)
+    }
+}
+
+/// Cuts pieces into lines; a line that is longer than any record is given in parts, which no record parses from.
+struct LineCutter {
+    private var partial: [UInt8] = []
+
+    mutating func take(_ piece: [UInt8], _ body: (ArraySlice<UInt8>) throws -> Void) rethrows {
+        var rest = piece[...]
+        while let newline = rest.firstIndex(of: UInt8(ascii: "\n")) {
+            if partial.isEmpty {
+                try body(rest[..<newline])
+            } else {
+                partial.append(contentsOf: rest[..<newline])
+                let line = partial
+                partial.removeAll(keepingCapacity: true)
+                try body(line[...])
+            }
+            rest = rest[newline...].dropFirst()
+        }
+        partial.append(contentsOf: rest)
+        if partial.count > TrailFormat.lineLimit {
+            let line = partial
+            partial.removeAll(keepingCapacity: true)
+            try body(line[...])
         }
     }
+
+    /// What follows the last newline.
+    var rest: [UInt8] { partial }
 }
 
 /// Joins the lines of a long command to one record.
