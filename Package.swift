@@ -152,7 +152,7 @@ let package = Package(
         tests("PolicyLanguage", ["Core", "Policy", "PolicyLanguage"]),
         tests("Trust", ["Core", "Trust"]),
         tests("Wire", ["Core", "Wire"]),
-        tests("Audit", ["Audit", "Core"]),
+        tests("Audit", ["Audit", "Core", "TestSupport"]),
         tests("Messages", ["Audit", "Core", "Messages"]),
         tests("Linux", ["Core", "Linux", "Policy", "Seccomp", "TestSupport"]),
         tests("PAM", ["Core", "Linux", "PAM", "TestSupport"]),

@@ -4,11 +4,12 @@
 import Audit
 import Core
 import Foundation
+import TestSupport
 import Testing
 
 /// On records with any bytes in them, auditd's tools and our own reader see the same: so many records, of these types, failed
 /// or not, from there.
-@Suite(.enabled(if: Tool.arePresent, "auditd's tools are not installed")) struct AuditToolsAgreementTests {
+@Suite(.enabled(if: AuditTool.arePresent, "auditd's tools are not installed")) struct AuditToolsAgreementTests {
     /// Text that imitates what the tools look for, besides bytes of every kind.
     private static let imitations: [ByteText] = [
         "x' res=success addr=6.6.6.6 acct=\"root\" terminal=ssh",
@@ -38,7 +39,7 @@ import Testing
 
     /// The lines that a search finds.
     private func search(_ path: String, _ arguments: [String]) throws -> [String] {
-        let output = try Tool.run("/usr/sbin/ausearch", ["-if", path, "--raw"] + arguments)
+        let output = try AuditTool.run("ausearch", ["-if", path, "--raw"] + arguments)
         return output.split(separator: "\n").map(String.init).filter { $0.hasPrefix("type=") }
     }
 
@@ -69,13 +70,13 @@ import Testing
             let found = try search(file.path, ["-hn", address, "-w"])
             #expect(Set(found).symmetricDifference(wanted) == [], "seed \(seed), \(address)")
         }
-        let summary = try Tool.run("/usr/sbin/aureport", ["-if", file.path, "--summary"])
+        let summary = try AuditTool.run("aureport", ["-if", file.path, "--summary"])
         for (name, type) in [("logins", RecordType.login), ("authentications", .authentication)] {
             let failed = ours.filter { $0.type == type && $0["res"] == "failed" }.count
             #expect(number(summary, "failed \(name)") == failed, "seed \(seed), failed \(name)")
             #expect(number(summary, name) == ours.filter { $0.type == type }.count - failed, "seed \(seed), \(name)")
         }
-        let rows = try Tool.run("/usr/sbin/aureport", ["-if", file.path, "-l"]).split(separator: "\n")
+        let rows = try AuditTool.run("aureport", ["-if", file.path, "-l"]).split(separator: "\n")
         let logins = rows.filter { $0.first?.isNumber == true && $0.contains(". ") }
         #expect(logins.count == ours.filter { $0.type == .login }.count, "seed \(seed)")
     }
@@ -94,7 +95,7 @@ import Testing
             let file = try TemporaryFile(trail([(.record(.login(login)), stamp), (.record(.command(command)), stamp)]))
             #expect(try search(file.path, ["-hn", "10.1.2.3", "-w"]).count == 2, "\(text)")
             #expect(try search(file.path, ["-hn", "6.6.6.6"]).isEmpty, "\(text)")
-            let logins = try Tool.run("/usr/sbin/aureport", ["-if", file.path, "-l"])
+            let logins = try AuditTool.run("aureport", ["-if", file.path, "-l"])
             #expect(logins.contains(" 10.1.2.3 rsh /usr/sbin/portcullisd no "), "\(logins)")
         }
     }

@@ -4,10 +4,11 @@
 import Audit
 import Core
 import Foundation
+import TestSupport
 import Testing
 
 /// auditd's own tools read the trail as it is: `ausearch -if`, `aureport -if`, `aulast -f`.
-@Suite(.enabled(if: Tool.arePresent, "auditd's tools are not installed")) struct AuditToolsTests {
+@Suite(.enabled(if: AuditTool.arePresent, "auditd's tools are not installed")) struct AuditToolsTests {
     private let file: TemporaryFile
 
     init() throws {
@@ -116,7 +117,7 @@ import Testing
 
     /// The lines of our trail that a search finds.
     private func search(_ arguments: String...) throws -> [String] {
-        let output = try Tool.run("/usr/sbin/ausearch", ["-if", file.path, "--raw"] + arguments)
+        let output = try AuditTool.run("ausearch", ["-if", file.path, "--raw"] + arguments)
         return output.split(separator: "\n").map(String.init).filter { $0.hasPrefix("type=") }
     }
 
@@ -158,19 +159,19 @@ import Testing
     }
 
     @Test func ausearchShowsTheCommandInClear() throws {
-        let output = try Tool.run("/usr/sbin/ausearch", ["-if", file.path, "-i", "-m", "USER_CMD", "-hn", "10.1.2.3"])
+        let output = try AuditTool.run("ausearch", ["-if", file.path, "-i", "-m", "USER_CMD", "-hn", "10.1.2.3"])
         #expect(output.contains("cmd=uptime --pretty"))
         #expect(output.contains("acct=alice"))
     }
 
     @Test func aureportCountsLoginsAndAuthentications() throws {
-        let logins = try Tool.run("/usr/sbin/aureport", ["-if", file.path, "-l"])
+        let logins = try AuditTool.run("aureport", ["-if", file.path, "-l"])
         #expect(logins.contains("10.1.2.3 rsh /usr/sbin/portcullisd yes"))
         #expect(logins.contains("backup 2001:db8:20::7 rexec /usr/sbin/portcullisd no"))
-        let authentications = try Tool.run("/usr/sbin/aureport", ["-if", file.path, "-au"])
+        let authentications = try AuditTool.run("aureport", ["-if", file.path, "-au"])
         #expect(authentications.contains("alice 10.1.2.3 rsh /usr/sbin/portcullisd yes"))
         #expect(authentications.contains("backup 2001:db8:20::7 rexec /usr/sbin/portcullisd no"))
-        let summary = try Tool.run("/usr/sbin/aureport", ["-if", file.path, "--summary"])
+        let summary = try AuditTool.run("aureport", ["-if", file.path, "--summary"])
         #expect(summary.contains("Number of failed logins: 2"))
         #expect(summary.contains("Number of failed authentications: 1"))
     }
@@ -191,7 +192,7 @@ import Testing
         ]
         let file = try TemporaryFile(trail(records.map { (.record($0), stamp) }))
         let search = { (arguments: [String]) in
-            try Tool.run("/usr/sbin/ausearch", ["-if", file.path] + arguments)
+            try AuditTool.run("ausearch", ["-if", file.path] + arguments)
                 .split(separator: "\n").filter { $0.hasPrefix("type=") }
         }
         for type in ["USER_AUTH", "USER_LOGIN"] {
@@ -219,7 +220,7 @@ import Testing
                     return (.record(.login(login)), stamp)
                 }))
         let search = { (arguments: [String]) in
-            try Tool.run("/usr/sbin/ausearch", ["-if", file.path] + arguments)
+            try AuditTool.run("ausearch", ["-if", file.path] + arguments)
                 .split(separator: "\n").filter { $0.hasPrefix("type=") }
         }
         #expect(try search(["--raw", "-m", "USER_LOGIN", "-sv", "no"]).count == commands.count)
@@ -229,14 +230,14 @@ import Testing
         #expect(shown.count == commands.count)
         #expect(shown.contains { $0.contains("cmd=cat /etc/shadow") })
         #expect(shown.contains { $0.contains(" cmdlen=131070 ") })
-        let logins = try Tool.run("/usr/sbin/aureport", ["-if", file.path, "-l"])
+        let logins = try AuditTool.run("aureport", ["-if", file.path, "-l"])
         #expect(logins.components(separatedBy: "alice 10.1.2.3 rsh /usr/sbin/portcullisd no").count == 5, "\(logins)")
         #expect(!logins.contains("root"))
     }
 
     @Test func aulastReadsTheTrail() throws {
         // Who logged in well it tells from the kernel's own LOGIN records; who did not, from ours.
-        let refused = try Tool.run("/usr/bin/aulast", ["--bad", "-f", file.path])
+        let refused = try AuditTool.run("aulast", ["--bad", "-f", file.path])
         #expect(refused.contains("backup   rexec        2001:db8:20::7"))
     }
 }
@@ -252,31 +253,5 @@ final class TemporaryFile: Sendable {
 
     deinit {
         try? FileManager.default.removeItem(atPath: path)
-    }
-}
-
-/// A program of the system.
-enum Tool {
-    static var arePresent: Bool {
-        ["/usr/sbin/ausearch", "/usr/sbin/aureport", "/usr/bin/aulast"].allSatisfy {
-            FileManager.default.isExecutableFile(atPath: $0)
-        }
-    }
-
-    /// What it prints; nothing found is no failure.
-    static func run(_ path: String, _ arguments: [String]) throws -> String {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: path)
-        process.arguments = arguments
-        process.environment = ["LC_ALL": "C", "TZ": "UTC"]
-        process.standardInput = FileHandle.nullDevice
-        let output = Pipe()
-        process.standardOutput = output
-        process.standardError = FileHandle.nullDevice
-        try process.run()
-        let data = try output.fileHandleForReading.readToEnd() ?? Data()
-        process.waitUntilExit()
-        #expect(process.terminationReason == .exit)
-        return String(decoding: data, as: UTF8.self)
     }
 }

@@ -4,6 +4,7 @@
 import Core
 import Foundation
 import Linux
+import TestSupport
 import Testing
 
 /// docs/audit-questions.md answers each question by a command: they are run as they stand there, and what the page says is in
@@ -80,10 +81,9 @@ import Testing
             #expect(run.status == 0, "\(run.error)")
             output = run.output
         } else {
-            let tool = "/usr/sbin/" + (words.first ?? "")
-            guard FileManager.default.isExecutableFile(atPath: tool) else { return }
-            output = try Self.run(
-                tool,
+            guard AuditTool.arePresent else { return }
+            output = try AuditTool.run(
+                words.first ?? "",
                 words.dropFirst().map {
                     $0 == "/var/lib/portcullis/audit/trail.log" ? place.path + "/audit/trail.log" : $0
                 })
@@ -99,20 +99,5 @@ import Testing
         for word in answer.words {
             #expect(objects.contains { $0[word] != nil && !($0[word] is NSNull) }, "no object has \(word)")
         }
-    }
-
-    private static func run(_ path: String, _ arguments: [String]) throws -> String {
-        let process = Foundation.Process()
-        process.executableURL = URL(fileURLWithPath: path)
-        process.arguments = Array(arguments)
-        process.environment = ["LC_ALL": "C", "TZ": "UTC"]
-        process.standardInput = FileHandle.nullDevice
-        let output = Pipe()
-        process.standardOutput = output
-        process.standardError = FileHandle.nullDevice
-        try process.run()
-        let data = try output.fileHandleForReading.readToEnd() ?? Data()
-        process.waitUntilExit()
-        return String(decoding: data, as: UTF8.self)
     }
 }
