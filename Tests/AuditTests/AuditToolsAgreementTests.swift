@@ -100,6 +100,24 @@ import Testing
         }
     }
 
+    /// Nor is one in a word of ours or of the policy's author, whose files have any name.
+    @Test func aCommaInAWordIsNoPartOfTheHost() throws {
+        let stamp = Stamp(milliseconds: moment, session: session, sender: alice)
+        let place = FilePlace(file: "/etc/portcullis/a,b.policy", line: 7)
+        let login = Record.Login(
+            origin: fromMainframe, account: "alice", remoteUser: nil, refusal: nil,
+            rule: RuleReference(name: "uptime", place: place), revision: Revision.none, detail: nil, command: nil)
+        let check = Record.Authentication(
+            origin: fromMainframe, account: "alice", grantors: "a,b", failure: nil, detail: nil, pool: nil)
+        let entries: [Entry] = [.record(.login(login)), .record(.authentication(check))]
+        let file = try TemporaryFile(trail(entries.map { ($0, stamp) }))
+        #expect(try search(file.path, ["-hn", "10.1.2.3", "-w"]).count == entries.count)
+        for entry in entries {
+            let line = try #require(lines(of: trail([(entry, stamp)])).first.flatMap { TrailLine($0) })
+            #expect(Entry(line: line) == entry)
+        }
+    }
+
     /// What a client sent comes back byte for byte, whichever line holds it.
     @Test(arguments: UInt64(1)...6) func ourReaderGivesEveryByteBack(seed: UInt64) throws {
         let entries = Self.entries(seed: seed)

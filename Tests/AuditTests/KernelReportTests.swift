@@ -45,7 +45,7 @@ import Testing
         arguments: [
             ("fs.read_file path=\"/etc/shadow\" dev=\"vda\" ino=818", "fs.read_file", "/etc/shadow"),
             ("fs.read_file path=2F6574632F70617373207764 dev=\"vda\" ino=1196071", "fs.read_file", "/etc/pass wd"),
-            ("fs.make_reg,fs.refer path=\"/tmp\" dev=\"vda\" ino=253853", "fs.make_reg,fs.refer", "/tmp"),
+            ("fs.make_reg,fs.refer path=\"/tmp\" dev=\"vda\" ino=253853", "fs.make_reg+fs.refer", "/tmp"),
             ("fs.read_file path=\"/it's\" dev=\"vda\" ino=1", "fs.read_file", "/it's"),
             ("fs.read_file path=<too_long> dev=\"vda\" ino=1", "fs.read_file", nil),
             ("scope.signal opid=1 ocomm=\"process_api\"", "scope.signal", nil),

@@ -76,7 +76,7 @@ import Testing
             .command(
                 Record.Command(
                     origin: origin, account: "alice", commandLine: ByteText([0xFF, 0x0A]), program: "/usr/bin/id",
-                    argumentCount: 2, sandbox: "strict", limits: "rlimit,namespace")),
+                    argumentCount: 2, sandbox: "strict", limits: "rlimit+namespace")),
             .end(
                 Record.End(
                     origin: origin, account: "alice", outcome: .signal(9), bytesIn: 1, bytesOut: 2, bytesErr: 3,

@@ -208,7 +208,7 @@ struct RoomsTests {
             #expect(end["status"] == "0")
             // Where the host's control groups have controllers, they hold it too.
             let limits = try gate.record("USER_CMD")["limits"]
-            #expect(limits == "rlimit,namespace" || limits == "rlimit,namespace,cgroup", "\(limits ?? "")")
+            #expect(limits == "rlimit+namespace" || limits == "rlimit+namespace+cgroup", "\(limits ?? "")")
             other.primary.reset()
         }
     }

@@ -25,7 +25,7 @@ extension Record {
             /// A system call: its name, or its number where no name is known; nil where the kernel does not tell.
             case call(String?)
             /// An access that Landlock governs, in its words (`fs.read_file`, `net.connect_tcp`, `scope.signal`; several
-            /// with commas), and the path, where it is one of a file.
+            /// joined by `+`), and the path, where it is one of a file.
             case access(String, path: ByteText?)
             /// Denials beyond those that are recorded one by one.
             case further

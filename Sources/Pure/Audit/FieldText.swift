@@ -46,7 +46,8 @@ enum FieldText {
         }
     }
 
-    /// Appends a bare word: bytes that cannot stand in one, and `%`, as `%HH`; nothing at all as `?`.
+    /// Appends a bare word: bytes that cannot stand in one, `%` and commas (as in untrusted text), as `%HH`; nothing at all
+    /// as `?`.
     static func appendWord(_ bytes: some Collection<UInt8>, to line: inout [UInt8]) {
         guard !bytes.isEmpty else {
             line.append(UInt8(ascii: "?"))
@@ -54,7 +55,7 @@ enum FieldText {
         }
         let isQuestionMark = bytes.count == 1 && bytes.first == UInt8(ascii: "?")
         for byte in bytes {
-            if isPlain(byte), byte != UInt8(ascii: "%"), !isQuestionMark {
+            if isPlain(byte), byte != UInt8(ascii: "%"), byte != UInt8(ascii: ","), !isQuestionMark {
                 line.append(byte)
             } else {
                 line.append(UInt8(ascii: "%"))

@@ -85,8 +85,10 @@ public enum KernelReport: Sendable, Hashable {
             guard let blockers = fields["blockers"], blockers.count <= Record.Denial.wordLimit - 8,
                 blockers.allSatisfy(Self.isWord), !blockers.isEmpty
             else { return nil }
-            var words = String(decoding: blockers, as: UTF8.self)
-            if words.hasPrefix("net."), !words.contains(","), let port: UInt16 = fields.number("dest") {
+            // The kernel's commas would end the host's name for ausearch and aureport.
+            let joined = blockers.map { $0 == UInt8(ascii: ",") ? UInt8(ascii: "+") : $0 }
+            var words = String(decoding: joined, as: UTF8.self)
+            if words.hasPrefix("net."), !words.contains("+"), let port: UInt16 = fields.number("dest") {
                 words += ":\(port)"
             }
             self = .access(event: fields.event, words: words, path: fields.untrusted("path"))

@@ -257,15 +257,15 @@ public struct CommandConfinement: Sendable {
         (boundsProcesses || groupBounds.contains(.processes)) && sandbox.limits.processes != nil
     }
 
-    /// What holds the limits, for the record: `rlimit`, and with it `namespace`, `cgroup`.
+    /// What holds the limits, for the record: `rlimit`, with `+namespace`, `+cgroup` where they hold something.
     public var limitKeepers: String {
         var keepers = "rlimit"
         let hasProcesses = sandbox.limits.processes != nil
-        if boundsProcesses, hasProcesses { keepers += ",namespace" }
+        if boundsProcesses, hasProcesses { keepers += "+namespace" }
         if (groupBounds.contains(.processes) && hasProcesses)
             || (groupBounds.contains(.memory) && sandbox.limits.memory != nil)
         {
-            keepers += ",cgroup"
+            keepers += "+cgroup"
         }
         return keepers
     }

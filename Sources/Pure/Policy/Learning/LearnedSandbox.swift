@@ -182,7 +182,7 @@ extension LearnedSandbox {
             case .call(let name):
                 takeDenied(call: name, &calls)
             case .access(let words, let path):
-                for word in words.split(separator: ",") { takeDenied(access: String(word), path, &paths, &ports) }
+                for word in words.split(separator: "+") { takeDenied(access: String(word), path, &paths, &ports) }
             }
         }
         take(paths, extending: sandbox)
