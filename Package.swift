@@ -47,7 +47,7 @@ func shim(_ name: String, linking libraries: [String] = []) -> Target {
 
 func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
     .testTarget(
-        name: "\(name)Tests", dependencies: dependencies, path: "Tests/\(name)Tests",
+        name: "\(name)Tests", dependencies: dependencies + ["TestSupport"], path: "Tests/\(name)Tests",
         exclude: exclude, swiftSettings: strict)
 }
 
@@ -152,28 +152,28 @@ let package = Package(
         tests("PolicyLanguage", ["Core", "Policy", "PolicyLanguage"]),
         tests("Trust", ["Core", "Trust"]),
         tests("Wire", ["Core", "Wire"]),
-        tests("Audit", ["Audit", "Core", "TestSupport"]),
+        tests("Audit", ["Audit", "Core"]),
         tests("Messages", ["Audit", "Core", "Messages"]),
-        tests("Linux", ["Core", "Linux", "Policy", "Seccomp", "TestSupport"]),
-        tests("PAM", ["Core", "Linux", "PAM", "TestSupport"]),
-        tests("HostTrustFiles", ["Core", "HostTrustFiles", "Linux", "TestSupport", "Trust"]),
+        tests("Linux", ["Core", "Linux", "Policy", "Seccomp"]),
+        tests("PAM", ["Core", "Linux", "PAM"]),
+        tests("HostTrustFiles", ["Core", "HostTrustFiles", "Linux", "Trust"]),
         tests("KernelAudit", ["Core", "KernelAudit", "Linux"]),
         tests("PasswordHash", ["Core", "Linux", "PasswordHash"]),
         tests("Front", ["Audit", "Core", "Front", "Linux", "Messages", "Wire", logging] + nio),
         tests("EngineService", ["Core", "EngineService", "Linux", "Messages", "Policy", "PolicyLanguage", logging]),
         tests("Monitor", ["Core", "Linux", "Messages", "Monitor"]),
-        tests("Session", ["Audit", "Core", "Linux", "Messages", "PasswordHash", "Session", "TestSupport"]),
+        tests("Session", ["Audit", "Core", "Linux", "Messages", "PasswordHash", "Session"]),
         tests("AuditorService", ["Audit", "AuditorService", "Core", "Linux", "Messages", logging]),
         tests(
             "CLI",
             [
-                "Audit", "CLI", "Core", "Linux", "Messages", "PasswordHash", "PolicyLanguage", "TestSupport",
+                "Audit", "CLI", "Core", "Linux", "Messages", "PasswordHash", "PolicyLanguage",
                 "portcullis", crypto,
             ]),
         tests(
             "RemoteCommand",
             [
-                "Core", "HostTrustFiles", "Linux", "Policy", "PolicyLanguage", "RemoteCommand", "TestSupport", "Trust",
+                "Core", "HostTrustFiles", "Linux", "Policy", "PolicyLanguage", "RemoteCommand", "Trust",
                 "Wire",
             ]),
         tests("Regress", ["Core"], exclude: ["Clients", "Escapes", "Faults"]),

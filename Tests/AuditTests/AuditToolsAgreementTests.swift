@@ -20,7 +20,7 @@ import Testing
     ]
 
     private static func entries(seed: UInt64) -> [(Entry, Stamp)] {
-        var random = Seeded(seed: seed)
+        var random = SeededGenerator(seed: seed)
         return (0..<250).map { index in
             var entry = random.entry(length: random.chance() ? 60 : 3_000)
             if random.chance(), case .record(.login(var login)) = entry {

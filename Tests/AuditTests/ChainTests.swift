@@ -3,12 +3,13 @@
 
 import Audit
 import Core
+import TestSupport
 import Testing
 
 /// The chain shows every change, and names the first bad line.
 @Suite struct ChainTests {
     private func sample(_ seed: UInt64, count: Int = 30) -> [UInt8] {
-        var random = Seeded(seed: seed)
+        var random = SeededGenerator(seed: seed)
         return trail((0..<count).map { _ in (random.entry(length: 60), random.stamp()) })
     }
 
@@ -39,7 +40,7 @@ import Testing
 
     @Test(arguments: 1...6 as ClosedRange<UInt64>)
     func anyChangedByteIsFoundWhereItIs(_ seed: UInt64) throws {
-        var random = Seeded(seed: seed)
+        var random = SeededGenerator(seed: seed)
         let text = sample(seed)
         for _ in 0..<400 {
             var changed = text
@@ -60,7 +61,7 @@ import Testing
 
     @Test(arguments: 1...6 as ClosedRange<UInt64>)
     func aDeletedInsertedOrSwappedLineIsFound(_ seed: UInt64) throws {
-        var random = Seeded(seed: seed)
+        var random = SeededGenerator(seed: seed)
         let all = lines(of: sample(seed)).map(Array.init)
         let joined = { (lines: [[UInt8]]) in lines.flatMap { $0 + [UInt8(ascii: "\n")] } }
         for _ in 0..<100 {
@@ -100,7 +101,7 @@ import Testing
     }
 
     @Test func aSegmentCarriesThePastOfTheOneBefore() throws {
-        var random = Seeded(seed: 9)
+        var random = SeededGenerator(seed: 9)
         let first = sample(9)
         let end = try verify(first).position
         let entries = (0..<3).map { _ in (random.entry(), random.stamp()) }
@@ -127,7 +128,7 @@ import Testing
 /// What is looked at before anything is appended.
 @Suite struct TailCheckTests {
     private func long() -> [UInt8] {
-        var random = Seeded(seed: 5)
+        var random = SeededGenerator(seed: 5)
         return trail((0..<600).map { _ in (random.entry(length: 60), random.stamp()) })
     }
 
@@ -180,7 +181,7 @@ import Testing
     }
 
     @Test func sessionsWithoutAnEndAreFound() throws {
-        var random = Seeded(seed: 6)
+        var random = SeededGenerator(seed: 6)
         var entries: [(Entry, Stamp)] = []
         var ids: [SessionID] = []
         for index in 0..<6 {

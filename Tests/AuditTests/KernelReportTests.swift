@@ -2,6 +2,7 @@
 // Copyright the Portcullis authors
 
 import Core
+import TestSupport
 import Testing
 
 @testable import Audit
@@ -89,7 +90,7 @@ import Testing
 
     /// No message, however wrong, does more than be nothing.
     @Test func noMessageHarms() {
-        var random = Seeded(seed: 0x1326)
+        var random = SeededGenerator(seed: 0x1326)
         let texts = [Self.killed, Self.refused, Self.caller].map { Array($0.utf8) }
         for _ in 0..<20_000 {
             let type: UInt16 = [1_300, 1_326, 1_423].randomElement(using: &random) ?? 0

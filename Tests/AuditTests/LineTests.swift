@@ -3,6 +3,7 @@
 
 import Audit
 import Core
+import TestSupport
 import Testing
 
 /// The text of each kind of record, as audit.md writes it.
@@ -117,7 +118,7 @@ import Testing
 
     @Test(arguments: 1...8 as ClosedRange<UInt64>)
     func whatIsWrittenReadsBackTheSame(_ seed: UInt64) throws {
-        var random = Seeded(seed: seed)
+        var random = SeededGenerator(seed: seed)
         for _ in 0..<500 {
             let entry = random.entry()
             let stamp = random.stamp()
@@ -334,7 +335,7 @@ import Testing
     /// A reader of strangers' files never stops on what it finds.
     @Test(arguments: 1...4 as ClosedRange<UInt64>)
     func noBytesStopTheReader(_ seed: UInt64) {
-        var random = Seeded(seed: seed)
+        var random = SeededGenerator(seed: seed)
         var text = trail((0..<20).map { _ in (random.entry(), random.stamp()) })
         for _ in 0..<2_000 {
             let index = random.number(0...(text.count - 1))

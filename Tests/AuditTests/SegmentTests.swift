@@ -3,6 +3,7 @@
 
 import Audit
 import Core
+import TestSupport
 import Testing
 
 /// The names of a trail's files.
@@ -38,7 +39,7 @@ import Testing
         ]
         let firsts: [UInt64?] = [1, 900, 1_000_000_000_000, nil]
         for seed in UInt64(1)...20 {
-            var random = Seeded(seed: seed)
+            var random = SeededGenerator(seed: seed)
             #expect(TrailSegment.segments(among: names.shuffled(using: &random)).map(\.first) == firsts)
         }
     }

@@ -4,6 +4,7 @@
 import Core
 import Linux
 import Messages
+import TestSupport
 import Testing
 
 @testable import Front
@@ -133,23 +134,5 @@ import Testing
 
     private func drainRecords(_ harness: FrontHarness) {
         while case .message? = try? harness.auditor.receive(limit: 65_536, waiting: false) {}
-    }
-}
-
-/// A seeded generator, so that a failure can be had again.
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) {
-        state = seed
-    }
-
-    /// splitmix64.
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var value = state
-        value = (value ^ (value >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        value = (value ^ (value >> 27)) &* 0x94D0_49BB_1331_11EB
-        return value ^ (value >> 31)
     }
 }

@@ -4,6 +4,7 @@
 import Audit
 import Core
 import Messages
+import TestSupport
 import Testing
 
 /// Frames cross from processes that may have been taken over: what is read is what was written, or nothing.
@@ -225,7 +226,7 @@ import Testing
     }
 
     @Test(arguments: [UInt64(1), 2, 3, 4]) func noBytesMakeReadingTrap(seed: UInt64) {
-        var random = SeededNumbers(seed)
+        var random = SeededGenerator(seed: seed)
         for frame in Self.samples {
             let bytes = frame.encoded()
             for _ in 0..<200 {
@@ -243,22 +244,5 @@ import Testing
         // A list of 8,192 rule names in a frame of a few bytes.
         let bytes: [UInt8] = [FrameFormat.version, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0x00, 0x20, 0, 0]
         #expect((try? AuditorReport(frame: bytes)) == nil)
-    }
-}
-
-/// Numbers that a seed repeats (SplitMix64).
-struct SeededNumbers: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(_ seed: UInt64) {
-        state = seed
-    }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
     }
 }

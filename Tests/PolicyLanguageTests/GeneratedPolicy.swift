@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the Portcullis authors
 
+import TestSupport
+
 /// A random policy of every statement of the language, as tokens, so that one policy can be laid out in many ways.
 struct GeneratedPolicy {
     /// Statements; "\n" stands between the items of a block.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the Portcullis authors
 
+import TestSupport
+
 /// Makes sentences of the grammar at random, and damages them.
 struct GrammarSentences {
     let grammar: GrammarFile

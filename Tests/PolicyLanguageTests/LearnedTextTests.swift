@@ -3,6 +3,7 @@
 
 import Core
 import Policy
+import TestSupport
 import Testing
 
 @testable import PolicyLanguage

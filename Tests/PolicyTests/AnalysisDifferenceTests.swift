@@ -3,6 +3,7 @@
 
 import Core
 import Policy
+import TestSupport
 import Testing
 
 /// What two policies decide differently, against a look at every request of a small world.
@@ -10,7 +11,7 @@ import Testing
     private static let universe = Result { try AnalysisUniverse() }
 
     /// A policy a few edits away.
-    private func edited(_ rules: [String], _ random: inout SplitMix) -> [String] {
+    private func edited(_ rules: [String], _ random: inout SeededGenerator) -> [String] {
         var rules = rules
         for edit in 0..<Int.random(in: 1...3, using: &random) {
             let place = Int.random(in: rules.indices, using: &random)
@@ -33,7 +34,7 @@ import Testing
         arguments: 2_000..<2_016 as Range<UInt64>)
     func aDifferenceIsFoundExactlyWhereThereIsOne(_ seed: UInt64) throws {
         let universe = try Self.universe.get()
-        var random = SplitMix(seed: seed)
+        var random = SeededGenerator(seed: seed)
         let settings = ["securetcpip off", "securetcpip off", "securetcpip on", "securetcpip on except rsh"]
         for _ in 0..<6 {
             let rules = AnalysisUniverse.rules(6, &random)
@@ -62,7 +63,7 @@ import Testing
     func aRuleThatDecidesNothingDifferentlyDoesNot() throws {
         let universe = try Self.universe.get()
         for seed in 2_100..<2_112 as Range<UInt64> {
-            var random = SplitMix(seed: seed)
+            var random = SeededGenerator(seed: seed)
             let rules = AnalysisUniverse.rules(6, &random)
             let old = try AnalysisUniverse.policy(rules)
             let new = try AnalysisUniverse.policy(edited(rules, &random))

@@ -3,6 +3,7 @@
 
 import Core
 import Policy
+import TestSupport
 import Testing
 
 /// What a review finds, against a look at every request of a small world.
@@ -22,7 +23,7 @@ import Testing
     @Test("exactly those rules are needless without which nothing changes", arguments: 1_000..<1_012 as Range<UInt64>)
     func exactlyThoseRulesAreNeedless(_ seed: UInt64) throws {
         let universe = try Self.universe.get()
-        var random = SplitMix(seed: seed)
+        var random = SeededGenerator(seed: seed)
         for _ in 0..<4 {
             let settings = random.pick(["securetcpip off", "securetcpip on except rsh"])
             let policy = try AnalysisUniverse.policy(AnalysisUniverse.rules(7, &random), settings: settings)
@@ -59,7 +60,7 @@ import Testing
         "rules that forbid together do so, and none of them can be left out", arguments: 1_100..<1_108 as Range<UInt64>)
     func rulesThatForbidTogetherAreAllNeeded(_ seed: UInt64) throws {
         let universe = try Self.universe.get()
-        var random = SplitMix(seed: seed)
+        var random = SeededGenerator(seed: seed)
         for _ in 0..<6 {
             let policy = try AnalysisUniverse.policy(AnalysisUniverse.rules(9, &random))
             let requests = try universe.requests(policy.rules)
@@ -83,7 +84,7 @@ import Testing
         arguments: 1_200..<1_208 as Range<UInt64>)
     func overlapsAreToldExactly(_ seed: UInt64) throws {
         let universe = try Self.universe.get()
-        var random = SplitMix(seed: seed)
+        var random = SeededGenerator(seed: seed)
         for _ in 0..<4 {
             let policy = try AnalysisUniverse.policy(AnalysisUniverse.rules(7, &random))
             let findings = PolicyReview.findings(policy)

@@ -4,6 +4,7 @@
 import Core
 import Policy
 import PolicyLanguage
+import TestSupport
 import Testing
 
 /// A small world: rules out of few parts, and one request of every kind that these parts can tell apart.
@@ -229,7 +230,7 @@ struct AnalysisUniverse {
     private static let hours = ["mon-fri 08:00-18:00", "sat-sun 00:00-24:00", "mon 18:00-24:00", "@mornings"]
 
     /// A rule without its name: what comes after the colon.
-    static func rule(_ effect: Effect, _ random: inout SplitMix) -> String {
+    static func rule(_ effect: Effect, _ random: inout SeededGenerator) -> String {
         let service = random.pick(["rexec", "rsh", "any", "any"])
         var clauses = [service]
         let mayLeaveOut = effect == .forbid
@@ -265,7 +266,7 @@ struct AnalysisUniverse {
     }
 
     /// Rules as whole lines, with names that count on.
-    static func rules(_ count: Int, _ random: inout SplitMix) -> [String] {
+    static func rules(_ count: Int, _ random: inout SeededGenerator) -> [String] {
         (0..<count).map { index in
             let effect: Effect = random.chance(60) ? .permit : .forbid
             return "\(effect.name) r\(index): \(rule(effect, &random))"
@@ -278,7 +279,7 @@ struct AnalysisUniverse {
     }
 }
 
-extension SplitMix {
+extension SeededGenerator {
     /// One item, or a list of a few.
     mutating func list(_ items: [String]) -> String {
         guard chance(30) else { return pick(items) }

@@ -3,6 +3,7 @@
 
 import Core
 import Policy
+import TestSupport
 import Testing
 
 /// The search for a request, against a look at every request of a small world.
@@ -12,7 +13,7 @@ import Testing
     @Test("a witness is found exactly where a look at every request finds one", arguments: 0..<16 as Range<UInt64>)
     func aWitnessIsFoundExactlyWhereThereIsOne(_ seed: UInt64) throws {
         let universe = try Self.universe.get()
-        var random = SplitMix(seed: seed)
+        var random = SeededGenerator(seed: seed)
         var found = 0
         for _ in 0..<20 {
             let policy = try AnalysisUniverse.policy(AnalysisUniverse.rules(12, &random))

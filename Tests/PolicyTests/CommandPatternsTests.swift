@@ -2,6 +2,7 @@
 // Copyright the Portcullis authors
 
 import Core
+import TestSupport
 import Testing
 
 @testable import Policy
@@ -50,7 +51,7 @@ import Testing
     }
 
     @Test(arguments: 0..<400 as Range<UInt64>) func eachPatternThatMatchesIsFoundOnce(_ seed: UInt64) {
-        var random = SplitMix(seed: seed)
+        var random = SeededGenerator(seed: seed)
         let given = (0..<(1 + random.below(random.pick([6, 30, 300])))).map { _ in
             RandomPolicy.pattern(random.pick([0, 60, 100]), &random)
         }

@@ -2,6 +2,7 @@
 // Copyright the Portcullis authors
 
 import Core
+import TestSupport
 import Testing
 
 @testable import Policy
@@ -230,7 +231,7 @@ import Testing
 
     @Test(arguments: 100..<140 as Range<UInt64>) func theOrderOfRulesNeverChangesAnEffect(_ seed: UInt64) {
         var random = RandomPolicy(seed: seed)
-        var order = SplitMix(seed: seed)
+        var order = SeededGenerator(seed: seed)
         var policy = random.policy
         policy.rules.shuffle(using: &order)
         let (one, other) = (PolicyIndex(random.policy), PolicyIndex(policy))
@@ -278,7 +279,7 @@ import Testing
     }
 
     @Test func anEdgeIsFoundByBothOfItsNumbers() {
-        var random = SplitMix(seed: 3)
+        var random = SeededGenerator(seed: 3)
         var table = EdgeTable()
         var model: [UInt64: UInt32] = [:]
         for child in UInt32(1)...3_000 {
@@ -297,7 +298,7 @@ import Testing
     }
 
     @Test(arguments: [0, 1, 2, 7, 8, 9, 16, 17, 100, 1_001]) func anIntervalIsFoundByEachOfItsValues(_ count: Int) {
-        var random = SplitMix(seed: UInt64(count))
+        var random = SeededGenerator(seed: UInt64(count))
         let bounds = Set((0..<count).map { _ in UInt16(truncatingIfNeeded: random.next()) }).sorted()
         var building = IntervalMap<UInt16, Int>()
         for (number, bound) in bounds.enumerated() {
@@ -319,7 +320,7 @@ import Testing
     }
 
     @Test(arguments: [1, 64, 65, 600, 5_000]) func aSetHoldsItsRulesInEveryForm(_ count: Int) {
-        var random = SplitMix(seed: UInt64(count))
+        var random = SeededGenerator(seed: UInt64(count))
         var sets = RuleSets(ruleCount: count)
         #expect(sets.insert([]) == nil)
         #expect(sets.insert(0..<UInt32(count)) == .all)

@@ -4,23 +4,9 @@
 import Core
 import Policy
 import PolicyLanguage
+import TestSupport
 
-/// SplitMix64: small, and the same on every machine.
-struct SplitMix: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) {
-        state = seed
-    }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
-    }
-
+extension SeededGenerator {
     /// A number below a bound. That it is not quite even does not matter here.
     mutating func below(_ bound: Int) -> Int {
         Int(truncatingIfNeeded: next() >> 33) % bound
@@ -45,14 +31,14 @@ struct RandomPolicy {
     private var accounts: [Account] = []
     private var commands: [RequestedCommand] = []
     private var times: [LocalTime] = []
-    private var random: SplitMix
+    private var random: SeededGenerator
 
     /// A policy and its requests; the same for the same seed.
     ///
     /// Three of four are made of rules directly, in every form that a rule can have, also in such as no text gives it;
     /// the others are read from a text.
     init(seed: UInt64) {
-        var random = SplitMix(seed: seed)
+        var random = SeededGenerator(seed: seed)
         // Now and then so many rules that their sets take every form that the index has.
         let count = random.chance(2) ? 200 + random.below(1_200) : 1 + random.below(random.chance(30) ? 40 : 10)
         var policy = random.chance(75) ? Self.made(count, &random) : Self.read(count, &random)
@@ -90,20 +76,20 @@ struct RandomPolicy {
         IPAddress(v6: 0x1_0000_0000_0000), IPAddress(v6: 0x0A01_0203),
     ]
 
-    private static func block(_ random: inout SplitMix) -> AddressBlock? {
+    private static func block(_ random: inout SeededGenerator) -> AddressBlock? {
         let address = random.pick(addresses)
         let length = random.chance(20) ? random.pick([0, 1, 8, 31, 32]) : random.below(address.family.width + 1)
         return AddressBlock(containing: address, prefixLength: length)
     }
 
-    private static func range(_ random: inout SplitMix) -> WeeklyRange? {
+    private static func range(_ random: inout SeededGenerator) -> WeeklyRange? {
         let bounds = [0, 1, 240, 480, 720, 1_080, 1_439, 1_440]
         return WeeklyRange(
             firstDay: random.below(7), lastDay: random.below(7), start: random.pick(bounds), end: random.pick(bounds))
     }
 
     /// A pattern; so many of a hundred are long.
-    static func pattern(_ long: Int, _ random: inout SplitMix) -> CommandPattern {
+    static func pattern(_ long: Int, _ random: inout SeededGenerator) -> CommandPattern {
         if random.chance(long) { return longPattern(&random) }
         let arguments = (0..<random.below(random.chance(10) ? 6 : 3)).map { _ -> CommandPattern.Argument in
             switch random.below(6) {
@@ -117,7 +103,7 @@ struct RandomPolicy {
     }
 
     /// A pattern of many arguments, of which others have most: one tells it apart, or several do, or none.
-    private static func longPattern(_ random: inout SplitMix) -> CommandPattern {
+    private static func longPattern(_ random: inout SeededGenerator) -> CommandPattern {
         // On both sides of the number from which on a pattern is long; the same literals stand in several places.
         let count = random.pick([7, 8, 8, 8, 9, 12])
         var arguments = (0..<count).map { CommandPattern.Argument.literal(words[$0 % 3]) }
@@ -144,7 +130,7 @@ struct RandomPolicy {
         var commands: [NamedSet<[CommandPattern]>] = []
         var hours: [NamedSet<[WeeklyRange]>] = []
 
-        init(_ rules: Int, long: Int, _ random: inout SplitMix) {
+        init(_ rules: Int, long: Int, _ random: inout SeededGenerator) {
             // Of many rules so many that a value is in more of them than a list of sets holds.
             for number in 0..<(rules > 100 || random.chance(10) ? 30 : 1 + random.below(3)) {
                 let size = random.below(5)
@@ -161,7 +147,7 @@ struct RandomPolicy {
         }
     }
 
-    private static func made(_ count: Int, _ random: inout SplitMix) -> Policy {
+    private static func made(_ count: Int, _ random: inout SeededGenerator) -> Policy {
         let long = random.pick([0, 0, 20, 90])
         let sets = Sets(count, long: long, &random)
         var policy = Policy()
@@ -174,7 +160,7 @@ struct RandomPolicy {
     }
 
     private static func rule(
-        _ number: Int, _ wide: Int, _ long: Int, _ sets: Sets, _ random: inout SplitMix
+        _ number: Int, _ wide: Int, _ long: Int, _ sets: Sets, _ random: inout SeededGenerator
     ) -> Rule {
         var rule = Rule(
             name: "r\(number)", place: FilePlace(file: random.pick(["a.policy", "b.policy"]), line: number + 1),
@@ -216,13 +202,13 @@ struct RandomPolicy {
 
     // MARK: Policies of text
 
-    private static func list(_ items: [String], _ random: inout SplitMix) -> String {
+    private static func list(_ items: [String], _ random: inout SeededGenerator) -> String {
         guard random.chance(40) else { return random.pick(items) }
         return "{ \((0...random.below(4)).map { _ in random.pick(items) }.joined(separator: ", ")) }"
     }
 
     /// The text of a policy of so many rules.
-    static func text(_ count: Int, _ random: inout SplitMix) -> String {
+    static func text(_ count: Int, _ random: inout SeededGenerator) -> String {
         var text = """
             networks near = { 10.1.2.0/24, @far, 2001:db8::/33 }
             networks far = { 192.0.2.0/24, ::1, ::/0 }
@@ -244,7 +230,7 @@ struct RandomPolicy {
             let isForbid = random.chance(30)
             let service = random.pick(["rexec", "rsh", "any"])
             text += "\(isForbid ? "forbid" : "permit") r\(number): \(service)"
-            let isStated = { (random: inout SplitMix) in !isForbid || random.chance(40) }
+            let isStated = { (random: inout SeededGenerator) in !isForbid || random.chance(40) }
             if isStated(&random) { text += " from " + (random.chance(30) ? "any" : list(blocks, &random)) }
             if service != "rexec", isStated(&random) {
                 text += " by " + (random.chance(40) ? "any" : list(["alice", "root", "@people"], &random))
@@ -264,7 +250,7 @@ struct RandomPolicy {
         return text
     }
 
-    private static func read(_ count: Int, _ random: inout SplitMix) -> Policy {
+    private static func read(_ count: Int, _ random: inout SeededGenerator) -> Policy {
         // Reading is slow beside asking.
         let text = """
             securetcpip off
@@ -326,7 +312,7 @@ struct RandomPolicy {
     }
 
     /// Arguments that a pattern matches, or nearly.
-    static func words(meeting pattern: CommandPattern, _ random: inout SplitMix) -> [ByteText] {
+    static func words(meeting pattern: CommandPattern, _ random: inout SeededGenerator) -> [ByteText] {
         pattern.arguments.map { argument in
             switch argument {
             case .literal(let literal): return literal

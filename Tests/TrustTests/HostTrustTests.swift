@@ -2,6 +2,7 @@
 // Copyright the Portcullis authors
 
 import Core
+import TestSupport
 import Testing
 import Trust
 
@@ -227,7 +228,7 @@ struct TrustCase: Sendable, CustomTestStringConvertible {
 
     @Test func randomFilesAreDecidedAsTheNaiveReadingDoes() throws {
         let seed: UInt64 = .random(in: .min ... .max)
-        var random = SeededGenerator(state: seed)
+        var random = SeededGenerator(seed: seed)
         for _ in 0..<3_000 {
             let texts = [Self.randomText(&random), Self.randomText(&random)]
             for by in ["alice", "bob"] {
@@ -242,7 +243,7 @@ struct TrustCase: Sendable, CustomTestStringConvertible {
 
     @Test func aDenyingLineMoreNeverTrusts() throws {
         let seed: UInt64 = .random(in: .min ... .max)
-        var random = SeededGenerator(state: seed)
+        var random = SeededGenerator(seed: seed)
         for _ in 0..<1_000 {
             let equiv = Self.randomText(&random)
             let rhosts = Self.randomText(&random) ?? ""

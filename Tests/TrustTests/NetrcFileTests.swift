@@ -2,6 +2,7 @@
 // Copyright the Portcullis authors
 
 import Core
+import TestSupport
 import Testing
 import Trust
 
@@ -85,7 +86,7 @@ import Trust
 
     @Test func noBytesTrapTheParser() {
         let seed: UInt64 = .random(in: .min ... .max)
-        var random = SeededGenerator(state: seed)
+        var random = SeededGenerator(seed: seed)
         let words = ["machine", "login", "password", "macdef", "default", "\"", "\\", "\n", " ", "#", "x", "\0", ","]
         for _ in 0..<5_000 {
             let text = (0..<Int.random(in: 0...20, using: &random))

@@ -2,6 +2,7 @@
 // Copyright the Portcullis authors
 
 import Core
+import TestSupport
 import Testing
 import Trust
 
@@ -68,7 +69,7 @@ import Trust
     /// Taking the shadowed lines away changes no decision, and the lint rejects what the decision's parser rejects.
     @Test func theLintAgreesWithTheDecision() throws {
         let seed: UInt64 = .random(in: .min ... .max)
-        var random = SeededGenerator(state: seed)
+        var random = SeededGenerator(seed: seed)
         let hosts = [
             "10.0.0.1", "-10.0.0.1", "10.0.0.2", "build", "-build", "gone", "-gone", "fe80::1%eth0", "-fe80::1%eth9",
             "+", "10.1",

@@ -2,6 +2,7 @@
 // Copyright the Portcullis authors
 
 import Core
+import TestSupport
 import Testing
 import Trust
 
@@ -103,7 +104,7 @@ import Trust
     /// Whatever the bytes, parsing ends in entries or an error, and what it read says the same again.
     @Test func noBytesTrapTheParser() throws {
         let seed: UInt64 = .random(in: .min ... .max)
-        var random = SeededGenerator(state: seed)
+        var random = SeededGenerator(seed: seed)
         let alphabet = Array("10.2:abf%#-+@ \t\r\n\0x\u{7F}e".utf8) + [0x80, 0xFF]
         for _ in 0..<5_000 {
             let bytes = (0..<Int.random(in: 0...60, using: &random)).map { _ in
