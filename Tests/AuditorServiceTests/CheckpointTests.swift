@@ -240,7 +240,7 @@ import Testing
         }
         try gateway.turn(after: 60_000)
         #expect(reached == 1)
-        let isMade = step == .erasure || step == .rename
+        let isMade = [.erasure, .erasureOnDisk, .rename, .renameOnDisk].contains(step)
         #expect(try gateway.checkpoints.count == Int(before) - (isMade ? 0 : 1))
         try gateway.restart()
         try gateway.turn()
@@ -359,32 +359,182 @@ import Testing
         #expect(fault?.line == 2)
     }
 
-    @Test func lostKeysAndLostCheckpointsAreReported() throws {
-        let lostKey = try filled()
-        try FileManager.default.removeItem(atPath: lostKey.directory.path + "/checkpoints.key")
-        try lostKey.restart()
-        try lostKey.turn(after: 60_000)
-        #expect(try subjects(lostKey) == [.brokenCheckpoints])
-        try lostKey.turn(after: 60_000)
-        #expect(throws: CheckpointFault(number: 4, problem: .signature)) { try lostKey.checkpoints }
+    /// What is wanted after a loss: it is on the trail, the first checkpoint of the new run covers that record and names
+    /// its own key, the run goes on over a start, and the log and the trail have the key that is to be kept elsewhere.
+    private func expectNewRun(_ gateway: Gateway, number: Int, after covered: UInt64, of runs: Int) throws {
+        for _ in 0..<3 { try gateway.turn(after: 60_000) }
+        try record(gateway, 50)
+        try gateway.turn(after: 60_000)
+        #expect(try subjects(gateway) == [.brokenCheckpoints], "it is said once")
+        let (notes, found) = try gateway.checkedCheckpoints()
+        #expect(found.count == runs && found.last?.isNew == true && found.last?.first == number, "\(found)")
+        let first = try #require(notes.dropFirst(number - 1).first)
+        #expect(first.checkpoint.first == found.last?.key && found.last?.key != nil)
+        #expect(notes.count > number && notes.last?.checkpoint.first == nil, "it is said by the first alone")
+        let loss = try #require(try gateway.lines.last { $0["op"] == "checkpoints-broken" })
+        #expect(loss.sequence > covered && loss.sequence <= first.checkpoint.position.sequence)
+        #expect(loss["errors"]?.printable.contains(try #require(found.last?.key).description) == true)
+        try gateway.verifyAll()
+        try gateway.restart()
+        try gateway.turn()
+        try record(gateway, 51)
+        try gateway.turn(after: 60_000)
+        #expect(try gateway.checkedCheckpoints().runs.count == runs, "the next start goes on with it")
+        #expect(try subjects(gateway) == [.brokenCheckpoints])
+        try gateway.verifyAll()
+    }
 
-        let lostNotes = try filled()
-        try FileManager.default.removeItem(atPath: lostNotes.directory.path + "/checkpoints")
-        try lostNotes.restart()
-        try lostNotes.turn(after: 60_000)
-        #expect(try subjects(lostNotes) == [.brokenCheckpoints])
-        try lostNotes.turn(after: 60_000)
-        #expect(throws: CheckpointFault(number: 1, problem: .signature)) { try lostNotes.checkpoints }
+    @Test(arguments: ["", "zeros", "another"])
+    func aLostKeyBeginsANewRunOfKeys(_ key: String) throws {
+        let gateway = try filled()
+        switch key {
+        case "": try FileManager.default.removeItem(atPath: gateway.directory.path + "/checkpoints.key")
+        case "zeros": try change(gateway, "checkpoints.key") { $0 = Array(repeating: 0, count: 32) }
+        default: try change(gateway, "checkpoints.key") { $0 = Array(repeating: 7, count: 32) }
+        }
+        try gateway.restart()
+        try expectNewRun(gateway, number: 4, after: 6, of: 2)
+    }
 
+    @Test func lostCheckpointsBeginANewRunOfKeys() throws {
+        let gateway = try filled()
+        try FileManager.default.removeItem(atPath: gateway.directory.path + "/checkpoints")
+        try gateway.restart()
+        try expectNewRun(gateway, number: 1, after: 6, of: 1)
+    }
+
+    @Test func aLastCheckpointThatWasChangedBeginsANewRunOfKeys() throws {
         let changed = try filled()
         try change(changed, "checkpoints") { bytes in
             let text = String(decoding: bytes, as: UTF8.self)
             bytes = Array(text.replacingOccurrences(of: "\n6\n", with: "\n5\n").utf8)
         }
         try changed.restart()
+        for _ in 0..<2 { try changed.turn(after: 60_000) }
+        #expect(try subjects(changed) == [.brokenCheckpoints, .brokenCheckpoints], "what is wrong, and what follows")
+        var verifier = CheckpointVerifier(from: try changed.firstKey, digest: sha256, check: CheckpointSigner.check)
+        var cutter = NoteCutter()
+        var faults: [CheckpointFault] = []
+        for byte in try #require(changed.file("checkpoints")) {
+            guard let note = cutter.take(byte) else { continue }
+            do throws(CheckpointFault) {
+                _ = try verifier.take(note)
+            } catch {
+                faults.append(error)
+            }
+        }
+        #expect(faults == [CheckpointFault(number: 3, problem: .signature)])
+        #expect(verifier.runs.map(\.first) == [1, 4] && verifier.runs.map(\.isNew) == [false, true])
+        // The next start does not begin another one.
+        try changed.restart()
         try changed.turn(after: 60_000)
-        #expect(try subjects(changed).first == .brokenCheckpoints)
-        #expect(throws: CheckpointFault(number: 3, problem: .signature)) { try changed.checkpoints }
+        #expect(try subjects(changed).count == 2)
+    }
+
+    /// Somebody takes the file away, or puts another in its place, while the auditor has it open.
+    @Test(arguments: ["removed", "moved", "emptied", "cut", "copied", "older", "foreign"])
+    func aFileThatIsTakenAwayWhileItIsOpenIsNoticed(_ what: String) throws {
+        let gateway = try filled()
+        let path = gateway.directory.path + "/checkpoints"
+        let text = try #require(gateway.file("checkpoints"))
+        let older = try gateway.checkpoints.dropLast().flatMap(CheckpointFile.text)
+        let replace = { (bytes: [UInt8]) throws in
+            try FileManager.default.removeItem(atPath: path)
+            try self.change(gateway, "checkpoints") { $0 = bytes }
+        }
+        switch what {
+        case "removed": try FileManager.default.removeItem(atPath: path)
+        case "moved": try FileManager.default.moveItem(atPath: path, toPath: path + ".old")
+        case "emptied": try FileHandle(forWritingTo: URL(fileURLWithPath: path)).truncate(atOffset: 0)
+        case "cut":
+            try FileHandle(forWritingTo: URL(fileURLWithPath: path)).truncate(atOffset: UInt64(text.count - 90))
+        case "copied": try replace(text)
+        case "older": try replace(older)
+        default: try replace(Array("what is this\n".utf8))
+        }
+        // Noticed before anything is to be signed.
+        try gateway.turn(after: 1_100)
+        try gateway.turn()
+        #expect(try subjects(gateway).first == .brokenCheckpoints)
+        #expect(
+            try #require(try gateway.lines.last { $0["op"] == "checkpoints-broken" }).sequence == 7 || what != "copied")
+        try record(gateway, 60)
+        try gateway.turn(after: 60_000)
+        try record(gateway, 61)
+        try gateway.turn(after: 60_000)
+        #expect(gateway.auditor.trail.checkpoints.failure == nil)
+        let now = try #require(gateway.file("checkpoints"))
+        let last = CheckpointFile.Tail(now, isWhole: now.count <= CheckpointFile.window, digest: sha256).last
+        #expect(last?.checkpoint.position.sequence == gateway.auditor.trail.sequence, "it is in the file of that name")
+        let (notes, runs) = try gateway.checkedCheckpoints()
+        if what == "copied" {
+            #expect(now.starts(with: text) && runs.count == 1 && runs[0].isNew == false)
+        } else {
+            #expect(runs.last?.isNew == true && notes.contains { $0.checkpoint.first != nil })
+        }
+        try gateway.verifyAll()
+        let before = try subjects(gateway).count
+        try gateway.restart()
+        try gateway.turn(after: 60_000)
+        #expect(try subjects(gateway).count == before, "nothing is left to say")
+    }
+
+    /// Every place at which an auditor can die while it makes a checkpoint: another one starts from what is there then.
+    @Test(arguments: [true, false])
+    func aStartFromAnyMomentOfACheckpointIsWholeAndSigns(_ isFirst: Bool) throws {
+        let gateway = try Gateway()
+        if !isFirst {
+            try record(gateway, 1)
+            try gateway.turn(after: 60_000)
+        }
+        var moments: [(step: CheckpointBook.Step, directory: TemporaryDirectory)] = []
+        gateway.auditor.trail.checkpoints.step = { (now) throws(SystemError) in
+            do {
+                let copy = try TemporaryDirectory()
+                try FileManager.default.removeItem(atPath: copy.path)
+                try FileManager.default.copyItem(atPath: gateway.directory.path, toPath: copy.path)
+                moments.append((now, copy))
+            } catch {
+                Issue.record(error)
+            }
+        }
+        try record(gateway, 2)
+        try gateway.turn(after: 60_000)
+        #expect(Set(moments.map(\.step)) == Set(CheckpointBook.Step.allCases))
+        for (step, directory) in moments {
+            let next = try Gateway(in: directory)
+            try record(next, 3)
+            try next.turn(after: 60_000)
+            try record(next, 4)
+            try next.turn(after: 60_000)
+            let (notes, runs) = try next.checkedCheckpoints()
+            #expect(runs.count == 1 && runs[0].isNew == false, "\(step): \(runs)")
+            #expect(notes.last?.checkpoint.position.sequence == next.auditor.trail.sequence, "\(step)")
+            #expect(Set(notes.map(\.keyID)).count == notes.count, "\(step): a key signed twice")
+            #expect(try subjects(next).isEmpty, "\(step): there is nothing to say")
+            #expect(!(try next.names.contains("checkpoints.key.next")), "\(step)")
+            try next.verifyAll()
+        }
+    }
+
+    /// A key that has signed is erased as soon as the disk lets it, whether there is something new to sign or not.
+    @Test(arguments: [CheckpointBook.Step.erasure, .erasureOnDisk, .rename, .renameOnDisk])
+    func aKeyThatCouldNotBeErasedIsErasedWithoutANewRecord(_ step: CheckpointBook.Step) throws {
+        let gateway = try Gateway()
+        try record(gateway, 1)
+        let seed = try #require(gateway.file("checkpoints.key"))
+        var failures = 2
+        gateway.auditor.trail.checkpoints.step = { (now) throws(SystemError) in
+            guard now == step, failures > 0 else { return }
+            failures -= 1
+            throw SystemError(5, "fault")
+        }
+        try gateway.turn(after: 60_000)
+        #expect(gateway.auditor.trail.checkpoints.failure != nil)
+        for _ in 0..<3 { try gateway.turn(after: 1_000) }
+        #expect(failures == 0 && gateway.auditor.trail.checkpoints.failure == nil)
+        try expectNoOldKey(gateway, [seed])
+        #expect(!(try gateway.names.contains("checkpoints.key.next")))
     }
 
     @Test(arguments: [1, 40, 120, 300])

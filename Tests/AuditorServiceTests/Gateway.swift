@@ -173,16 +173,19 @@ final class Gateway {
 
     /// The checkpoints, each checked with the key that the one before it names.
     var checkpoints: [SignedCheckpoint] {
-        get throws {
-            var verifier = CheckpointVerifier(from: try firstKey, digest: sha256, check: CheckpointSigner.check)
-            var cutter = NoteCutter()
-            var found: [SignedCheckpoint] = []
-            for byte in file("checkpoints") ?? [] {
-                if let note = cutter.take(byte) { found.append(try verifier.take(note)) }
-            }
-            #expect(cutter.partial.isEmpty)
-            return found
+        get throws { try checkedCheckpoints().notes }
+    }
+
+    /// The checkpoints, and the runs of keys that they belong to.
+    func checkedCheckpoints() throws -> (notes: [SignedCheckpoint], runs: [CheckpointRun]) {
+        var verifier = CheckpointVerifier(from: try firstKey, digest: sha256, check: CheckpointSigner.check)
+        var cutter = NoteCutter()
+        var found: [SignedCheckpoint] = []
+        for byte in file("checkpoints") ?? [] {
+            if let note = cutter.take(byte) { found.append(try verifier.take(note).signed) }
         }
+        #expect(cutter.partial.isEmpty)
+        return (found, verifier.runs)
     }
 
     /// The trail's segments in their order.

@@ -281,6 +281,41 @@ import Testing
         try gateway.verify()
     }
 
+    /// What a crash has torn is copied before it is cut: on a full disk that cannot be done, however often it is tried.
+    @Test func aTornEndOnAFullDiskLeavesOneCopyOfIt() throws {
+        let disk = try SmallDisk()
+        let gateway = try Gateway(in: disk.directory)
+        try gateway.session(1).record(permitted)
+        try gateway.turn(after: 60_000)
+        try gateway.moveElsewhere()
+        let torn = Array("type=USER_CMD msg=audit(".utf8) + Array(repeating: 0x78, count: 6_000)
+        let note = Array("gate.example/portcullis\n2\n".utf8)
+        for (name, bytes) in [("trail.log", torn), ("checkpoints", note)] {
+            let file = try FileHandle(forWritingTo: URL(fileURLWithPath: disk.directory.path + "/" + name))
+            try file.seekToEnd()
+            try file.write(contentsOf: Data(bytes))
+            try file.close()
+        }
+        try disk.fill()
+        let copies = { try gateway.names.filter { $0.contains("torn") } }
+        let next = try Gateway(in: disk.directory)
+        for _ in 0..<20 {
+            #expect(try next.session(2).record(permitted) == [.failed(number: 1)])
+            try next.turn(after: 1_000)
+            #expect(try copies().isEmpty, "an attempt has left what is no copy")
+        }
+        try disk.empty()
+        try next.turn(after: 1_000)
+        try next.turn(after: 60_000)
+        #expect(try next.session(3).record(permitted) == [.durable(number: 1)])
+        let found = try copies()
+        #expect(found.count == 2, "\(found)")
+        for (prefix, bytes) in [("trail.log.torn-", torn), ("checkpoints.torn-", note)] {
+            #expect(next.file(try #require(found.first { $0.hasPrefix(prefix) })) == bytes)
+        }
+        try next.verifyAll()
+    }
+
     @Test func onFailureContinueGoesOnLoudly() throws {
         var settings = AuditSettings()
         settings.onFailure = .goOn
@@ -294,6 +329,32 @@ import Testing
         // All are there in the end.
         #expect(try gateway.entries.count { $0 == .record(permitted) } == 30)
         try gateway.verify()
+    }
+}
+
+/// The copy of what a crash has torn.
+@Suite struct TornEndTests {
+    /// The copy is made and the end cannot be cut: when it is tried again there is one copy all the same.
+    @Test func anEndThatCannotBeCutIsCopiedOnce() throws {
+        let place = try TemporaryDirectory()
+        let directory = try File.open(place.path, [.reading, .directory])
+        let file = try File.open(place.path + "/f", [.writing, .creating], mode: 0o600)
+        try file.writeAll(Array("whole\ntorn".utf8))
+        let reader = try File.open(place.path + "/f", [.reading])
+        let torn = TornEnd(directory: directory, file: "f", bytes: Array("torn".utf8))
+        for _ in 0..<5 {
+            // A descriptor that cannot be written cannot be cut.
+            #expect(throws: SystemError.self) { try torn.setAside(reader, leaving: 6) }
+        }
+        let name = try torn.setAside(file, leaving: 6)
+        let names = try FileManager.default.contentsOfDirectory(atPath: place.path).sorted()
+        #expect(names == ["f", name])
+        #expect(FileManager.default.contents(atPath: place.path + "/" + name) == Data("torn".utf8))
+        #expect(FileManager.default.contents(atPath: place.path + "/f") == Data("whole\n".utf8))
+        // Another end has a copy of its own.
+        try file.writeAll(Array("else".utf8))
+        let other = try TornEnd(directory: directory, file: "f", bytes: Array("else".utf8)).setAside(file, leaving: 6)
+        #expect(other != name)
     }
 }
 

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the Portcullis authors
 
+import Audit
 import Core
+import Crypto
 import Foundation
 import Linux
 import TestSupport
 import Testing
+
+@testable import CLI
 
 /// docs/audit-questions.md answers each question by a command: they are run as they stand there, and what the page says is in
 /// their answers is there.
@@ -66,6 +70,7 @@ import Testing
     @Test(arguments: answers) func theAnswerHoldsWhatThePageSays(_ answer: Answer) throws {
         let place = try TemporaryDirectory()
         try place.write(Self.trail.text, to: "audit/trail.log")
+        try Self.sign(Self.trail.text, in: place)
         try place.write(Array(GeneratedTrail.policy.utf8), to: "site.policy")
         let words = answer.command.split(separator: " ").map(String.init)
         let output: String
@@ -73,6 +78,8 @@ import Testing
             let arguments = words.dropFirst().map { word in
                 switch word {
                 case "report.html": place.path + "/report.html"
+                case "gate.vkey": place.path + "/gate.vkey"
+                case "/var/log/loghost/gate": place.path + "/loghost"
                 case "/etc/portcullis/portcullis.policy": place.path + "/site.policy"
                 default: word
                 }
@@ -99,5 +106,25 @@ import Testing
         for word in answer.words {
             #expect(objects.contains { $0[word] != nil && !($0[word] is NSNull) }, "no object has \(word)")
         }
+    }
+
+    /// Makes a checkpoint of a trail, and what another host keeps of it.
+    private static func sign(_ text: [UInt8], in place: TemporaryDirectory) throws {
+        let origin = "gate.example/portcullis"
+        let key = { (secret: Curve25519.Signing.PrivateKey) in
+            try #require(
+                CheckpointKey(name: origin, bytes: Array(secret.publicKey.rawRepresentation), digest: sha256))
+        }
+        let secret = Curve25519.Signing.PrivateKey()
+        let line = try #require(text.split(separator: UInt8(ascii: "\n")).last)
+        let checkpoint = Checkpoint(
+            position: try #require(ChainPosition(saidBy: line)), next: try key(Curve25519.Signing.PrivateKey()))
+        let signature = Array(try secret.signature(for: checkpoint.text))
+        let signed = SignedCheckpoint(checkpoint, signedBy: try key(secret), signature: signature)
+        try place.write(CheckpointFile.text(of: signed), to: "audit/checkpoints")
+        for name in ["audit/checkpoints.vkey", "gate.vkey"] {
+            try place.write(Array("\(try key(secret))\n".utf8), to: name)
+        }
+        try place.write(signed.note, to: "loghost")
     }
 }

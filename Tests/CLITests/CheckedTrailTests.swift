@@ -35,7 +35,11 @@ private struct CheckedTrail {
     ///   - sizes: the records of each segment; the last one is the one that grows.
     ///   - covered: after which records a checkpoint is made.
     ///   - number: tells one trail from another.
-    init(sizes: [Int] = [8, 6, 7], covered: [UInt64] = [3, 8, 11, 14, 19], trail number: UInt8 = 0) throws {
+    ///   - lost: which checkpoints, from 1, are signed by a new key, because the one that belongs there was lost.
+    init(
+        sizes: [Int] = [8, 6, 7], covered: [UInt64] = [3, 8, 11, 14, 19], trail number: UInt8 = 0,
+        lost: Set<Int> = []
+    ) throws {
         state = try TemporaryDirectory()
         firstKey = try Self.key(0, trail: number)
         var chain = Chain(after: .start, digest: Self.digest)
@@ -49,7 +53,7 @@ private struct CheckedTrail {
                     .record(.serviceStart(unit: "unit-\(number)-\(count)")),
                     Stamp(milliseconds: 1_795_212_781_000 + count, session: nil, sender: sender), to: &line)
                 lines.append(line)
-                if covered.contains(count) { try sign(chain.position, trail: number) }
+                if covered.contains(count) { try sign(chain.position, trail: number, lost) }
             }
             segments.append(lines)
             chain.startSegment()
@@ -57,12 +61,18 @@ private struct CheckedTrail {
         try write()
     }
 
-    private mutating func sign(_ position: ChainPosition, trail number: UInt8) throws {
-        let checkpoint = Checkpoint(position: position, next: try Self.key(notes.count + 1, trail: number))
-        let signature = Array(try Self.secret(notes.count, trail: number).signature(for: checkpoint.text))
-        let key = try Self.key(notes.count, trail: number)
+    private mutating func sign(_ position: ChainPosition, trail number: UInt8, _ lost: Set<Int>) throws {
+        let isNew = lost.contains(notes.count + 1)
+        let signer = isNew ? Self.newKey(notes.count + 1) : notes.count
+        let key = try Self.key(signer, trail: number)
+        let checkpoint = Checkpoint(
+            position: position, next: try Self.key(notes.count + 1, trail: number), first: isNew ? key : nil)
+        let signature = Array(try Self.secret(signer, trail: number).signature(for: checkpoint.text))
         notes.append(SignedCheckpoint(checkpoint, signedBy: key, signature: signature))
     }
+
+    /// The number of the key that signs a checkpoint, from 1, with which a run of keys begins.
+    static func newKey(_ checkpoint: Int) -> Int { 1_000 + checkpoint }
 
     var names: [String] {
         var first = UInt64(1)
@@ -265,7 +275,7 @@ private struct CheckedTrail {
             try trail.state.write(notes.flatMap(CheckpointFile.text), to: "audit/checkpoints")
             let run = try trail.verify()
             #expect(run.status == 1)
-            #expect(run.output.hasPrefix("\(trail.directory)/checkpoints: not whole: \(expected)\n"), "\(run)")
+            #expect(run.output.contains("\(trail.directory)/checkpoints: not whole: \(expected)\n"), "\(run)")
         }
         var notes = trail.notes
         notes[2].signature[5] ^= 1
@@ -282,6 +292,123 @@ private struct CheckedTrail {
             trail.notes.flatMap(CheckpointFile.text) + trail.notes[0].note.prefix(50), to: "audit/checkpoints")
         let torn = try trail.verify()
         #expect(torn.status == 1 && torn.output.contains("checkpoint 6: the last checkpoint is torn"))
+    }
+
+    /// Keys were lost: it is said for good, what follows is checked all the same, and a key of it that was kept elsewhere
+    /// vouches for it.
+    @Test func lostKeysAreNamedAndWhatFollowsIsChecked() throws {
+        let trail = try CheckedTrail(lost: [3])
+        let key = try CheckedTrail.key(CheckedTrail.newKey(3))
+        let runs = """
+            run 1 of keys: checkpoints 1 to 2 cover records 1 to 8; from key \(trail.firstKey)
+            run 2 of keys: checkpoints 3 to 5 cover records 1 to 19, alone those from 9 on; from key \(key)
+            the last 2 records are not covered by a checkpoint yet
+
+            """
+        let run = try trail.verify()
+        #expect(run.status == 1)
+        #expect(
+            run.output
+                == "\(trail.directory)/checkpoints: not whole: checkpoint 3: a new run of keys begins: the checkpoints or "
+                + "the keys before it were lost\n" + runs, "\(run)")
+        let json = try trail.json()
+        #expect(json["badCheckpoint"] as? Int == 3 && json["covered"] as? Int == 19 && json["checkpoints"] as? Int == 5)
+        let list = try #require(json["runs"] as? [[String: Any]])
+        #expect(list.compactMap { $0["first"] as? Int } == [1, 3] && list.compactMap { $0["last"] as? Int } == [2, 5])
+        #expect(list.compactMap { $0["new"] as? Bool } == [false, true])
+        #expect(list.last?["key"] as? String == key.description)
+        // Any key of the new run vouches for it; one of the old run does not.
+        for number in [CheckedTrail.newKey(3), 3, 4] {
+            let vouched = try trail.verify("--key", CheckedTrail.key(number).description)
+            #expect(vouched.status == 0, "\(vouched)")
+            #expect(vouched.output == "checked 21 records in 3 segments, 5 checkpoints: whole\n" + runs, "\(vouched)")
+            let both = try trail.verify(
+                "--key", trail.firstKey.description, "--key", CheckedTrail.key(number).description)
+            #expect(both.status == 0, "\(both)")
+        }
+        #expect(try trail.verify("--key", trail.firstKey.description).status == 1)
+        // The second key was lost before it signed: who has signed with it is somebody else.
+        let unused = try trail.verify(
+            "--key", CheckedTrail.key(2).description, "--key", CheckedTrail.key(3).description)
+        let missing = try CheckedTrail.key(2).description
+        #expect(unused.status == 1 && unused.output.contains("was kept: \(missing)"), "\(unused)")
+        // What is changed is found by either run, and is not vouched for by anything.
+        for record in [2, 9, 12] {
+            var lines = trail.segments
+            let (segment, line) = record <= 8 ? (0, record - 1) : (1, record - 9)
+            lines[segment][line][40] ^= 1
+            try trail.write(lines)
+            #expect(try trail.verify("--key", key.description).status == 1, "record \(record)")
+        }
+    }
+
+    /// The trail's end was forged, with a key of the forger's: the new run says so itself, and a copy of what was signed
+    /// before contradicts it.
+    @Test func aForgedRunOfKeysIsNotVouchedFor() throws {
+        let trail = try CheckedTrail()
+        let forged = try CheckedTrail(lost: [4])
+        try forged.state.write(trail.notes[3].note, to: "kept")
+        let run = try forged.verify("--key", trail.firstKey.description)
+        #expect(run.status == 1 && run.output.contains("checkpoint 4: a new run of keys begins"), "\(run)")
+        // A key signs under its own name alone.
+        var notes = trail.notes
+        notes[3].checkpoint.first = try CheckedTrail.key(CheckedTrail.newKey(4))
+        try trail.state.write(notes.flatMap(CheckpointFile.text), to: "audit/checkpoints")
+        let stolen = try trail.verify()
+        #expect(stolen.status == 1 && stolen.output.contains("checkpoint 4: not signed by the key"), "\(stolen)")
+    }
+
+    /// All that is wrong with checkpoints is named, and what comes behind is held against the trail.
+    @Test func whatFollowsABadCheckpointIsCheckedToo() throws {
+        let trail = try CheckedTrail()
+        var notes = trail.notes
+        notes[1].signature[5] ^= 1
+        try trail.state.write(notes.flatMap(CheckpointFile.text), to: "audit/checkpoints")
+        let run = try trail.verify()
+        #expect(run.status == 1)
+        #expect(run.output.contains("checkpoint 2: not signed by the key that the checkpoint before it names\n"))
+        #expect(run.output.contains("checkpoint 3: a new run of keys begins"))
+        #expect(run.output.contains("run 2 of keys: checkpoints 3 to 5 cover records 1 to 19, alone those from 4 on"))
+        // Something that is none, put between them, ends no run.
+        var text = trail.notes.prefix(2).flatMap(CheckpointFile.text)
+        text += Array("what is this\n\u{2014} a b\n\n".utf8) + trail.notes.dropFirst(2).flatMap(CheckpointFile.text)
+        try trail.state.write(text, to: "audit/checkpoints")
+        let inserted = try trail.verify()
+        #expect(inserted.status == 1 && !inserted.output.contains("run 2"), "\(inserted)")
+        #expect(inserted.output.contains("checkpoint 3: not a checkpoint\n"))
+        // However many are bad, the output is short.
+        let bad = Array(repeating: Array("x\n\u{2014} a b\n\n".utf8), count: 500).joined()
+        try trail.state.write(trail.notes.flatMap(CheckpointFile.text) + bad, to: "audit/checkpoints")
+        let many = try trail.verify()
+        #expect(many.status == 1 && many.output.contains("checkpoints: not whole: 484 more are not\n"), "\(many)")
+    }
+
+    /// A segment with another name is no segment: what is missing shows where something follows it, and the file is named
+    /// wherever it was.
+    @Test(arguments: [0, 1, 2])
+    func aSegmentWithAnotherNameIsNamed(_ index: Int) throws {
+        let trail = try CheckedTrail()
+        #expect(try trail.verify().output.contains("not looked at") == false)
+        for other in ["trail.log.1", "trail.log.000000000009.gz", "trail.log.9", "trail.log~", "hidden"] {
+            let path = trail.directory + "/" + other
+            try FileManager.default.moveItem(atPath: trail.directory + "/" + trail.names[index], toPath: path)
+            let run = try trail.verify()
+            // The oldest ones may have been archived; the last one was covered.
+            #expect(run.status == (index == 0 ? 0 : 1), "\(run)")
+            #expect((run.output + run.error).contains("no file of a trail, and not looked at: \(path)"), "\(run)")
+            let strangers = try trail.json()["strangers"] as? [String]
+            #expect(strangers == [path])
+            try FileManager.default.moveItem(atPath: path, toPath: trail.directory + "/" + trail.names[index])
+        }
+        for own in [
+            "trail.log.next", "trail.log.torn", "checkpoints.torn", "checkpoints.key", "checkpoints.key.next",
+            "checkpoints.vkey.new",
+        ] { try trail.state.write([], to: "audit/" + own) }
+        let own = try trail.json()
+        #expect((own["strangers"] as? [String])?.isEmpty == true && (own["setAside"] as? [String])?.isEmpty == true)
+        try trail.state.write([], to: "audit/trail.log.torn-17952")
+        try trail.state.write([], to: "audit/checkpoints.torn-17952")
+        #expect((try trail.json()["setAside"] as? [String])?.count == 2)
     }
 
     /// A line that was changed and every chain after it with it: the first checkpoint behind it shows it.
@@ -357,13 +484,13 @@ private struct CheckedTrail {
     }
 
     private func recipe(
-        _ trail: CheckedTrail, key: String? = nil, shell: [String] = ["/bin/sh"]
+        _ trail: CheckedTrail, keys: [String] = [], shell: [String] = ["/bin/sh"]
     ) throws -> (status: Int32, output: String) {
         try trail.state.write(Array(Self.recipe.utf8), to: "verify-trail")
         let process = Foundation.Process()
         process.executableURL = URL(fileURLWithPath: shell[0])
         process.arguments =
-            shell.dropFirst() + [trail.state.path + "/verify-trail", trail.directory] + (key.map { [$0] } ?? [])
+            shell.dropFirst() + [trail.state.path + "/verify-trail", trail.directory] + keys
         let output = Pipe()
         process.standardOutput = output
         process.standardError = output
@@ -379,13 +506,34 @@ private struct CheckedTrail {
         let trail = try CheckedTrail()
         let whole = try recipe(trail)
         #expect(whole.status == 0 && whole.output == "whole: records 1 to 21, covered to 19\n", "\(whole)")
-        #expect(try recipe(trail, key: trail.firstKey.description).status == 0)
-        #expect(try recipe(trail, key: CheckedTrail.key(0, trail: 1).description).status == 1)
-        let forged = try recipe(CheckedTrail(trail: 1), key: trail.firstKey.description)
+        #expect(try recipe(trail, keys: [trail.firstKey.description]).status == 0)
+        #expect(try recipe(trail, keys: [CheckedTrail.key(0, trail: 1).description]).status == 1)
+        let forged = try recipe(CheckedTrail(trail: 1), keys: [trail.firstKey.description])
         #expect(forged.status == 1 && forged.output.contains("is not signed by"), "\(forged)")
         try FileManager.default.removeItem(atPath: trail.directory + "/" + trail.names[0])
         let archived = try recipe(trail)
         #expect(archived.status == 0 && archived.output == "whole: records 9 to 21, covered to 19\n", "\(archived)")
+    }
+
+    @Test(.enabled(if: CheckedTrailTests.hasTools, "openssl is not installed"))
+    func theRecipeTellsOfANewRunOfKeysUntilItIsGivenItsKey() throws {
+        let trail = try CheckedTrail(lost: [2, 4])
+        let new = try [2, 4].map { try CheckedTrail.key(CheckedTrail.newKey($0)).description }
+        let told = try recipe(trail)
+        #expect(
+            told.status == 1
+                && told.output == "from the checkpoint of 8 records on there are new keys, from \(new[0])\n", "\(told)")
+        let first = trail.firstKey.description
+        #expect(try recipe(trail, keys: [first, new[0]]).status == 1)
+        #expect(try recipe(trail, keys: [first, new[1], new[0]]).status == 1)
+        let whole = try recipe(trail, keys: [first] + new)
+        #expect(whole.status == 0 && whole.output == "whole: records 1 to 21, covered to 19\n", "\(whole)")
+        // A key signs under its own name alone.
+        var notes = trail.notes
+        notes[3].checkpoint.first = try CheckedTrail.key(7)
+        try trail.state.write(notes.flatMap(CheckpointFile.text), to: "audit/checkpoints")
+        let stolen = try recipe(trail, keys: [first, new[0], CheckedTrail.key(7).description])
+        #expect(stolen.status == 1 && stolen.output.contains("is not signed by"), "\(stolen)")
     }
 
     /// bash, which is sh on many hosts, runs commands that stand in what it takes for a number.
@@ -417,12 +565,12 @@ private struct CheckedTrail {
         #expect(try trail.verify().status == 1)
         try trail.write()
         try FileManager.default.removeItem(atPath: trail.directory + "/checkpoints")
-        #expect(try recipe(trail, key: trail.firstKey.description).status == 1, "no checkpoints")
+        #expect(try recipe(trail, keys: [trail.firstKey.description]).status == 1, "no checkpoints")
     }
 
     /// One thing done to a trail that nobody may do.
     private enum Mutation: CaseIterable {
-        case change, delete, insert, swap, cut, duplicate
+        case change, delete, insert, swap, cut, duplicate, swapSegments, removeSegment
 
         /// Does it, to records that a checkpoint covers; false where it came to nothing.
         func apply(to segments: inout [[[UInt8]]], covered: Int, _ random: inout SplitMix) -> Bool {
@@ -450,6 +598,13 @@ private struct CheckedTrail {
             case .cut:
                 segments[place.segment].removeSubrange(place.line...)
                 for later in segments.indices where later > place.segment { segments[later] = [] }
+            case .swapSegments:
+                guard place.segment != other.segment else { return false }
+                segments.swapAt(place.segment, other.segment)
+            case .removeSegment:
+                // Whoever takes the oldest away has archived it.
+                guard place.segment > 0 else { return false }
+                segments[place.segment] = []
             }
             return true
         }
@@ -465,6 +620,149 @@ private struct CheckedTrail {
             value = (value ^ (value >> 30)) &* 0xBF58_476D_1CE4_E5B9
             value = (value ^ (value >> 27)) &* 0x94D0_49BB_1331_11EB
             return value ^ (value >> 31)
+        }
+    }
+
+    /// The first thing that is wrong with lines and notes, as `verify` looks at them; nil where all is whole.
+    private func fault(_ trail: CheckedTrail, _ segments: [[[UInt8]]], notes: [UInt8]? = nil) throws -> (any Error)? {
+        let check: SignatureCheck = { signature, text, key in
+            guard let key = try? Curve25519.Signing.PublicKey(rawRepresentation: key) else { return false }
+            return key.isValidSignature(signature, for: text)
+        }
+        var verifier = TrailVerifier(digest: CheckedTrail.digest)
+        var checkpoints = CheckpointVerifier(from: trail.firstKey, digest: CheckedTrail.digest, check: check)
+        do {
+            if let notes {
+                var cutter = NoteCutter()
+                for byte in notes {
+                    guard let note = cutter.take(byte) else { continue }
+                    let position = try checkpoints.take(note).signed.checkpoint.position
+                    verifier.marks.append(CheckpointMark(position: position, number: checkpoints.number))
+                    if let run = checkpoints.runs.last(where: \.isNew) {
+                        throw CheckpointFault(number: run.first, problem: .newRun)
+                    }
+                }
+                guard cutter.partial.isEmpty else {
+                    throw CheckpointFault(number: checkpoints.number, problem: .torn)
+                }
+            } else {
+                verifier.marks = trail.notes.enumerated().map {
+                    CheckpointMark(position: $0.element.checkpoint.position, number: $0.offset + 1)
+                }
+            }
+            for (index, lines) in segments.enumerated() {
+                if index > 0 { try verifier.startSegment() }
+                try verifier.take(lines.flatMap(\.self))
+            }
+            try verifier.finishTrail()
+            return nil
+        } catch {
+            return error
+        }
+    }
+
+    /// Every byte, line, pair of lines and segment that a checkpoint covers: whatever is done to it is found.
+    @Test func nothingThatACheckpointCoversCanBeChangedUnseen() throws {
+        var random = SplitMix(state: 6)
+        let trail = try CheckedTrail()
+        let whole = trail.segments
+        let covered = 19
+        #expect(try fault(trail, whole) == nil)
+        var places: [(segment: Int, line: Int)] = []
+        for (segment, lines) in whole.enumerated() {
+            for line in lines.indices where places.count < covered { places.append((segment, line)) }
+        }
+        let unseen = { (what: String, segments: [[[UInt8]]]) throws in
+            #expect(try self.fault(trail, segments) != nil, "\(what)")
+        }
+        for (segment, line) in places {
+            let bytes = whole[segment][line]
+            for byte in bytes.indices {
+                var changed = whole
+                changed[segment][line][byte] ^= UInt8.random(in: 1...255, using: &random)
+                try unseen("byte \(byte) of \(segment):\(line) changed", changed)
+            }
+            // A byte less and a byte more, at some places: each costs a whole check.
+            for _ in 0..<8 {
+                var changed = whole
+                let byte = Int.random(in: bytes.indices, using: &random)
+                changed[segment][line].remove(at: byte)
+                try unseen("byte \(byte) of \(segment):\(line) removed", changed)
+                changed = whole
+                changed[segment][line].insert(UInt8.random(in: 0...255, using: &random), at: byte)
+                try unseen("a byte before \(byte) of \(segment):\(line) added", changed)
+            }
+            var changed = whole
+            changed[segment].remove(at: line)
+            try unseen("\(segment):\(line) removed", changed)
+            changed = whole
+            changed[segment].removeSubrange(line...)
+            for later in whole.indices where later > segment { changed[later] = [] }
+            try unseen("cut before \(segment):\(line)", changed)
+            for (otherSegment, otherLine) in places {
+                let other = whole[otherSegment][otherLine]
+                changed = whole
+                changed[segment].insert(other, at: line)
+                try unseen("\(otherSegment):\(otherLine) again before \(segment):\(line)", changed)
+                guard (segment, line) != (otherSegment, otherLine) else { continue }
+                changed = whole
+                changed[segment][line] = other
+                try unseen("\(otherSegment):\(otherLine) in the place of \(segment):\(line)", changed)
+                changed[otherSegment][otherLine] = bytes
+                try unseen("\(otherSegment):\(otherLine) and \(segment):\(line) swapped", changed)
+            }
+        }
+        for first in whole.indices {
+            for second in whole.indices where second != first {
+                var changed = whole
+                changed.swapAt(first, second)
+                try unseen("segments \(first) and \(second) swapped", changed)
+                changed = whole
+                changed[first] = whole[second]
+                try unseen("segment \(second) in the place of \(first)", changed)
+            }
+            // The oldest may be taken away.
+            guard first > 0 else { continue }
+            var changed = whole
+            changed[first] = []
+            try unseen("segment \(first) emptied", changed)
+            changed.remove(at: first)
+            try unseen("segment \(first) removed", changed)
+        }
+    }
+
+    /// The checkpoints themselves: each byte, note and pair of notes. Only the last ones can be taken away unseen, which is
+    /// why copies leave the host.
+    @Test func noCheckpointCanBeChangedUnseen() throws {
+        var random = SplitMix(state: 7)
+        let trail = try CheckedTrail()
+        let texts = trail.notes.map(CheckpointFile.text)
+        let whole = texts.flatMap(\.self)
+        let unseen = { (what: String, notes: [UInt8]) throws in
+            #expect(try self.fault(trail, trail.segments, notes: notes) != nil, "\(what)")
+        }
+        #expect(try fault(trail, trail.segments, notes: whole) == nil)
+        for byte in whole.indices {
+            var changed = whole
+            changed[byte] ^= UInt8.random(in: 1...255, using: &random)
+            try unseen("byte \(byte) changed", changed)
+            changed = whole
+            changed.remove(at: byte)
+            try unseen("byte \(byte) removed", changed)
+        }
+        for first in texts.indices {
+            for second in texts.indices where second != first {
+                var changed = texts
+                changed.swapAt(first, second)
+                try unseen("\(first) and \(second) swapped", changed.flatMap(\.self))
+                changed = texts
+                changed.insert(texts[second], at: first)
+                try unseen("\(second) again before \(first)", changed.flatMap(\.self))
+            }
+            guard first < texts.count - 1 else { continue }
+            var changed = texts
+            changed.remove(at: first)
+            try unseen("\(first) removed", changed.flatMap(\.self))
         }
     }
 

@@ -15,36 +15,75 @@ struct DrillTests {
         static let sync: UInt8 = 2
         static let rename: UInt8 = 4
         static let halfWrite: UInt8 = 8
+        static let truncate: UInt8 = 16
+        /// With a synchronisation that fails, what it was of is gone.
+        static let lose: UInt8 = 32
 
         let path: String
 
-        func set(_ calls: UInt8, errno code: Int32 = 0, endingAfter calls2: UInt8 = 0) throws {
+        private func write(_ bytes: [UInt8], at place: UInt64) throws {
             let file = try #require(FileHandle(forUpdatingAtPath: path))
             defer { try? file.close() }
+            try file.seek(toOffset: place)
+            try file.write(contentsOf: Data(bytes))
+        }
+
+        /// - Parameter times: how many calls fail until none does any more; 0 for as long as nothing else is set.
+        func set(_ calls: UInt8, errno code: Int32 = 0, endingAfter steps: UInt8 = 0, times: UInt8 = 0) throws {
+            try write([times], at: 4)
             // The errno first, so that no call fails with another.
-            try file.seek(toOffset: 1)
-            try file.write(contentsOf: Data([UInt8(truncatingIfNeeded: code), calls2]))
-            try file.seek(toOffset: 0)
-            try file.write(contentsOf: Data([calls]))
+            try write([UInt8(truncatingIfNeeded: code), steps], at: 1)
+            try write([calls], at: 0)
         }
 
         /// Limits the descriptors of the next auditor.
         func limitNext(descriptors: UInt8) throws {
-            let file = try #require(FileHandle(forUpdatingAtPath: path))
-            defer { try? file.close() }
-            try file.seek(toOffset: 3)
-            try file.write(contentsOf: Data([descriptors]))
+            try write([descriptors], at: 3)
         }
 
         /// How many calls are left until the auditor ends.
         var left: UInt8 { Files.read(path).dropFirst(2).first ?? 0 }
+
+        /// Has the auditor stand still at a call to come.
+        func hold(at step: UInt8) throws {
+            try write([step, 0], at: 5)
+        }
+
+        /// Whether it does.
+        var isHeld: Bool { Files.read(path).dropFirst(6).first == 1 }
+
+        /// Lets it go on, and stand still no more.
+        func release() throws {
+            try write([0, 0], at: 5)
+        }
+
+        /// Sets the auditor's clock back.
+        func setClockBack(seconds: Int) throws {
+            try write([0, 8, 16].map { UInt8(truncatingIfNeeded: seconds >> $0) }, at: 8)
+        }
     }
 
     /// Runs a gateway whose auditor can be made to fail.
+    ///
+    /// - Parameter disk: the bytes of a tmpfs that its trail has for itself; nil for none.
     private func with(
-        _ setup: Gateway.Setup = Gateway.Setup(Rules.words), _ body: (Gateway, Faults) throws -> Void
+        _ setup: Gateway.Setup = Gateway.Setup(Rules.words), disk: Int? = nil,
+        _ body: (Gateway, Faults) throws -> Void
     ) throws {
         try Gateway.with(setup, start: false) { gate throws in
+            let folder = gate.state + "/audit"
+            if let disk {
+                Files.makeDirectory(folder, mode: 0o700)
+                let options = "size=\(disk),mode=0700"
+                try #require(
+                    try Child.run("/bin/mount", ["-t", "tmpfs", "-o", options, "tmpfs", folder]).outcome == .status(0))
+            }
+            defer {
+                if disk != nil {
+                    gate.stop()
+                    _ = try? Child.run("/bin/umount", ["-l", folder])
+                }
+            }
             let control = gate.directory + "/faults"
             try Files.write(String(repeating: "\0", count: 4_096), to: control, mode: 0o600)
             let compiler = try #require(Host.compiler)
@@ -102,7 +141,8 @@ struct DrillTests {
     @Test(
         arguments: [
             (Faults.write, 5), (Faults.write, 28), (Faults.write, 30), (Faults.sync, 5), (Faults.halfWrite, 28),
-            (Faults.write | Faults.sync | Faults.rename, 5),
+            (Faults.write | Faults.sync | Faults.rename, 5), (Faults.sync | Faults.truncate, 5),
+            (Faults.sync | Faults.lose | Faults.truncate, 5),
         ] as [(UInt8, Int32)])
     func aDiskThatFailsRefusesAndIsWrittenAgainWhenItIsBack(calls: UInt8, code: Int32) throws {
         var setup = Gateway.Setup(Rules.words)
@@ -129,6 +169,176 @@ struct DrillTests {
             ran += 1
             #expect(try wholeTrail(gate).contains { $0.text.contains("op=trail-writable") })
             try expectWhole(gate, ran: ran, key: key)
+            expectNothingAside(gate)
+        }
+    }
+
+    /// Nothing of the trail was torn, broken or moved away.
+    private func expectNothingAside(_ gate: Gateway) {
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: gate.state + "/audit")) ?? []
+        #expect(names.allSatisfy { !$0.contains("torn") && !$0.contains("broken") }, "\(names)")
+    }
+
+    /// In batches a command runs before its record is on disk. One synchronisation fails, and what was not synchronised is
+    /// gone with it: the auditor still has it, writes it again, and says so.
+    @Test(arguments: ["refuse", "continue"])
+    func aBatchThatIsLostOnceIsWrittenAgain(onFailure: String) throws {
+        var setup = Gateway.Setup(Rules.words)
+        setup.audit = "kernel off\n    durability batch\n    on-failure \(onFailure)\n    checkpoint 1h"
+        try with(setup) { gate, faults throws in
+            let key = firstKey(gate)
+            var ran = 0
+            for _ in 0..<3 {
+                let before = try wholeTrail(gate).count
+                try faults.set(Faults.sync | Faults.lose, errno: 5, times: 1)
+                for _ in 0..<4 {
+                    if try Conversation.rexec(gate, as: Gateway.target, "/bin/echo ran").answer().isAccepted {
+                        ran += 1
+                    }
+                }
+                #expect(gate.wait { try! wholeTrail(gate).dropFirst(before).contains { $0["op"] == "trail-writable" } })
+                #expect(serves(gate))
+                ran += 1
+            }
+            #expect(ran > 3, "no command ran before its record was on disk")
+            #expect(gate.log.contains("the trail cannot be written"))
+            #expect(gate.log.contains("the trail can be written again"))
+            #expect(try !wholeTrail(gate).contains { ["trail-lost", "trail-broken"].contains($0["op"]) })
+            try expectWhole(gate, ran: ran, key: key)
+            expectNothingAside(gate)
+        }
+    }
+
+    /// A disk that goes on failing while batches are not synchronised: what `on-failure` says holds from then on.
+    @Test(arguments: ["refuse", "continue"])
+    func batchesOnADiskThatFailsAreRefusedOrGoOn(onFailure: String) throws {
+        var setup = Gateway.Setup(Rules.words)
+        setup.audit = "kernel off\n    durability batch\n    on-failure \(onFailure)\n    checkpoint 300ms"
+        try with(setup) { gate, faults throws in
+            let key = firstKey(gate)
+            #expect(serves(gate))
+            var ran = 1
+            try faults.set(Faults.sync | Faults.lose | Faults.truncate, errno: 5)
+            if try Conversation.rexec(gate, as: Gateway.target, "/bin/echo ran").answer().isAccepted { ran += 1 }
+            #expect(gate.wait { gate.log.contains("the trail cannot be written") })
+            for _ in 0..<4 {
+                let isAccepted = try Conversation.rexec(gate, as: Gateway.target, "/bin/echo ran").answer().isAccepted
+                #expect(isAccepted == (onFailure == "continue"))
+                if isAccepted { ran += 1 }
+            }
+            if onFailure == "continue" { #expect(gate.log.contains("requests go on unrecorded")) }
+            Moment.sleep(400)
+            try faults.set(0)
+            #expect(gate.wait { gate.log.contains("the trail can be written again") })
+            #expect(serves(gate))
+            try expectWhole(gate, ran: ran + 1, key: key)
+            expectNothingAside(gate)
+        }
+    }
+
+    /// A small disk that is really full: what cannot be recorded is refused, and goes on by itself when there is room.
+    @Test func aFullDiskRefusesAndGoesOnWhenThereIsRoom() throws {
+        var setup = Gateway.Setup(Rules.words)
+        setup.audit = "kernel off\n    checkpoint 200ms"
+        try with(setup, disk: 192 << 10) { gate, _ throws in
+            let key = firstKey(gate)
+            var ran = 0
+            for round in 0..<3 {
+                let running = try Conversation.rexec(gate, as: Gateway.target, "/bin/cat")
+                #expect(running.primary.receive(count: 1) == [0])
+                ran += 1
+                let ballast = gate.state + "/audit/ballast"
+                let dd = try Child.run("/bin/dd", ["if=/dev/zero", "of=\(ballast)", "bs=4096", "status=none"])
+                #expect(dd.outcome == .status(1), "the disk is not full: \(dd)")
+                // The last page of the file may have room for some.
+                var refused = 0
+                for _ in 0..<40 where refused < 3 {
+                    let answer = try Conversation.rexec(gate, as: Gateway.target, "/bin/echo ran").answer()
+                    if answer.isAccepted { ran += 1 } else { refused += 1 }
+                }
+                #expect(refused == 3)
+                running.primary.shutdownWrites()
+                #expect(running.answer().primaryEnd == .endOfFile)
+                Moment.sleep(600)
+                let names = try FileManager.default.contentsOfDirectory(atPath: gate.state + "/audit")
+                #expect(names.count <= 6, "something grows: \(names)")
+                // The auditor ends meanwhile, and starts on a full disk.
+                if round == 1, let auditor = gate.helper("auditor") { kill(auditor.pid, SIGKILL) }
+                Files.remove(ballast)
+                #expect(serves(gate), "it does not recover")
+                ran += 1
+            }
+            try expectWhole(gate, ran: ran, key: key)
+        }
+    }
+
+    /// The trail's file system is remounted read-only and writable again. Linux does the first of them only while nobody has a
+    /// file open for writing there, or by itself after an error (which other drills have): so the auditor is killed, and the
+    /// monitor, which would start another, stands still meanwhile.
+    @Test func aReadOnlyFileSystemRefusesAndGoesOnWhenItIsWritable() throws {
+        var setup = Gateway.Setup(Rules.words)
+        setup.audit = "kernel off\n    checkpoint 200ms"
+        try with(setup, disk: 4 << 20) { gate, _ throws in
+            let key = firstKey(gate)
+            let running = try Conversation.rexec(gate, as: Gateway.target, "/bin/cat")
+            #expect(running.primary.receive(count: 1) == [0])
+            var ran = 1
+            let monitor = try #require(gate.daemon).pid
+            let auditor = try #require(gate.helper("auditor"))
+            kill(monitor, SIGSTOP)
+            defer { kill(monitor, SIGCONT) }
+            kill(auditor.pid, SIGKILL)
+            let remount = { (how: String) in
+                try Child.run("/bin/mount", ["-o", "remount,\(how)", gate.state + "/audit"]).outcome == .status(0)
+            }
+            #expect(gate.wait { (try? remount("ro")) ?? false }, "it is not made read-only")
+            kill(monitor, SIGCONT)
+            for _ in 0..<4 {
+                #expect(try !Conversation.rexec(gate, as: Gateway.target, "/bin/echo ran").answer().isAccepted)
+            }
+            #expect(gate.wait { gate.log.contains("Read-only file system") }, "it is not said why")
+            running.primary.shutdownWrites()
+            #expect(running.answer().primaryEnd == .endOfFile)
+            #expect(try remount("rw"))
+            #expect(serves(gate), "it does not recover")
+            ran += 1
+            try expectWhole(gate, ran: ran, key: key)
+            expectNothingAside(gate)
+        }
+    }
+
+    /// The clock is set back by a day, again while the auditor is started anew, and forward again: order is the numbers', and
+    /// nothing waits for a time that was before.
+    @Test func aClockThatIsSetBackLosesNothing() throws {
+        var setup = Gateway.Setup(Rules.words)
+        setup.audit = "kernel off\n    checkpoint 200ms"
+        try with(setup) { gate, faults throws in
+            let key = firstKey(gate)
+            var ran = 0
+            for (round, seconds) in [0, 86_400, 7_200, 172_800, 0].enumerated() {
+                try faults.setClockBack(seconds: seconds)
+                #expect(serves(gate))
+                ran += 1
+                let before = Files.text(gate.state + "/audit/checkpoints").utf8.count
+                #expect(serves(gate))
+                ran += 1
+                #expect(
+                    gate.wait { Files.text(gate.state + "/audit/checkpoints").utf8.count > before }, "no checkpoint")
+                let rotate = ["audit", "rotate", "--runtime-directory", gate.runtime]
+                #expect(try Child.run(Host.own("portcullis"), rotate).outcome == .status(0))
+                guard round == 3, let auditor = gate.helper("auditor") else { continue }
+                kill(auditor.pid, SIGKILL)
+            }
+            let times = try wholeTrail(gate).compactMap { line -> Double? in
+                guard let range = line.text.range(of: "msg=audit(") else { return nil }
+                return Double(line.text[range.upperBound...].prefix { $0 != ":" })
+            }
+            #expect(zip(times, times.dropFirst()).contains { $1 < $0 - 80_000 }, "the clock was not set back")
+            try expectWhole(gate, ran: ran, key: key)
+            let last = try Child.run(
+                Host.own("portcullis"), ["audit", "last", "--state-directory", gate.state, "-n", "0"])
+            #expect(last.outcome == .status(0))
+            #expect(last.outText.components(separatedBy: "exit 0").count - 1 == ran, "\(last.outText)")
         }
     }
 
@@ -197,6 +407,43 @@ struct DrillTests {
             kill(auditor.pid, SIGCONT)
             #expect(serves(gate))
             try expectWhole(gate, ran: 1, key: key)
+        }
+    }
+
+    /// The auditor stands still at any of the calls that reach the disk: what needs a record does not run meanwhile, and all
+    /// goes on with it.
+    @Test func anAuditorThatIsStoppedAtAnyStepHoldsUpWhatNeedsARecord() throws {
+        var setup = Gateway.Setup(Rules.words)
+        setup.rexec = "authenticate file \"credentials\"\n    authentication-timeout 1s"
+        setup.audit = "kernel off\n    checkpoint 100ms"
+        try with(setup) { gate, faults throws in
+            let key = firstKey(gate)
+            var ran = 0
+            for step in UInt8(1)...16 {
+                try faults.hold(at: step)
+                var clients: [Conversation] = []
+                #expect(
+                    gate.wait {
+                        if clients.count < 4 || clients.count % 20 == 0,
+                            let client = try? Conversation.rexec(gate, as: Gateway.target, "/bin/echo ran")
+                        {
+                            clients.append(client)
+                        }
+                        Moment.sleep(20)
+                        return faults.isHeld
+                    }, "it did not come to step \(step)")
+                let auditor = try #require(gate.helper("auditor"))
+                kill(auditor.pid, SIGSTOP)
+                try faults.release()
+                let late = try Conversation.rexec(gate, as: Gateway.target, "/bin/echo ran")
+                #expect(!late.answer().isAccepted, "it ran without a record, at step \(step)")
+                kill(auditor.pid, SIGCONT)
+                ran += clients.map { $0.answer() }.count { $0.isAccepted }
+                #expect(serves(gate), "it does not recover from step \(step)")
+                ran += 1
+            }
+            try expectWhole(gate, ran: ran, key: key)
+            expectNothingAside(gate)
         }
     }
 

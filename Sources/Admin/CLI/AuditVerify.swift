@@ -21,6 +21,8 @@ struct AuditVerify: ParsableCommand {
             the public key in STATE/audit/checkpoints.vkey, as it was when the trail began, or a later one that a \
             checkpoint named; --checkpoint a file with a checkpoint, as it stands beside the trail or in a syslog.
 
+            Where keys were lost, a new run of keys begins, which is a fault until --key names one of its keys, too.
+
             With FILE one file of a trail is checked alone, or the directory of one.
 
             EXAMPLES
@@ -35,8 +37,8 @@ struct AuditVerify: ParsableCommand {
 
     @OptionGroup var format: FormatOptions
 
-    @Option(help: "A public key that was kept elsewhere, or a file with it: it must have signed.")
-    var key: String?
+    @Option(help: "A public key that was kept elsewhere, or a file with it: it must have signed; may be given again.")
+    var key: [String] = []
 
     @Option(help: "A file with a checkpoint that was kept elsewhere; may be given again.", completion: .file())
     var checkpoint: [String] = []
@@ -74,7 +76,7 @@ struct AuditVerify: ParsableCommand {
             var progress = Progress(isShown: Terminal.isTerminal(StandardStreams.error) && !format.isJSON)
             // ORDER: the checkpoints first: what they cover is in the trail then.
             let kept = try KeptCheckpoints(
-                in: directory, key: key, kept: checkpoint, listed: checkpoints
+                in: directory, keys: key, kept: checkpoint, listed: checkpoints
             ) { progress.show($0, "checkpoint", every: 1_000) }
             var found = Found(verifier: TrailVerifier(digest: sha256), kept: kept)
             found.verifier.marks = kept.marks
@@ -162,9 +164,12 @@ struct AuditVerify: ParsableCommand {
             default: lines.append("the \(Shown.count(verifier.records, "record")) before it are whole")
             }
         }
-        if let fault = found.kept.fault {
-            let path = "\(path)/\(CheckpointFile.name)"
+        let path = "\(path)/\(CheckpointFile.name)"
+        for fault in found.kept.faults {
             lines.append("\(path): \(bad): checkpoint \(Shown.number(fault.number)): \(fault)")
+        }
+        if found.kept.furtherFaults > 0 {
+            lines.append("\(path): \(bad): \(Shown.number(found.kept.furtherFaults)) more are not")
         }
         lines += found.kept.mismatches.map { "\(bad): \($0)" }
         if found.isWhole {
@@ -173,6 +178,7 @@ struct AuditVerify: ParsableCommand {
                 "checked \(Shown.count(verifier.records, "record")) in \(Shown.count(found.segments, "segment"))"
                     + "\(checkpoints): \(output.coloured("whole", .good))")
         }
+        lines += Self.lines(of: found.kept.runs)
         if let first = verifier.first, first > 1 {
             lines.append("it begins with record \(Shown.number(first)): those before are not here")
         }
@@ -186,8 +192,25 @@ struct AuditVerify: ParsableCommand {
             }
         }
         lines += found.kept.notices
-        lines += setAside.map { "set aside earlier: \(ByteText($0).printable)" }
+        lines += neighbours.setAside.map { "set aside earlier: \(ByteText($0).printable)" }
+        lines += neighbours.strangers.map { "no file of a trail, and not looked at: \(ByteText($0).printable)" }
         return lines
+    }
+
+    /// What each run of keys covers, where keys were lost.
+    private static func lines(of runs: [CheckpointRun]) -> [String] {
+        guard runs.contains(where: \.isNew) else { return [] }
+        var before: UInt64 = 0
+        return runs.enumerated().map { index, run in
+            let checkpoints =
+                run.first == run.last
+                ? "checkpoint \(Shown.number(run.first)) covers"
+                : "checkpoints \(Shown.number(run.first)) to \(Shown.number(run.last)) cover"
+            let alone = before > 0 ? ", alone those from \(Shown.number(before + 1)) on" : ""
+            before = run.covered
+            return "run \(index + 1) of keys: \(checkpoints) records 1 to \(Shown.number(run.covered))\(alone)"
+                + (run.key.map { "; from key \($0)" } ?? "")
+        }
     }
 
     private static func text(of row: KeptCheckpoints.Row) -> String {
@@ -210,11 +233,13 @@ struct AuditVerify: ParsableCommand {
             ("covered", found.covered.map { .integer($0) } ?? .null), ("uncovered", .integer(found.uncovered)),
             ("firstKey", .optional(found.kept.firstKey?.description)),
             ("nextKey", .optional(found.kept.nextKey?.description)),
-            ("badCheckpoint", found.kept.fault.map { .integer($0.number) } ?? .null),
-            ("checkpointProblem", .optional(found.kept.fault?.description)),
+            ("badCheckpoint", found.kept.faults.first.map { .integer($0.number) } ?? .null),
+            ("checkpointProblem", .optional(found.kept.faults.first?.description)),
+            ("runs", .array(found.kept.runs.map(Self.json(of:)))),
             ("mismatches", .array(found.kept.mismatches.map { .string($0) })),
             ("notices", .array(found.kept.notices.map { .string($0) })),
-            ("setAside", .array(setAside.map { .string($0) })),
+            ("setAside", .array(neighbours.setAside.map { .string($0) })),
+            ("strangers", .array(neighbours.strangers.map { .string($0) })),
         ]
         if checkpoints {
             let rows = found.kept.rows.map { row in
@@ -229,13 +254,23 @@ struct AuditVerify: ParsableCommand {
         return .object(members)
     }
 
-    /// What the auditor found broken and moved out of the way, beside the gateway's own trail.
-    private var setAside: [String] {
-        guard let directory else { return [] }
-        let prefixes = ["trail.log.broken-", "trail.log.torn-", "checkpoints.torn-"].map { Array($0.utf8) }
-        let names = (try? Directory.names(directory)) ?? []
-        return names.filter { name in prefixes.contains { name.bytes.starts(with: $0) } }
-            .map { directory + "/" + String(decoding: $0.bytes, as: UTF8.self) }
+    private static func json(of run: CheckpointRun) -> JSON {
+        .object([
+            ("first", .integer(run.first)), ("last", .integer(run.last)), ("covered", .integer(run.covered)),
+            ("key", .optional(run.key?.description)), ("new", .bool(run.isNew)),
+        ])
+    }
+
+    /// What lies beside the trail: what the auditor found broken and moved out of the way, and what nobody knows, which
+    /// may be a part of the trail that somebody gave another name.
+    private var neighbours: (setAside: [String], strangers: [String]) {
+        guard let directory else { return ([], []) }
+        let names = ((try? Directory.names(directory)) ?? []).sorted { $0.bytes.lexicographicallyPrecedes($1.bytes) }
+        let path = { (name: ByteText) in directory + "/" + String(decoding: name.bytes, as: UTF8.self) }
+        return (
+            names.filter { TrailNeighbour(name: $0.bytes) == .setAside }.map(path),
+            names.filter { TrailNeighbour(name: $0.bytes) == .stranger }.map(path)
+        )
     }
 
     /// A line on a terminal that says how far it is.

@@ -19,8 +19,11 @@ struct KeptCheckpoints {
     private(set) var marks: [CheckpointMark] = []
     /// How many are good.
     private(set) var count = 0
-    /// The first bad one.
-    private(set) var fault: CheckpointFault?
+    /// The first bad ones, and how many more there are.
+    private(set) var faults: [CheckpointFault] = []
+    private(set) var furtherFaults = 0
+    /// Which of them are signed by keys that follow from one another: one run, where no key was ever lost.
+    private(set) var runs: [CheckpointRun] = []
     /// The first key, as it lies beside the trail or was given.
     private(set) var firstKey: CheckpointKey?
     /// The key that has to sign the next one.
@@ -35,6 +38,8 @@ struct KeptCheckpoints {
     /// The most bytes of a file with a key or a checkpoint.
     private static let keptLimit = 1 << 20
     private static let pieceSize = 1 << 16
+    /// The most bad ones that are named.
+    private static let faultLimit = 16
     /// How often a last checkpoint without its end is looked at again: the auditor may be writing it.
     private static let patience = 10
 
@@ -42,32 +47,43 @@ struct KeptCheckpoints {
     ///
     /// - Parameters:
     ///   - directory: where they lie; nil where one file of a trail is looked at alone.
-    ///   - key: a key that was kept elsewhere: its text, or a file with it.
+    ///   - keys: keys that were kept elsewhere, each as its text or a file with it. One that has signed in a run of keys
+    ///     after a loss vouches for that run.
     ///   - kept: files with checkpoints that were kept elsewhere.
     ///   - listed: whether each is to be remembered.
     ///   - progress: told how many were checked.
-    init(in directory: String?, key: String?, kept: [String], listed: Bool, progress: (Int) -> Void) throws {
-        let given = try key.map { try Self.key($0) }
+    init(in directory: String?, keys: [String], kept: [String], listed: Bool, progress: (Int) -> Void) throws {
+        let given = try keys.map { try Self.key($0) }
         var copies = Copies()
         for path in kept { try copies.add(path) }
         let check = Self.check
         let vouch = { (key: CheckpointKey, copies: inout Copies) in copies.check(by: key, check) }
-        if let given { vouch(given, &copies) }
-        var hasGivenSigned = given == nil
-        var isAnyKeyKnown = given != nil
+        for key in given { vouch(key, &copies) }
+        var isAnyKeyKnown = !given.isEmpty
         if let directory {
             firstKey = try Self.firstKey(in: directory)
-            if firstKey == nil { firstKey = given }
+            if firstKey == nil { firstKey = given.first }
             var verifier = CheckpointVerifier(from: firstKey, digest: sha256, check: check)
+            // The given keys that have signed, and the runs that they have signed in.
+            var signers: Set<CheckpointKey> = []
+            var vouchedRuns: Set<Int> = []
             do {
                 try Self.notes(in: directory) { note in
-                    let signer = verifier.key
-                    let signed = try verifier.take(note)
-                    let number = verifier.count
+                    let number = verifier.number + 1
+                    let signed: SignedCheckpoint
+                    let signer: CheckpointKey?
+                    do throws(CheckpointFault) {
+                        (signed, signer) = try verifier.take(note)
+                    } catch {
+                        return add(error)
+                    }
                     if let signer {
                         vouch(signer, &copies)
                         isAnyKeyKnown = true
-                        if signer == given { hasGivenSigned = true }
+                        if given.contains(signer) {
+                            signers.insert(signer)
+                            vouchedRuns.insert(verifier.runs.count - 1)
+                        }
                     }
                     marks.append(CheckpointMark(position: signed.checkpoint.position, number: number))
                     if listed {
@@ -77,19 +93,31 @@ struct KeptCheckpoints {
                     progress(number)
                 }
             } catch let found as CheckpointFault {
-                fault = found
+                add(found)
             }
             count = verifier.count
+            runs = verifier.runs
+            for (index, run) in runs.enumerated() where run.isNew && !vouchedRuns.contains(index) {
+                add(CheckpointFault(number: run.first, problem: .newRun))
+            }
+            faults.sort { $0.number < $1.number }
             nextKey = verifier.key
             if count > 0, let next = verifier.key { vouch(next, &copies) }
             if firstKey == nil, count > 0 {
                 notices.append(
                     "\(CheckpointFile.keyName) is not here: the first checkpoint's signature was not checked")
             }
-            if !hasGivenSigned { mismatches.append("no checkpoint here is signed by the key that was kept") }
+            for key in given where !signers.contains(key) {
+                mismatches.append(
+                    "no checkpoint here is signed by the key that was kept" + (given.count > 1 ? ": \(key)" : ""))
+            }
         }
         for path in kept { take(copies.all.filter { $0.path == path }, isAnyKeyKnown: isAnyKeyKnown) }
         marks.sort { $0.position.sequence < $1.position.sequence }
+    }
+
+    private mutating func add(_ fault: CheckpointFault) {
+        if faults.count < Self.faultLimit { faults.append(fault) } else { furtherFaults += 1 }
     }
 
     /// Takes what stands in a file that was kept elsewhere.
@@ -140,7 +168,7 @@ struct KeptCheckpoints {
     }
 
     /// Whether everything fits.
-    var isWhole: Bool { fault == nil && mismatches.isEmpty }
+    var isWhole: Bool { faults.isEmpty && mismatches.isEmpty }
 
     private static let check: SignatureCheck = { signature, text, key in
         guard let key = try? Curve25519.Signing.PublicKey(rawRepresentation: key) else { return false }

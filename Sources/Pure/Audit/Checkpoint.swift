@@ -66,19 +66,25 @@ public struct Checkpoint: Sendable, Hashable {
     public var position: ChainPosition
     /// The key that the next checkpoint is signed with. Its name is the origin.
     public var next: CheckpointKey
+    /// The key that this one is signed with, where it begins a new run of keys because those before were lost; nil where
+    /// the checkpoint before, or the first key, says which one that is.
+    public var first: CheckpointKey?
 
     /// A checkpoint.
-    public init(position: ChainPosition, next: CheckpointKey) {
+    public init(position: ChainPosition, next: CheckpointKey, first: CheckpointKey? = nil) {
         self.position = position
         self.next = next
+        self.first = first
     }
 
     /// Which trail it is.
     public var origin: String { next.name }
 
-    /// The text that is signed: C2SP's tlog-checkpoint, with the chain in the root's place, and a line for the next key.
+    /// The text that is signed: C2SP's tlog-checkpoint, with the chain in the root's place, and lines for keys.
     public var text: [UInt8] {
-        Array("\(origin)\n\(position.sequence)\n\(Base64.text(position.head.bytes))\nnext \(next)\n".utf8)
+        let begins = first.map { "first \($0)\n" } ?? ""
+        return Array(
+            "\(origin)\n\(position.sequence)\n\(Base64.text(position.head.bytes))\nnext \(next)\n\(begins)".utf8)
     }
 }
 
@@ -137,8 +143,8 @@ public struct SignedCheckpoint: Sendable, Hashable {
         }
         var found: [SignedCheckpoint] = []
         for place in words.indices.dropFirst(3) where words[place].elementsEqual("next".utf8) {
-            let all = words[(place - 3)...].prefix(8)
-            guard all.count == 8 else { break }
+            let beginsRun = words[(place - 3)...].dropFirst(5).first?.elementsEqual("first".utf8) ?? false
+            let all = words[(place - 3)...].prefix(beginsRun ? 10 : 8)
             if let signed = read(words: Array(all), digest: digest) { found.append(signed) }
         }
         return found
@@ -149,8 +155,17 @@ public struct SignedCheckpoint: Sendable, Hashable {
         return read(words: words, digest: digest)
     }
 
-    /// `ORIGIN SIZE ROOT next KEY — NAME SIGNATURE`.
+    /// `ORIGIN SIZE ROOT next KEY [first KEY] — NAME SIGNATURE`.
     private static func read(words: [ArraySlice<UInt8>], digest: Digest) -> SignedCheckpoint? {
+        var words = words
+        var first: CheckpointKey?
+        if words.count == 10, words[5].elementsEqual("first".utf8) {
+            guard let key = CheckpointKey(text: words[6], digest: digest), key.name.utf8.elementsEqual(words[0]) else {
+                return nil
+            }
+            first = key
+            words.removeSubrange(5...6)
+        }
         guard words.count == 8, let size: UInt64 = FieldText.number(words[1]), size > 0,
             let head = Base64.bytes(words[2]).flatMap({ ChainHead(bytes: $0) }),
             words[3].elementsEqual("next".utf8), let next = CheckpointKey(text: words[4], digest: digest),
@@ -160,7 +175,8 @@ public struct SignedCheckpoint: Sendable, Hashable {
         else { return nil }
         let position = ChainPosition(sequence: size, head: head)
         return SignedCheckpoint(
-            checkpoint: Checkpoint(position: position, next: next), keyID: Array(signed.prefix(CheckpointKey.idSize)),
+            checkpoint: Checkpoint(position: position, next: next, first: first),
+            keyID: Array(signed.prefix(CheckpointKey.idSize)),
             signature: Array(signed.dropFirst(CheckpointKey.idSize)))
     }
 

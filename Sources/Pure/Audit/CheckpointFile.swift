@@ -24,8 +24,10 @@ public enum CheckpointFile {
         public var before: SignedCheckpoint?
         /// The bytes behind the last note: what a crash has torn.
         public var torn: Int
-        /// Whether all of what stands before the torn bytes is notes.
+        /// Whether what stands last before the torn bytes is a note, or nothing is there.
         public var isWhole: Bool
+        /// Whether the last note is the only thing in the file.
+        public var isAlone: Bool
 
         /// Looks at the last bytes of a file.
         ///
@@ -41,7 +43,8 @@ public enum CheckpointFile {
             torn = cutter.partial.count
             // The first one began before the window.
             if !isWhole, !read.isEmpty { read.removeFirst() }
-            self.isWhole = read.allSatisfy { $0 != nil }
+            self.isWhole = read.last.map { $0 != nil } ?? true
+            isAlone = isWhole && read.count == 1
             last = read.last ?? nil
             before = read.dropLast().last ?? nil
         }
@@ -93,6 +96,8 @@ public struct CheckpointFault: Error, Sendable, Hashable, CustomStringConvertibl
         case origin
         /// It covers no more records than the one before it.
         case order
+        /// It is good, and says itself that the key which should have signed it was lost: a new run of keys begins.
+        case newRun
     }
 
     /// Which checkpoint, from 1.
@@ -115,19 +120,43 @@ public struct CheckpointFault: Error, Sendable, Hashable, CustomStringConvertibl
         case .signature: "not signed by the key that the checkpoint before it names"
         case .origin: "of another trail"
         case .order: "it covers no more records than the one before it"
+        case .newRun: "a new run of keys begins: the checkpoints or the keys before it were lost"
         }
     }
 }
 
-/// Checks a trail's checkpoints, one after the other, with memory for one of them.
+/// Checkpoints of which each is signed by the key that the one before it names.
+public struct CheckpointRun: Sendable, Hashable {
+    /// The key that signed its first one; nil where nobody knows it.
+    public var key: CheckpointKey?
+    /// Whether the checkpoints or keys before it were lost, so that nothing vouches for `key`.
+    public var isNew: Bool
+    /// The number of its first checkpoint.
+    public var first: Int
+    /// The number of its last one. Between them can be some that are none.
+    public var last: Int
+    /// The last record that it covers.
+    public var covered: UInt64
+}
+
+/// Checks a trail's checkpoints, one after the other, with memory for one of them and for the runs of keys.
+///
+/// After a bad one the next can go on with the same key; or with the one that the bad one names, which nothing vouches
+/// for. That, or a key that a checkpoint itself says is the first one after a loss, begins a new run.
 public struct CheckpointVerifier: Sendable {
+    /// How many were taken, good and bad.
+    public private(set) var number = 0
     /// How many were good.
     public private(set) var count = 0
     /// The last good one.
     public private(set) var last: SignedCheckpoint?
     /// The key that has to sign the next one; nil before the first where nobody knows it.
     public private(set) var key: CheckpointKey?
+    /// The runs of keys so far.
+    public private(set) var runs: [CheckpointRun] = []
 
+    /// The key that a bad checkpoint names.
+    private var unproven: CheckpointKey?
     private let digest: Digest
     private let check: SignatureCheck
 
@@ -141,22 +170,42 @@ public struct CheckpointVerifier: Sendable {
         self.check = check
     }
 
-    /// Checks a note, as `NoteCutter` cuts it.
-    public mutating func take(_ note: [UInt8]) throws(CheckpointFault) -> SignedCheckpoint {
-        let number = count + 1
-        guard let signed = SignedCheckpoint(note: note, digest: digest) else {
-            throw CheckpointFault(number: number, problem: .notACheckpoint)
+    /// Checks a note, as `NoteCutter` cuts it. After a throw the next one can be taken.
+    ///
+    /// - Returns: the checkpoint, with the key that it is signed by; nil for a first one whose key nobody knows.
+    public mutating func take(
+        _ note: [UInt8]
+    ) throws(CheckpointFault) -> (signed: SignedCheckpoint, signer: CheckpointKey?) {
+        number += 1
+        guard let signed = SignedCheckpoint(note: note, digest: digest) else { throw fault(.notACheckpoint) }
+        guard signed.checkpoint.origin == key?.name ?? signed.checkpoint.origin else {
+            throw fault(.origin, naming: signed)
         }
-        if let key {
-            guard signed.checkpoint.origin == key.name else { throw CheckpointFault(number: number, problem: .origin) }
-            guard signed.isSigned(by: key, check) else { throw CheckpointFault(number: number, problem: .signature) }
+        let isFirstOfAll = key == nil && signed.checkpoint.first == nil
+        let signer = [key, unproven, signed.checkpoint.first].lazy.compactMap(\.self).first { [check] in
+            signed.isSigned(by: $0, check)
         }
-        if let last, signed.checkpoint.position.sequence <= last.checkpoint.position.sequence {
-            throw CheckpointFault(number: number, problem: .order)
+        guard signer != nil || isFirstOfAll else { throw fault(.signature, naming: signed) }
+        let sequence = signed.checkpoint.position.sequence
+        guard sequence > last?.checkpoint.position.sequence ?? 0 else { throw fault(.order, naming: signed) }
+        let isNew = signer != key
+        if isNew || runs.isEmpty {
+            runs.append(CheckpointRun(key: signer, isNew: isNew, first: number, last: number, covered: sequence))
+        } else {
+            runs[runs.count - 1].last = number
+            runs[runs.count - 1].covered = sequence
         }
-        count = number
+        count += 1
         last = signed
         key = signed.checkpoint.next
-        return signed
+        unproven = nil
+        return (signed, signer)
+    }
+
+    private mutating func fault(
+        _ problem: CheckpointFault.Problem, naming signed: SignedCheckpoint? = nil
+    ) -> CheckpointFault {
+        unproven = signed?.checkpoint.next
+        return CheckpointFault(number: number, problem: problem)
     }
 }

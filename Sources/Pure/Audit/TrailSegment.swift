@@ -63,3 +63,45 @@ public struct TrailSegment: Sendable, Hashable {
         names.compactMap { TrailSegment(name: $0.bytes) }.sorted { ($0.first ?? .max) < ($1.first ?? .max) }
     }
 }
+
+/// What a file in a trail's directory is, by its name.
+public enum TrailNeighbour: Sendable, Hashable {
+    /// A segment.
+    case segment
+    /// Checkpoints or keys, or a file that the auditor is about to give such a name.
+    case own
+    /// What the auditor found torn or broken, and moved out of the way.
+    case setAside
+    /// Nothing that the auditor makes.
+    case stranger
+
+    /// What a torn end is called with the name of its file before it, and the time behind it.
+    public static let torn = ".torn-"
+    /// What a broken segment is called in the same way.
+    public static let broken = ".broken-"
+    /// The private key that signs the next checkpoint.
+    public static let secretName = "checkpoints.key"
+    /// The name of the next segment's file, until it takes the place of the one that is closed.
+    public static let nextSegmentName = TrailSegment.liveName + ".next"
+
+    /// Looks at a name.
+    public init(name: some Collection<UInt8>) {
+        let own = [
+            CheckpointFile.name, CheckpointFile.keyName, CheckpointFile.keyName + ".new", Self.secretName,
+            Self.secretName + ".next", Self.nextSegmentName, CheckpointFile.name + ".torn",
+            TrailSegment.liveName + ".torn",
+        ]
+        let aside = [
+            TrailSegment.liveName + Self.torn, TrailSegment.liveName + Self.broken, CheckpointFile.name + Self.torn,
+        ]
+        if TrailSegment(name: name) != nil {
+            self = .segment
+        } else if own.contains(where: { name.elementsEqual($0.utf8) }) {
+            self = .own
+        } else if aside.contains(where: { name.starts(with: $0.utf8) }) {
+            self = .setAside
+        } else {
+            self = .stranger
+        }
+    }
+}

@@ -18,16 +18,18 @@ struct Checkpointing {
     var failure: String?
     /// Whether the keys were looked after since the trail was opened.
     var isReady = false
+    /// When the file was looked at last.
+    var inspected: Int64 = 0
 }
 
 /// Checkpoints, and closing the trail's segment.
 extension Auditor {
-    /// When a checkpoint is due; nil while there is nothing new.
+    /// When a checkpoint is due, or to be tried again; nil while there is nothing new.
     var checkpointDue: Int64? {
-        guard trail.hasOpened, trail.failure == nil, trail.sequence > trail.checkpoints.last?.position.sequence ?? 0
-        else { return nil }
-        let interval = Int64(trail.settings.checkpoint)
         let isFailing = checkpointing.failure != nil
+        let isNew = trail.sequence > trail.checkpoints.last?.position.sequence ?? 0
+        guard trail.hasOpened, trail.failure == nil, isNew || isFailing else { return nil }
+        let interval = Int64(trail.settings.checkpoint)
         return checkpointing.made + (isFailing ? min(interval, Checkpointing.retryInterval) : interval)
     }
 
@@ -40,10 +42,11 @@ extension Auditor {
             trail.checkpoints.makeReady()
             tellOfCheckpoints()
         }
-        if let due = checkpointDue, due <= now {
-            checkpointing.made = now
-            _ = trail.makeCheckpoint(now: now)
+        if now - checkpointing.inspected >= Trail.inspectionInterval, trail.checkpoints.failure == nil {
+            checkpointing.inspected = now
+            trail.checkpoints.makeReady()
         }
+        if let due = checkpointDue, due <= now { makeCheckpoint(now: now) }
         tellOfCheckpoints()
         if let failure = trail.takeRotationFailure() {
             log.error("the trail's segment could not be closed, and grows on: \(failure)")
@@ -52,6 +55,16 @@ extension Auditor {
             systemLog.hasAsked()
             tell(.needsSystemLog)
         }
+    }
+
+    /// Makes a checkpoint of all that is on the trail.
+    func makeCheckpoint(now: Int64) {
+        checkpointing.made = now
+        // ORDER: that keys were lost is on the trail before the first checkpoint of new ones, which covers it.
+        trail.checkpoints.makeReady()
+        tellOfCheckpoints()
+        commit()
+        _ = trail.makeCheckpoint(now: now)
     }
 
     private func tellOfCheckpoints() {

@@ -176,7 +176,7 @@ final class Auditor {
         tendCheckpoints(now: now)
         if exitStatus != nil {
             trail.finish(wall: time.wall(), now: now)
-            _ = trail.makeCheckpoint(now: now)
+            if trail.hasOpened { makeCheckpoint(now: now) }
             if trail.missing > 0 { log.critical("\(trail.missing) records could not be written before the end") }
         }
         report(wasFailing: wasFailing, now: now)

@@ -18,14 +18,15 @@ import Linux
 /// 4. `checkpoints.key.next` takes its name.
 ///
 /// What a crash leaves between them `prepare` sees by the key that the last note names: where that is the current one,
-/// the other was never used, and is erased; where it is the next one, steps 3 and 4 are done again.
+/// the other was never used, and is erased; where it is the next one, steps 3 and 4 are done again. Where it is neither,
+/// or the notes have gone, a new run of keys begins: that is said on the trail, and then by the first checkpoint of it.
 final class CheckpointBook {
     /// The private key that signs the next checkpoint.
-    static let secretName = "checkpoints.key"
+    static let secretName = TrailNeighbour.secretName
     /// The private key of the one after it, while there are two.
-    static let nextSecretName = "checkpoints.key.next"
+    static let nextSecretName = secretName + ".next"
     /// What `checkpoints.vkey` is called until it is whole.
-    private static let newKeyName = "checkpoints.vkey.new"
+    private static let newKeyName = CheckpointFile.keyName + ".new"
 
     /// The last checkpoint that is on disk.
     private(set) var last: Checkpoint?
@@ -33,7 +34,7 @@ final class CheckpointBook {
     private(set) var failure: String?
     /// What is to be said on the trail.
     private var notes: [Entry.Note] = []
-    /// The first public key, from the moment it was made until it is told.
+    /// The first public key of a run, from the moment it was made until it is told.
     private var firstKey: CheckpointKey?
 
     /// Told of each checkpoint when it is on disk.
@@ -41,9 +42,10 @@ final class CheckpointBook {
     /// Told of each step of `make` before it is taken; tests end it there.
     var step: (Step) throws(SystemError) -> Void = { _ throws(SystemError) in }
 
-    /// The steps of `make`.
+    /// The steps of `make`; what is `OnDisk` was done, and is to be synchronised.
     enum Step: CaseIterable {
-        case nextSecret, note, erasure, rename
+        case nextSecret, nextSecretOnDisk, nextSecretNameOnDisk, note, noteOnDisk, erasure, erasureOnDisk, rename
+        case renameOnDisk
     }
 
     private let directory: Descriptor
@@ -51,9 +53,15 @@ final class CheckpointBook {
     private let digest: Digest
     private var file: (writer: Descriptor, size: Int64)?
     private var tornBytes = 0
+    /// Whether the file was not the one any more that is open, and what has its name was not looked at yet.
+    private var isReplaced = false
     private var signer: CheckpointSigner?
+    /// Whether nothing in the file names the key that signs the next checkpoint, so that this has to.
+    private var beginsRun = false
     /// Whether steps 3 and 4 are still to be done for the last checkpoint.
     private var hasOldSecret = false
+    /// Whether a note that could not be written, or not be synchronised, may stand behind the last one.
+    private var hasFailedNote = false
 
     /// - Parameters:
     ///   - directory: where the trail is.
@@ -70,7 +78,12 @@ final class CheckpointBook {
     ///
     /// - Returns: the last record that it covers; nil where there is none that can be believed.
     func open(_ found: inout [Entry.Note]) throws(SystemError) -> ChainPosition? {
-        last = nil
+        last = try readLast(&found)
+        return last?.position
+    }
+
+    /// The last checkpoint in the file, if it can be believed.
+    private func readLast(_ found: inout [Entry.Note]) throws(SystemError) -> Checkpoint? {
         tornBytes = 0
         guard let reader = try existing(CheckpointFile.name, [.reading]) else { return nil }
         let size = try File.status(reader).size
@@ -78,18 +91,17 @@ final class CheckpointBook {
         let tail = CheckpointFile.Tail(
             try File.read(reader, at: start, limit: Int(size - start)), isWhole: start == 0, digest: digest)
         tornBytes = tail.torn
-        guard let signed = tail.last, tail.isWhole else {
-            if !tail.isWhole { found.append(Self.note("there is something in \(CheckpointFile.name) that is none")) }
+        guard let signed = tail.last else {
+            if !tail.isWhole { found.append(Self.note("the last thing in \(CheckpointFile.name) is none")) }
             return nil
         }
-        var key = tail.before?.checkpoint.next
-        if key == nil, start == 0 { key = try readFirstKey() }
+        var key = signed.checkpoint.first ?? tail.before?.checkpoint.next
+        if key == nil, tail.isAlone { key = try readFirstKey() }
         if let key, !signed.isSigned(by: key, CheckpointSigner.check) {
             found.append(Self.note("the last one is not signed by the key that it has to be signed by"))
             return nil
         }
-        last = signed.checkpoint
-        return signed.checkpoint.position
+        return signed.checkpoint
     }
 
     private static func note(_ text: String) -> Entry.Note {
@@ -127,7 +139,8 @@ final class CheckpointBook {
 
     // MARK: Keys
 
-    /// Makes ready what the next checkpoint needs; `failure` says why not, and `make` tries it again.
+    /// Makes ready what the next checkpoint needs, and looks whether the file is still the one that was written; `failure`
+    /// says why not, and `make` tries it again.
     func makeReady() {
         do throws(SystemError) {
             try prepare()
@@ -138,8 +151,23 @@ final class CheckpointBook {
 
     /// Makes ready the file, and the keys, made where there are none.
     private func prepare() throws(SystemError) {
-        guard signer == nil || file == nil else { return }
+        if let open = file, try !isUntouched(open) {
+            file = nil
+            isReplaced = true
+        }
+        if isReplaced {
+            let found = try readLast(&notes)
+            isReplaced = false
+            beginsRun = beginsRun || found != last
+            notes.append(
+                Self.note("the file was changed, moved or removed while it was open: what follows is in another one"))
+        }
         if file == nil { file = try openFile() }
+        if hasOldSecret {
+            try advance()
+            hasOldSecret = false
+        }
+        guard signer == nil else { return }
         let first = try readFirstKey()
         let origin = last?.origin ?? first?.name ?? Self.origin(hostName)
         let current = try readSigner(Self.secretName, origin: origin)
@@ -153,8 +181,7 @@ final class CheckpointBook {
                 try advance()
                 signer = next
             } else {
-                signer = try makeSecret(origin)
-                notes.append(Self.note("the key that has to sign the next one is missing: a new one signs it"))
+                beginRun(with: try makeSecret(origin), "the key that has to sign the next one is missing")
             }
             return
         }
@@ -164,14 +191,16 @@ final class CheckpointBook {
                 signer = current
                 return
             }
-            signer = try made(current, origin)
-            notes.append(Self.note("the checkpoints, or the keys, that there were are missing"))
+            // Where there are two, the current one may have signed: no key signs twice.
+            beginRun(
+                with: try made(next == nil ? current : nil, origin),
+                "the checkpoints, or the keys, that there were are missing")
             return
         }
-        // ORDER: a first key is told when its private key is on disk.
         let made = try made(current, origin)
-        try writeFirstKey(made.key)
+        // ORDER: a first key is told when its private key is on disk, and again where it could not be kept.
         firstKey = made.key
+        try writeFirstKey(made.key)
         signer = made
     }
 
@@ -180,13 +209,31 @@ final class CheckpointBook {
         return try makeSecret(origin)
     }
 
+    /// Goes on with a key that nothing names.
+    private func beginRun(with made: CheckpointSigner, _ loss: String) {
+        signer = made
+        beginsRun = true
+        firstKey = made.key
+        notes.append(Self.note("\(loss): a new run of keys begins with \(made.key)"))
+    }
+
+    /// Whether the file is still the one that the name stands for, and as long as what was written.
+    private func isUntouched(_ file: (writer: Descriptor, size: Int64)) throws(SystemError) -> Bool {
+        guard let named = try existing(CheckpointFile.name, [.reading]) else { return false }
+        let own = try File.status(file.writer)
+        let status = try File.status(named)
+        guard status.device == own.device, status.inode == own.inode else { return false }
+        // What is more `sign` cuts off.
+        return own.size == file.size || hasFailedNote && own.size > file.size
+    }
+
     /// What there is to say on the trail, once.
     func takeNotes() -> [Entry.Note] {
         defer { notes = [] }
         return notes
     }
 
-    /// The first public key, once, when it was made.
+    /// The first public key of a run, once, when it was made.
     func takeFirstKey() -> CheckpointKey? {
         defer { firstKey = nil }
         return firstKey
@@ -219,15 +266,10 @@ final class CheckpointBook {
             guard let reader = try existing(CheckpointFile.name, [.reading]) else {
                 throw SystemError(2 /* ENOENT */, CheckpointFile.name)
             }
-            let aside = "\(CheckpointFile.name).torn-\(Clock.wallMilliseconds())"
-            let copy = try File.open(
-                aside, below: directory, [.writing, .creating, .exclusive, .noFollow], mode: 0o600)
-            try copy.writeAll(try File.read(reader, at: whole, limit: tornBytes))
-            // ORDER: the copy is on disk before the original goes.
-            try File.synchronize(copy)
-            try File.synchronize(directory)
-            try File.truncate(writer, to: whole)
-            try File.synchronize(writer)
+            let torn = TornEnd(
+                directory: directory, file: CheckpointFile.name,
+                bytes: try File.read(reader, at: whole, limit: tornBytes))
+            let aside = try torn.setAside(writer, leaving: whole)
             notes.append(Self.note("the last one was torn: \(tornBytes) bytes are set aside in \(aside)"))
             tornBytes = 0
         }
@@ -253,7 +295,9 @@ final class CheckpointBook {
             mode: 0o600)
         try File.setMode(secret, 0o600)
         try secret.writeAll(seed)
+        try step(.nextSecretOnDisk)
         try File.synchronize(secret)
+        try step(.nextSecretNameOnDisk)
         try File.synchronize(directory)
         return made
     }
@@ -263,18 +307,21 @@ final class CheckpointBook {
         guard try existing(Self.nextSecretName, [.reading]) != nil else {
             // The next key is in its place, and the directory could not be synchronised: to erase what is there now would
             // end the row of keys.
+            try step(.renameOnDisk)
             return try File.synchronize(directory)
         }
         try step(.erasure)
         try erase(Self.secretName, removing: false)
         try step(.rename)
         try File.rename(Self.nextSecretName, to: Self.secretName, below: directory)
+        try step(.renameOnDisk)
         try File.synchronize(directory)
     }
 
     private func erase(_ name: String, removing: Bool) throws(SystemError) {
         guard let secret = try existing(name, [.writing]) else { return }
         try File.overwrite(secret, with: Array(repeating: 0, count: CheckpointSigner.seedSize))
+        try step(.erasureOnDisk)
         try File.synchronize(secret)
         guard removing else { return }
         try File.remove(name, below: directory)
@@ -292,15 +339,17 @@ final class CheckpointBook {
 
     // MARK: Making
 
-    /// Makes a checkpoint of what is on disk.
+    /// Makes a checkpoint of what is on disk, and what could not be done after the last one.
     ///
-    /// - Returns: whether it is made, or there is nothing new; otherwise `failure` says why not, and it can be tried
-    ///   again.
+    /// - Returns: whether it is made, or there is nothing new. Otherwise `failure` says why not; or there is something to
+    ///   say on the trail first, so that a new run of keys covers that it begins. It can be tried again.
     @discardableResult
     func make(of position: ChainPosition) -> Bool {
-        guard position.sequence > last?.position.sequence ?? 0 else { return true }
+        let isNew = position.sequence > last?.position.sequence ?? 0
+        guard isNew || failure != nil else { return true }
         do throws(SystemError) {
-            try sign(position)
+            try prepare()
+            if isNew, try !sign(position) { return false }
             failure = nil
             return true
         } catch {
@@ -309,40 +358,41 @@ final class CheckpointBook {
         }
     }
 
-    private func sign(_ position: ChainPosition) throws(SystemError) {
-        try prepare()
-        if hasOldSecret {
-            try advance()
-            hasOldSecret = false
-        }
-        guard let signer, var file else { return }
+    private func sign(_ position: ChainPosition) throws(SystemError) -> Bool {
+        guard notes.isEmpty, let signer, var file else { return false }
         // What a failed write left is gone from disk before another key is made: no two keys sign after this one.
-        if failure != nil {
+        if hasFailedNote {
             try File.truncate(file.writer, to: file.size)
             try File.synchronize(file.writer)
+            hasFailedNote = false
         }
         try step(.nextSecret)
         let next = try writeNextSecret(signer.key.name)
-        let checkpoint = Checkpoint(position: position, next: next.key)
+        let checkpoint = Checkpoint(position: position, next: next.key, first: beginsRun ? signer.key : nil)
         guard let signature = signer.sign(checkpoint.text) else { throw SystemError(5 /* EIO */, "signing") }
         let signed = SignedCheckpoint(checkpoint, signedBy: signer.key, signature: signature)
         try step(.note)
         let text = CheckpointFile.text(of: signed)
+        hasFailedNote = true
         do throws(SystemError) {
             try file.writer.writeAll(text)
+            try step(.noteOnDisk)
             try File.synchronize(file.writer)
         } catch {
             // At once, so that a reader finds no torn note; else before the next one.
             try? File.truncate(file.writer, to: file.size)
             throw error
         }
+        hasFailedNote = false
         file.size += Int64(text.count)
         self.file = file
         last = checkpoint
         self.signer = next
+        beginsRun = false
         hasOldSecret = true
         announce(signed)
         try advance()
         hasOldSecret = false
+        return true
     }
 }

@@ -85,6 +85,8 @@ final class Trail {
     /// Whose process the trail's own notes speak of.
     private let gateway: Sender
     private var file: TrailFile?
+    /// What the file has to hold, while it could not be opened again to make it so.
+    private var promise: TrailFile.Promise?
     private var chain: Chain
     private var waiting: [Item] = []
     private var waitingOthers = 0
@@ -156,10 +158,9 @@ final class Trail {
             try file.synchronize()
             unsynchronisedSince = nil
         } catch {
-            // What was answered for may not be on disk: that cannot be taken back, only said.
-            unsynchronisedSince = nil
-            lost += 1
-            fail("\(error)", now: now, reopening: true)
+            // What was answered for may not be on disk. It is still here, and is written again: at once, if it can be.
+            fail("\(error)", now: now, reopening: false)
+            retryAt = now
         }
     }
 
@@ -174,6 +175,7 @@ final class Trail {
             fail("\(error)", now: now, reopening: false)
             return false
         }
+        if file?.isSynchronised == true { unsynchronisedSince = nil }
         let why = wasFailing.map { "the trail could not be written: \($0)" }
         if let why { put(Entry.Note(subject: .writableAgain, detail: ByteText(why)), first: true, wall: wall) }
         if lost > 0 {
@@ -213,10 +215,12 @@ final class Trail {
                 try file.repair()
                 return
             } catch {
+                promise = file.promise
                 self.file = nil
             }
         }
         var known = TrailFile.Known()
+        known.promise = promise
         var notes: [Entry.Note] = []
         if hasOpened {
             known.written = chain.position
@@ -231,6 +235,7 @@ final class Trail {
         let (file, opening) = try TrailFile.open(in: directory, knowing: known, digest: digest)
         notes = opening.notes + notes
         self.file = file
+        promise = nil
         segmentFirst = opening.first
         chain = Chain(after: opening.position, startsSegment: opening.startsSegment, digest: digest)
         if !hasOpened {
@@ -274,8 +279,9 @@ final class Trail {
         chain = next
         if settings.durability == .sync {
             unsynchronisedSince = nil
-        } else if unsynchronisedSince == nil {
-            unsynchronisedSince = now
+        } else {
+            unsynchronisedSince = unsynchronisedSince ?? now
+            if file.isFarAhead { synchronise(file, now: now) }
         }
         return true
     }

@@ -29,7 +29,7 @@ public final class TrailFile {
     /// Its name in the directory.
     public static let name = TrailSegment.liveName
     /// The name of the next segment's file, until it takes the place of the one that is closed.
-    static let nextName = "trail.log.next"
+    static let nextName = TrailNeighbour.nextSegmentName
 
     /// The most bytes from the end that are searched for sessions without an end.
     public static let recoveryWindow: Int64 = 8 << 20
@@ -48,11 +48,28 @@ public final class TrailFile {
         public var sessions: OpenSessions
     }
 
+    /// The most bytes that are appended without a synchronisation: they are kept until then.
+    static let unsynchronisedLimit = 4 << 20
+
+    /// What a file has to hold that could not be written, or not be synchronised.
+    public struct Promise: Sendable {
+        fileprivate var device: UInt64
+        fileprivate var inode: UInt64
+        /// The bytes of whole lines.
+        fileprivate var size: Int64
+        /// The last of them, which may not be on disk.
+        fileprivate var unsynchronised: [UInt8]
+    }
+
     private let directory: Descriptor
     private let writer: Descriptor
     private let identity: (device: UInt64, inode: UInt64)
     /// The bytes of whole lines: where the next one goes.
     private(set) var size: Int64
+    /// The last of them, which may not be on disk: Linux tells of a lost write once, and then takes it for written.
+    private var unsynchronised: [UInt8] = []
+    /// Whether a synchronisation of them failed, so that another one would say nothing of them.
+    private var isInDoubt = false
 
     private init(directory: Descriptor, writer: Descriptor, status: FileStatus) {
         self.directory = directory
@@ -61,12 +78,25 @@ public final class TrailFile {
         size = status.size
     }
 
+    /// What it has to hold.
+    var promise: Promise {
+        Promise(device: identity.device, inode: identity.inode, size: size, unsynchronised: unsynchronised)
+    }
+
+    /// Whether all of it is on disk.
+    var isSynchronised: Bool { unsynchronised.isEmpty }
+
+    /// Whether so much is not synchronised that it has to be before more comes.
+    var isFarAhead: Bool { unsynchronised.count > Self.unsynchronisedLimit }
+
     /// What is known of a trail before it is opened.
     public struct Known: Sendable {
         /// The last record as this process wrote it, where it had the trail open before.
         public var written: ChainPosition?
         /// Whether nothing was written to the segment yet that this process began.
         public var startsSegment = false
+        /// What the file has to hold that this process had open before.
+        public var promise: Promise?
         /// The last record that a checkpoint covers.
         public var covered: ChainPosition?
 
@@ -105,11 +135,15 @@ public final class TrailFile {
             let writer = try File.open(
                 name, below: directory, [.writing, .appending, .creating, .noFollow, .nonBlocking], mode: 0o600)
             guard try File.lock(writer) else { return .failure(.locked) }
-            let status = try File.status(writer)
-            guard status.kind == .regular, status.links == 1, status.uid == Process.userID else {
+            let found = try File.status(writer)
+            guard found.kind == .regular, found.links == 1, found.uid == Process.userID else {
                 return .failure(.notOurs)
             }
-            if status.mode != 0o600 { try File.setMode(writer, 0o600) }
+            if found.mode != 0o600 { try File.setMode(writer, 0o600) }
+            if let promise = known.promise, promise.device == found.device, promise.inode == found.inode {
+                _ = try TrailFile(directory: directory, writer: writer, status: found).fulfil(promise)
+            }
+            let status = try File.status(writer)
             let reader = try File.open(name, below: directory, [.reading, .noFollow, .nonBlocking])
             let file = TrailFile(directory: directory, writer: writer, status: status)
 
@@ -271,33 +305,13 @@ public final class TrailFile {
         return bytes
     }
 
-    /// A name in the directory that nothing has.
-    private func freeName(_ kind: String) throws(SystemError) -> String {
-        let taken = Set(try Directory.names(directory))
-        let stem = "\(Self.name).\(kind)-\(Clock.wallMilliseconds() / 1_000)"
-        var name = stem
-        var count = 1
-        while taken.contains(ByteText(name)) {
-            count += 1
-            name = "\(stem)-\(count)"
-        }
-        return name
-    }
-
     /// Copies a torn last line into a file of its own, and cuts it off.
     private func setAside(
         _ reader: Descriptor, bytes: Int, after position: ChainPosition, _ opening: inout Opening
     ) throws(SystemError) {
         let whole = size - Int64(bytes)
-        let name = try freeName("torn")
-        let copy = try File.open(
-            name, below: directory, [.writing, .creating, .exclusive, .noFollow], mode: 0o600)
-        try copy.writeAll(try Self.read(reader, from: whole, to: size))
-        // ORDER: the copy is on disk before the original goes.
-        try File.synchronize(copy)
-        try File.synchronize(directory)
-        try File.truncate(writer, to: whole)
-        try File.synchronize(writer)
+        let torn = TornEnd(directory: directory, file: Self.name, bytes: try Self.read(reader, from: whole, to: size))
+        let name = try torn.setAside(writer, leaving: whole)
         size = whole
         opening.notes.append(
             Entry.Note(
@@ -309,7 +323,7 @@ public final class TrailFile {
     private func moveAside(
         _ fault: String, continuing position: ChainPosition, _ opening: inout Opening
     ) throws(SystemError) {
-        let name = try freeName("broken")
+        let name = try TornEnd.freeName(Self.name + TrailNeighbour.broken, in: directory)
         try File.rename(Self.name, to: name, below: directory)
         try File.synchronize(directory)
         opening.position = position
@@ -331,18 +345,48 @@ public final class TrailFile {
             guard count > 0 else { throw SystemError(5 /* EIO */, "write") }
             rest = rest.dropFirst(count)
         }
-        if synchronously { try File.synchronize(writer) }
+        if synchronously {
+            try File.synchronize(writer)
+            unsynchronised = []
+        } else {
+            unsynchronised += text
+        }
         size += Int64(text.count)
     }
 
-    /// Waits until what was appended is on disk.
+    /// Waits until what was appended is on disk. After a throw it is written again before that.
     func synchronize() throws(SystemError) {
+        guard !isInDoubt else { return try repair() }
+        isInDoubt = true
         try File.synchronize(writer)
+        isInDoubt = false
+        unsynchronised = []
     }
 
-    /// Cuts off what a failed write left, back to the last whole line.
+    /// Cuts off what a failed write left, back to the last whole line, and writes again what may not be on disk.
     func repair() throws(SystemError) {
-        if try File.status(writer).size > size { try File.truncate(writer, to: size) }
+        guard try fulfil(promise) else { throw SystemError(116 /* ESTALE */, Self.name) }
+    }
+
+    /// Makes the file what it has to be, on disk.
+    ///
+    /// - Returns: false where somebody has cut it or taken it away: whoever opens it sees what it is now.
+    private func fulfil(_ promise: Promise) throws(SystemError) -> Bool {
+        let start = promise.size - Int64(promise.unsynchronised.count)
+        let found = try File.status(writer).size
+        guard found >= start else { return false }
+        if found > promise.size { try File.truncate(writer, to: promise.size) }
+        guard !promise.unsynchronised.isEmpty else { return true }
+        // In its place, so that nothing of it is missing meanwhile, whatever becomes of this process.
+        let place = try File.open(Self.name, below: directory, [.writing, .noFollow, .nonBlocking])
+        let status = try File.status(place)
+        guard (status.device, status.inode) == identity else { return false }
+        try File.overwrite(place, with: promise.unsynchronised, at: start)
+        try File.synchronize(place)
+        unsynchronised = []
+        isInDoubt = false
+        size = promise.size
+        return true
     }
 
     /// Whether the file is still the one that the name stands for, and as long as what was written.

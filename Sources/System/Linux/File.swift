@@ -296,15 +296,17 @@ public enum File {
         guard ftruncate(descriptor.number, Int(size)) == 0 else { throw .last("ftruncate") }
     }
 
-    /// Writes over the first bytes of a file that is not opened for appending.
-    public static func overwrite(_ descriptor: Descriptor, with bytes: [UInt8]) throws(SystemError) {
+    /// Writes over bytes of a file that is not opened for appending, from a place on.
+    public static func overwrite(
+        _ descriptor: Descriptor, with bytes: [UInt8], at offset: Int64 = 0
+    ) throws(SystemError) {
         var done = 0
         while done < bytes.count {
             var result = 0
             repeat {
                 // SAFETY: the pointer is valid for the closure, and pwrite(2) reads no more than the count.
                 result = unsafe bytes[done...].withUnsafeBytes {
-                    unsafe pwrite(descriptor.number, $0.baseAddress, $0.count, done)
+                    unsafe pwrite(descriptor.number, $0.baseAddress, $0.count, Int(offset) + done)
                 }
             } while result < 0 && errno == EINTR
             guard result >= 0 else { throw .last("pwrite") }
