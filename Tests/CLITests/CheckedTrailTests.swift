@@ -564,6 +564,12 @@ private struct CheckedTrail {
         #expect(try recipe(trail).status == 1, "a line without its end")
         #expect(try trail.verify().status == 1)
         try trail.write()
+        for behind in ["x", "x\n", "gate.example/portcullis\n999\n", "gate.example/portcullis\n999\nAAAA\nnext x\n\n"] {
+            try trail.state.write(
+                trail.notes.flatMap(CheckpointFile.text) + Array(behind.utf8), to: "audit/checkpoints")
+            let run = try recipe(trail)
+            #expect(run.status == 1, "half a checkpoint: \(run)")
+        }
         try FileManager.default.removeItem(atPath: trail.directory + "/checkpoints")
         #expect(try recipe(trail, keys: [trail.firstKey.description]).status == 1, "no checkpoints")
     }
