@@ -5,6 +5,7 @@ import Audit
 import Core
 import Crypto
 import Foundation
+import TestSupport
 import Testing
 
 /// A trail in segments with checkpoints, made here with keys of its own: what the auditor leaves behind.
@@ -579,7 +580,7 @@ private struct CheckedTrail {
         case change, delete, insert, swap, cut, duplicate, swapSegments, removeSegment
 
         /// Does it, to records that a checkpoint covers; false where it came to nothing.
-        func apply(to segments: inout [[[UInt8]]], covered: Int, _ random: inout SplitMix) -> Bool {
+        func apply(to segments: inout [[[UInt8]]], covered: Int, _ random: inout SeededGenerator) -> Bool {
             var places: [(segment: Int, line: Int)] = []
             for (segment, lines) in segments.enumerated() {
                 for line in lines.indices where places.count < covered { places.append((segment, line)) }
@@ -613,19 +614,6 @@ private struct CheckedTrail {
                 segments[place.segment] = []
             }
             return true
-        }
-    }
-
-    /// The same seed gives the same run (SplitMix64).
-    private struct SplitMix: RandomNumberGenerator {
-        var state: UInt64
-
-        mutating func next() -> UInt64 {
-            state &+= 0x9E37_79B9_7F4A_7C15
-            var value = state
-            value = (value ^ (value >> 30)) &* 0xBF58_476D_1CE4_E5B9
-            value = (value ^ (value >> 27)) &* 0x94D0_49BB_1331_11EB
-            return value ^ (value >> 31)
         }
     }
 
@@ -669,7 +657,7 @@ private struct CheckedTrail {
 
     /// Every byte, line, pair of lines and segment that a checkpoint covers: whatever is done to it is found.
     @Test func nothingThatACheckpointCoversCanBeChangedUnseen() throws {
-        var random = SplitMix(state: 6)
+        var random = SeededGenerator(seed: 6)
         let trail = try CheckedTrail()
         let whole = trail.segments
         let covered = 19
@@ -740,7 +728,7 @@ private struct CheckedTrail {
     /// The checkpoints themselves: each byte, note and pair of notes. Only the last ones can be taken away unseen, which is
     /// why copies leave the host.
     @Test func noCheckpointCanBeChangedUnseen() throws {
-        var random = SplitMix(state: 7)
+        var random = SeededGenerator(seed: 7)
         let trail = try CheckedTrail()
         let texts = trail.notes.map(CheckpointFile.text)
         let whole = texts.flatMap(\.self)
@@ -775,7 +763,7 @@ private struct CheckedTrail {
     /// Whatever is done to a line that a checkpoint covers is found, by `verify` and by the recipe.
     @Test(arguments: 1...8 as ClosedRange<UInt64>)
     func anyMutationIsFoundByVerifyAndByTheRecipe(_ seed: UInt64) throws {
-        var random = SplitMix(state: seed)
+        var random = SeededGenerator(seed: seed)
         let trail = try CheckedTrail()
         for _ in 0..<2 {
             for mutation in Mutation.allCases {

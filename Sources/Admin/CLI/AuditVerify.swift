@@ -164,12 +164,12 @@ struct AuditVerify: ParsableCommand {
             default: lines.append("the \(Shown.count(verifier.records, "record")) before it are whole")
             }
         }
-        let path = "\(path)/\(CheckpointFile.name)"
+        let notes = "\(path)/\(CheckpointFile.name)"
         for fault in found.kept.faults {
-            lines.append("\(path): \(bad): checkpoint \(Shown.number(fault.number)): \(fault)")
+            lines.append("\(notes): \(bad): checkpoint \(Shown.number(fault.number)): \(fault)")
         }
         if found.kept.furtherFaults > 0 {
-            lines.append("\(path): \(bad): \(Shown.number(found.kept.furtherFaults)) more are not")
+            lines.append("\(notes): \(bad): \(Shown.number(found.kept.furtherFaults)) more are not")
         }
         lines += found.kept.mismatches.map { "\(bad): \($0)" }
         if found.isWhole {
