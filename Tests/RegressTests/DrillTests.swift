@@ -508,6 +508,37 @@ struct CheckpointTests {
         #expect(none.outcome == .status(4))
     }
 
+    /// The key is lost between two runs of the gateway: commands run, the log has the new key, and `verify` says what is the
+    /// matter until it is given that key, too.
+    @Test func aLostKeyIsNamedAndCanBeVouchedFor() throws {
+        var setup = Gateway.Setup(Rules.words)
+        setup.audit = "kernel off\n    checkpoint 100ms"
+        try Gateway.with(setup) { gate throws in
+            #expect(try Conversation.rexec(gate, as: Gateway.target, "id").answer().isAccepted)
+            gate.stop()
+            let folder = gate.state + "/audit/"
+            let first = Files.text(folder + "checkpoints.vkey").trimmingCharacters(in: .whitespacesAndNewlines)
+            Files.remove(folder + "checkpoints.key")
+            try gate.start()
+            #expect(try Conversation.rexec(gate, as: Gateway.target, "id").answer().isAccepted)
+            gate.stop()
+            let told = "signed from this key on: "
+            let keys = gate.log.components(separatedBy: told).dropFirst().map { $0.prefix { $0 != ":" && $0 != " " } }
+            #expect(keys.count == 2 && keys.first.map(String.init) == first, "\(keys)")
+            let new = String(try #require(keys.last))
+            let verify = ["audit", "verify", "--state-directory", gate.state]
+            let run = try Child.run(Host.own("portcullis"), verify)
+            #expect(run.outcome == .status(1) && run.outText.contains("a new run of keys begins"), "\(run)")
+            #expect(run.outText.contains("run 2 of keys:") && run.outText.contains("from key \(new)"), "\(run)")
+            let vouched = try Child.run(Host.own("portcullis"), verify + ["--key", first, "--key", new])
+            #expect(vouched.outcome == .status(0) && vouched.outText.contains(": whole\n"), "\(vouched)")
+            let noted = Files.text(gate.trailPath).split(separator: "\n").filter {
+                $0.contains("op=checkpoints-broken")
+            }
+            #expect(noted.count == 1)
+        }
+    }
+
     /// A syslog of the test's own: every checkpoint comes as a message, and `verify` takes it as it came.
     @Test(.needsRoot) func aCheckpointLeavesThroughSyslog() throws {
         var setup = Gateway.Setup(Rules.words)
