@@ -115,6 +115,11 @@ struct ControllerTests {
         try body(group)
     }
 
+    /// The controllers that a group shares out.
+    private static func given(by group: String) -> [String] {
+        Files.text(group + "/cgroup.subtree_control").split { $0 == " " || $0 == "\n" }.map(String.init)
+    }
+
     private static func groups(in path: String) -> [String] {
         let names = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
         return names.filter { Files.exists("\(path)/\($0)/cgroup.procs") }
@@ -126,8 +131,7 @@ struct ControllerTests {
             var setup = Self.setup(Rules.shell("standard"))
             setup.wrapper = ["/bin/sh", "-c", "echo $$ > '\(group)/cgroup.procs' && exec \"$@\"", "sh"]
             try Gateway.with(setup) { gate throws in
-                let control = group + "/cgroup.subtree_control"
-                #expect(Files.text(control).split(separator: " ").count == 2, "\(Files.text(control))")
+                #expect(Set(Self.given(by: group)) == ["memory", "pids"])
                 let own = Files.text(group + "/portcullis-gateway/cgroup.procs").split(separator: "\n")
                 #expect(own.contains { pid_t($0) == gate.daemon?.pid }, "\(own)")
                 let answer = try Conversation.rsh(gate, as: "alice", "echo on").answer()
@@ -135,7 +139,32 @@ struct ControllerTests {
                 #expect(try gate.record("USER_CMD")["limits"] == "rlimit,cgroup")
                 gate.stop()
                 #expect(Self.groups(in: group) == [])
-                #expect(Files.text(control) == "\n" || Files.text(control) == "", "\(Files.text(control))")
+                #expect(Self.given(by: group) == [])
+            }
+        }
+    }
+
+    /// A gateway that somebody has started by hand shares its group: it has sessions in groups that bound nothing, and leaves
+    /// the others where they are. Giving `pids` there would make it impossible to start any process in a session's group.
+    @Test func aGatewayThatSharesItsGroupGivesNothing() throws {
+        try Self.delegated { group throws in
+            var setup = Self.setup(Rules.shell("standard"))
+            let note = FileManager.default.temporaryDirectory.path + "/portcullis-neighbour-" + UUID().uuidString
+            let beside = "echo $$ > '\(group)/cgroup.procs' && { sleep 300 & echo $! > '\(note)'; } && exec \"$@\""
+            setup.wrapper = ["/bin/sh", "-c", beside, "sh"]
+            defer {
+                if let pid = pid_t(Files.text(note).trimmingCharacters(in: .whitespacesAndNewlines)) {
+                    kill(pid, SIGKILL)
+                }
+                Files.remove(note)
+                while Files.text(group + "/cgroup.procs") != "" { Moment.sleep(10) }
+            }
+            try Gateway.with(setup) { gate throws in
+                #expect(Self.given(by: group) == [])
+                #expect(Files.text(group + "/cgroup.type") == "domain\n")
+                let answer = try Conversation.rsh(gate, as: "alice", "echo on").answer()
+                #expect(answer.output == "on\n", "\(answer)")
+                #expect(try gate.record("USER_CMD")["limits"]?.contains("cgroup") == false)
             }
         }
     }

@@ -261,6 +261,12 @@ public struct GatewayCgroup: Sendable {
                 takeBack(change, in: base)
                 return nil
             }
+            // Below a group that shares threads out no process can be started.
+            guard text(of: path + "/cgroup.type") == "domain\n" else {
+                try? File.removeDirectory(path)
+                takeBack(change, in: base)
+                throw SystemError(EOPNOTSUPP, "cgroup.type")
+            }
             let given = bounds.isEmpty ? [] : give(bounds, below: path)
             return GatewayCgroup(
                 sessions: SessionCgroups(path: path, bounds: given), base: base, change: change, lock: directory)
@@ -320,17 +326,26 @@ public struct GatewayCgroup: Sendable {
     /// this process goes elsewhere where it is the only one.
     private static func share(_ base: String, _ change: inout Change) -> SessionCgroups.Bounds {
         let has = controllers(base + "/cgroup.controllers")
-        guard !has.isEmpty else { return [] }
-        let before = controllers(base + "/cgroup.subtree_control")
-        defer { change.given = controllers(base + "/cgroup.subtree_control").subtracting(before) }
+        let before = controllers(base + "/cgroup.subtree_control").intersection(has)
+        guard before != has, let ids = text(of: base + "/cgroup.procs") else { return before }
+        let processes = ids.split(separator: "\n").map { Int32($0) }
+        // ORDER: nothing is given before its processes are out. The kernel would give `pids` all the same, and have the group
+        // share its processes' threads with those below, in which no process could be started then (cgroup.type).
+        if !processes.isEmpty, !isRoot(base) {
+            let place = "\(base)/\(own)"
+            guard processes == [Process.id], (try? File.makeDirectory(place, mode: 0o700)) != nil,
+                (try? File.open(place + "/cgroup.procs", .writing).writeAll([UInt8(ascii: "0")])) != nil
+            else { return before }
+            change.hasMoved = true
+        }
         let given = give(has, below: base)
-        if given == has { return given }
-        guard text(of: base + "/cgroup.procs")?.split(separator: "\n").map({ Int32($0) }) == [Process.id],
-            (try? File.makeDirectory("\(base)/\(own)", mode: 0o700)) != nil
-        else { return given }
-        SessionCgroup.write("0", to: "\(base)/\(own)/cgroup.procs")
-        change.hasMoved = true
-        return give(has, below: base)
+        change.given = given.subtracting(before)
+        return given
+    }
+
+    /// The root of the hierarchy alone has no type.
+    private static func isRoot(_ path: String) -> Bool {
+        (try? File.status(path + "/cgroup.type")) == nil
     }
 
     /// Gives controllers to the groups below one, and says which they have then.
