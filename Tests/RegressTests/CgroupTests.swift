@@ -108,14 +108,9 @@ struct CgroupTests {
         setup.rsh = "trust rule\n    account none"
         let base = try #require(Host.cgroups)
         try Gateway.with(setup) { gate throws in
-            let script = """
-                for g in \(base)/portcullis-sessions-*/[0-9]*; do
-                    if grep -qx $$ $g/cgroup.procs; then
-                        mkdir -p $g/a/b/c $g/d; sleep 300 & echo $! > $g/a/b/c/cgroup.procs; echo $g
-                    fi
-                done
-                """
-            let line = script.replacingOccurrences(of: "\n", with: " ")
+            let line =
+                "for g in \(base)/portcullis-sessions-*/[0-9]*; do grep -qx $$ $g/cgroup.procs || continue; "
+                + "mkdir -p $g/a/b/c $g/d; sleep 300 & echo $! > $g/a/b/c/cgroup.procs; echo $g; done"
             let answer = try Conversation.rsh(gate, by: "root", as: "root", line).answer()
             let group = answer.output.dropLast()
             #expect(group.hasPrefix(base) && !group.contains("\n"), "\(answer)")

@@ -90,10 +90,9 @@ struct ControllerTests {
         try Gateway.with(Self.setup(Self.few + "\n" + rule)) { gate throws in
             let script =
                 "for (1 .. 4) { fork or last } my $m = \"x\" x (16 << 20); sleep 1; 1 while wait() > 0; print \"held\\n\""
-            _ = try Conversation.rsh(gate, as: "alice", "/usr/bin/perl -e '\(script)'").answer(within: 60_000)
-            let end = try gate.record("USER_END")
-            // Which of them the kernel ends is its own choice, and the command can go on without a child.
-            #expect(end["limit"] == "memory" || end["status"] == "0", "\(end.text)")
+            // Sixteen in all, of which the kernel ends so many that the others fit: which, is its own choice.
+            let answer = try Conversation.rsh(gate, as: "alice", "/usr/bin/perl -e '\(script)'").answer(within: 60_000)
+            #expect(answer.output.split(separator: "\n").count < 8, "\(answer)")
             // The gateway lives, and so does the next session.
             let next = try Conversation.rsh(gate, as: "alice", "/bin/echo on").answer()
             #expect(next.output == "on\n", "\(next)")
