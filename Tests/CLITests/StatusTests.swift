@@ -49,6 +49,7 @@ import Testing
             rshIsSecuredOff: true, revision: Revision(bytes: Array(0xE0...0xFF)) ?? .none,
             policyFile: "/etc/portcullis/portcullis.policy", rules: 23, loaded: 1_795_212_781, running: 3,
             requests: 41_207, refused: 118, lost: 0, sequence: 164_903, isDurable: true,
+            denials: .heardWithCalls,
             helpers: [
                 GatewayStatus.Helper(name: "front", pid: 1_204), GatewayStatus.Helper(name: "engine", pid: 0),
                 GatewayStatus.Helper(name: "auditor", pid: 1_206),
@@ -72,6 +73,7 @@ import Testing
                 policy    sha256:e0e1…ff, 23 rules, loaded 2026-11-20 22:13:01, /etc/portcullis/portcullis.policy
                 sessions  3 running, 41,207 since start; refused 118; none lost
                 trail     seq 164,903, durable
+                denials   as the kernel tells of them
                 helpers   front 1204 · engine down · auditor 1206
 
                 """)
@@ -102,6 +104,7 @@ import Testing
         let json = try #require(try run.json as? [String: Any])
         #expect(json["requests"] as? Int == 41_207)
         #expect(json["durable"] as? Bool == true)
+        #expect(json["denials"] as? String == "heard-with-calls")
         #expect((json["helpers"] as? [String: Any])?["front"] as? Int == 1_204)
         #expect((json["helpers"] as? [String: Any])?["engine"] is NSNull)
     }

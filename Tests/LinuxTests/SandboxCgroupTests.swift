@@ -34,10 +34,13 @@ import Testing
         #expect(GatewayCgroup.place(of: group, among: mounts) == place)
     }
 
-    @Test func whatWasEndedForMemoryIsRead() {
-        #expect(SessionCgroup.memoryKills("low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\noom_group_kill 1\n") == 2)
-        #expect(SessionCgroup.memoryKills("low 0\noom 3\noom_kill 0\n") == 0)
-        #expect(SessionCgroup.memoryKills("") == 0)
+    @Test func whatTheKernelHasCountedIsRead() {
+        let text = "low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\noom_group_kill 1\n"
+        #expect(SessionCgroup.count("oom_kill", in: text) == 2 && SessionCgroup.count("max", in: text) == 12)
+        #expect(SessionCgroup.count("oom_kill", in: "low 0\noom 3\noom_kill 0\n") == 0)
+        for text in ["", "oom_kill", "oom_kill -1", "oom_kill 1 2", "oom_kills 1"] {
+            #expect(SessionCgroup.count("oom_kill", in: text) == nil, "\(text)")
+        }
     }
 
     /// A directory that is no group shows what is written: there need be no controllers for it.
@@ -100,9 +103,49 @@ import Testing
                     group.kill()
                     promise(5, try ended(handle.pid) == .signalled(UInt8(SIGKILL)))
                     promise(6, group.remove(within: 5_000))
-                    promise(7, gateway.sessions.clear(session: 7))
+                    promise(7, try gateway.sessions.clear(session: 7))
                     gateway.remove()
                     promise(8, (try? File.status(gateway.sessions.path)) == nil)
+                }
+            }
+        }
+    }
+
+    /// A command that could write its group has made others in it, one of them with a process.
+    @Test(.enabled(if: canBeMade, "needs root and cgroup v2 with cgroup.kill (Linux 5.14)"))
+    func takeAlongWhatWasMadeInThem() async {
+        await #expect(processExitsWith: .exitCode(0)) {
+            alone {
+                guard let gateway = try GatewayCgroup.make() else { return promise(1, false) }
+                let group = try gateway.sessions.make(session: 9)
+                promise(2, !CgroupTree.hasGroups(group.descriptor))
+                var deepest = group.path
+                for name in ["a", "b", "c"] {
+                    deepest += "/" + name
+                    promise(3, try File.makeDirectory(deepest, mode: 0o700))
+                    promise(4, try File.makeDirectory(deepest + "-beside", mode: 0o700))
+                }
+                promise(5, CgroupTree.hasGroups(group.descriptor))
+                switch try Namespaces([]).fork(into: try File.open(deepest, .directory)) {
+                case .child:
+                    while true { pause() }
+                case .parent(let handle):
+                    promise(6, !group.remove(within: 20))
+                    // What is busy stays.
+                    promise(7, (try? File.status(deepest)) != nil)
+                    promise(8, (try? File.status(group.path + "/a-beside")) == nil)
+                    // It ends what is in them; that is gone a moment later.
+                    var isGone = try gateway.sessions.clear(session: 9)
+                    promise(9, try ended(handle.pid) == .signalled(UInt8(SIGKILL)))
+                    for _ in 0..<1_000 where !isGone {
+                        usleep(1_000)
+                        isGone = try gateway.sessions.clear(session: 9)
+                    }
+                    promise(10, isGone)
+                    _ = try gateway.sessions.make(session: 10)
+                    promise(11, try File.makeDirectory("\(gateway.sessions.path)/10/x", mode: 0o700))
+                    gateway.remove()
+                    promise(12, (try? File.status(gateway.sessions.path)) == nil)
                 }
             }
         }

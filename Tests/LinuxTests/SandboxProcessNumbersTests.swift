@@ -35,6 +35,7 @@ import Testing
                         pause()
                     }
                     promise(1, made == 3)
+                    promise(4, ProcessNumbers.areAllTaken(of: 3) && !ProcessNumbers.areAllTaken(of: 4))
                     Linux.Process.exitNow(7)
                 case .parent(let handle):
                     promise(2, try ended(handle.pid) == .exited(7))

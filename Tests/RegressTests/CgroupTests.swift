@@ -55,6 +55,10 @@ struct CgroupTests {
         }
     }
 
+    private static func isRunning(_ arguments: String) -> Bool {
+        (try? Child.run("/usr/bin/pgrep", ["-fx", arguments]))?.outcome != .status(1)
+    }
+
     private static func parent(_ path: String) -> String {
         path.split(separator: "/").dropLast().reduce("") { $0 + "/" + $1 }
     }
@@ -80,6 +84,39 @@ struct CgroupTests {
             try gate.start()
             #expect(!Files.exists(place))
             #expect(Self.group(of: command.pid) == nil)
+        }
+    }
+
+    /// A double fork out of everything that a process can leave, and it ends with the session.
+    @Test func whatHasLeftItsParentAndItsTerminalEndsWithTheSession() throws {
+        try Gateway.with(Rules.shell("standard")) { gate throws in
+            let mark = "\(Int.random(in: 100_000_000...999_999_999))"
+            let answer = try Conversation.rexec(
+                gate, as: "alice",
+                "(setsid sh -c 'trap \"\" HUP TERM; sleep \(mark) & sleep \(mark)' &) ; sleep 0.2; echo on"
+            ).answer()
+            #expect(answer.output == "on\n", "\(answer)")
+            let end = try gate.record("USER_END")
+            #expect(Int(end["leftovers"] ?? "") ?? 0 >= 2, "\(end.text)")
+            #expect(gate.wait { !Self.isRunning("sleep \(mark)") }, "something of it still runs")
+        }
+    }
+
+    /// uid 0 in `unconfined` can make groups in its session's: they go too, the deepest first, and nobody waits for them.
+    @Test func groupsThatACommandMadeInItsOwnGoWithIt() throws {
+        var setup = Gateway.Setup("permit any: rsh from 127.0.0.0/8 by any as root run shell sandbox unconfined")
+        setup.rsh = "trust rule\n    account none"
+        let base = try #require(Host.cgroups)
+        try Gateway.with(setup) { gate throws in
+            let line =
+                "for g in \(base)/portcullis-sessions-*/[0-9]*; do grep -qx $$ $g/cgroup.procs || continue; "
+                + "mkdir -p $g/a/b/c $g/d; sleep 300 & echo $! > $g/a/b/c/cgroup.procs; echo $g; done"
+            let answer = try Conversation.rsh(gate, by: "root", as: "root", line).answer()
+            let group = answer.output.dropLast()
+            #expect(group.hasPrefix(base) && !group.contains("\n"), "\(answer)")
+            #expect(gate.wait { !Files.exists(String(group)) }, "the group is still there")
+            gate.stop()
+            #expect(!gate.log.contains("control group"), "\(gate.log)")
         }
     }
 

@@ -42,6 +42,19 @@ struct LearnTests {
                 + "{ ./learned; echo $?; rm learned learned.c; }", output: "7\n"),
     ]
 
+    /// A signal's handler that does not restart calls, as dash's for a child's end, has one that waits to be looked at fail:
+    /// what a shell does between its children's ends is not looked at.
+    @Test(.enabled(if: Host.has("dash"), "dash is not installed"))
+    func aShellWhoseChildrenEndAllTheTimeEndsAsItWould() throws {
+        let script =
+            "n=0; while [ $n -lt 40 ]; do for i in 1 2 3 4 5 6 7 8; do (exit 0) & done; "
+            + "[ \"$(echo $n)\" = $n ] || exit 9; wait; n=$((n+1)); done; exit 3"
+        let learned = try Child.run(
+            Host.own("portcullis"), ["learn", "--json", "--", Host.program("dash") ?? "", "-c", script],
+            within: 120_000)
+        #expect(learned.outText.contains("\"status\":3"), "\(learned)")
+    }
+
     /// Learns a command as the target would run it, and returns the sandbox's text.
     private func learn(_ gate: Gateway, _ command: String, named name: String) throws -> String {
         let home = Host.isRoot ? gate.home("alice") : NSHomeDirectory()

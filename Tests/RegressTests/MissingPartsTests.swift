@@ -16,7 +16,7 @@ struct MissingPartsTests {
         ("capabilities", false), ("no_new_privs", false), ("Landlock", false), ("a rule of Landlock", false),
         ("a domain of Landlock", false), ("filter", false),
         // The init goes to its group itself; and where there are no groups to be seen, there is nothing to hide.
-        ("clone3", true), ("cgroup namespaces", true),
+        ("clone3", true), ("clone3 for a filter", true), ("cgroup namespaces", true),
         // Where others could write the memory of the command's process, it is a copy of the init's.
         ("closed memory", true),
     ]

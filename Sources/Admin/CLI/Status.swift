@@ -56,8 +56,18 @@ struct StatusVerb: ParsableCommand {
             "sessions  \(Shown.number(status.running)) running, \(Shown.number(status.requests)) since start; "
                 + "refused \(Shown.number(status.refused)); \(lost)",
             "trail     seq \(Shown.number(status.sequence)), \(checkpoint(status))\(trail)",
+            "denials   " + denials(status),
             "helpers   " + helpers.joined(separator: " · "),
         ]
+    }
+
+    /// What the trail has of what a sandbox denies (docs/audit.md, "Denials").
+    private static func denials(_ status: GatewayStatus) -> String {
+        switch status.denials {
+        case .unheard: "the kernel's records cannot be read: that a command was ended, and no more"
+        case .heard: "as the kernel tells of them, but for calls that only failed (kernel off)"
+        case .heardWithCalls: "as the kernel tells of them"
+        }
     }
 
     /// How long ago the last checkpoint was made, on this host's clock, which may have been set meanwhile.
@@ -65,6 +75,14 @@ struct StatusVerb: ParsableCommand {
         guard status.checkpoint > 0 else { return "" }
         let age = max(0, Clock.wallMilliseconds() / 1_000 - status.checkpoint)
         return "last checkpoint \(age < 60 ? "\(age) s" : Shown.duration(milliseconds: UInt64(age) &* 1_000)) ago, "
+    }
+
+    private static func word(_ denials: GatewayStatus.Denials) -> String {
+        switch denials {
+        case .unheard: "unheard"
+        case .heard: "heard"
+        case .heardWithCalls: "heard-with-calls"
+        }
     }
 
     static func json(_ status: GatewayStatus) -> JSON {
@@ -94,6 +112,7 @@ struct StatusVerb: ParsableCommand {
                     ? .null
                     : .string(Shown.universalTime(milliseconds: UInt64(max(0, status.checkpoint)) &* 1_000))
             ),
+            ("denials", .string(word(status.denials))),
             (
                 "helpers",
                 .object(status.helpers.map { ($0.name, $0.pid == 0 ? JSON.null : .integer($0.pid)) })

@@ -112,11 +112,18 @@ extension Gateway {
             rules: policy?.rules ?? 0, loaded: policy?.loaded ?? 0,
             running: sessions.entries.values.count { $0.phase == .launched }, requests: requests, refused: refused,
             lost: lost, sequence: sequence, covered: covered, checkpoint: checkpointTime, isDurable: isTrailDurable,
+            denials: denials,
             helpers: [
                 GatewayStatus.Helper(name: "front", pid: front?.process.pid ?? 0),
                 GatewayStatus.Helper(name: "engine", pid: engine?.helper.process.pid ?? 0),
                 GatewayStatus.Helper(name: "auditor", pid: auditor?.process.pid ?? 0),
             ])
+    }
+
+    /// What of denials is heard: the policy says whether sessions have the kernel tell of calls that fail.
+    private var denials: GatewayStatus.Denials {
+        guard kernelRecords != nil else { return .unheard }
+        return (policy?.settings.audit.kernel ?? .off) == .off ? .heard : .heardWithCalls
     }
 
     private static func status(of entry: SessionTable.Entry) -> SessionStatus {

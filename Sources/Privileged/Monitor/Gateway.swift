@@ -35,7 +35,7 @@ public final class Gateway {
     /// Where sessions have their control groups.
     let cgroup: GatewayCgroup?
     /// Sessions that have ended, and whose group is not gone yet.
-    var unclearedGroups: Set<UInt64> = []
+    var unclearedGroups: [UInt64: GroupClearing] = [:]
 
     var policy: FrozenPolicy?
     var front: Helper?
@@ -261,7 +261,7 @@ public final class Gateway {
         if let deadline = sessions.nextDeadline { next = min(next, deadline) }
         if let look = sessions.nextCheckLook { next = min(next, look) }
         for restart in restarts { next = min(next, restart.time) }
-        if !unclearedGroups.isEmpty { next = min(next, now + Self.clearingInterval) }
+        for clearing in unclearedGroups.values { next = min(next, clearing.due) }
         if wantsSpares, let due = spares.due { next = min(next, due) }
         if isDraining { next = min(next, drainDeadline) }
         return Int32(max(0, min(next - now, 60_000)))

@@ -100,7 +100,7 @@ extension RequestSession {
         do {
             let confinement = try CommandConfinement(
                 settle(compiled, home: entry.home), credentials: credentials, home: entry.home,
-                sparesHome: sparesHome(terms), hasPrivateHome: guest != nil, boundsProcesses: input.boundsProcesses,
+                sparesHome: sparesHome(terms), hasPrivateHome: guest != nil, boundsProcesses: boundsNumbers,
                 groupBounds: input.cgroups?.bounds ?? [])
             return LaunchPlan(
                 program: program, arguments: arguments, commandLine: commandLine, entry: entry, sandbox: compiled,

@@ -266,7 +266,8 @@ extension RequestSession {
             Process.setTitle("portcullisd: init \(plan.entry.name) [priv]")
             Supervisor(
                 session: Channel(kept.session), command: pid, hasNamespace: Process.isRoot,
-                boundsProcesses: plan.confinement.boundsOwnProcesses, signals: Signals(taking: kept.signals)
+                processNumbers: boundsNumbers ? plan.sandbox.sandbox.limits.processes : nil,
+                signals: Signals(taking: kept.signals)
             ).run()
         } catch let error as ConfinementError {
             say(report, [ChildReport.failed, error.step.rawValue, UInt8(truncatingIfNeeded: error.code)])

@@ -222,18 +222,19 @@ extension RequestSession {
         let (status, leftovers) = run.end ?? (.signalled(0), nil)
         let outcome: Record.Outcome
         var limit = run.limit
+        let hits = hitsOfGroup()
         switch status {
         case .exited(let value):
             outcome = .status(value)
         case .signalled(let number):
             outcome = .signal(number)
-            if limit == nil, Int32(number) == Signals.Number.kill, hasEndedForMemory {
+            if limit == nil, Int32(number) == Signals.Number.kill, hits.memory {
                 limit = "memory"
             }
             if limit == nil, Int32(number) == Signals.Number.cpu { limit = "cpu" }
             if limit == nil, Int32(number) == Signals.Number.fileSize { limit = "file-size" }
         }
-        if limit == nil, run.hadAllProcesses { limit = "processes" }
+        if limit == nil, run.hadAllProcesses || hits.processes { limit = "processes" }
         let handshake = UInt64(claims?.handshakeBytes ?? 0)
         let received = counts?.received ?? 0
         let written = counts?.written ?? 0

@@ -61,8 +61,8 @@ final class RequestSession {
     var accountPlace: Descriptor?
     /// The control group of the command, from its making to its removal.
     var cgroup: SessionCgroup?
-    /// What the group said of it before it was removed.
-    var formerGroupEndedForMemory = false
+    /// Which limits of the group the command came to, once that was asked.
+    var groupHits: GroupHits?
     /// PAM's modules, while they close beside this process.
     var closing: ClosingModules?
 

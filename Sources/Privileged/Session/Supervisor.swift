@@ -39,8 +39,8 @@ struct Supervisor {
     let session: Channel
     let command: Int32
     let hasNamespace: Bool
-    /// Whether the limit of processes is one of this namespace's numbers.
-    let boundsProcesses: Bool
+    /// The limit of processes, where it is one of this namespace's numbers.
+    let processNumbers: UInt64?
     let signals: Signals
 
     /// Waits for the command's end, and ends.
@@ -57,7 +57,7 @@ struct Supervisor {
                     continue
                 }
                 let leftovers = endLeftovers()
-                let isFull = leftovers > 0 && hasNoProcessLeft
+                let isFull = leftovers > 0 && processNumbers.map(ProcessNumbers.areAllTaken) ?? false
                 try? session.send(Report.encode(ended.status, leftovers: leftovers, hasNoProcessLeft: isFull))
                 Process.exitNow(0)
             }
@@ -75,23 +75,6 @@ struct Supervisor {
             // The session is gone: so is everything here.
             _ = endLeftovers()
             Process.exitNow(1)
-        }
-    }
-
-    /// Whether the command, which has ended and still has its number, and what it left have all the numbers that the
-    /// limit allows: then this process cannot make another either, and nothing else would keep it from that.
-    private var hasNoProcessLeft: Bool {
-        guard boundsProcesses else { return false }
-        do {
-            switch try Process.fork() {
-            case .child:
-                Process.exitNow(0)
-            case .parent(let pid):
-                Children.reap(pid)
-                return false
-            }
-        } catch {
-            return error.isNoneFree
         }
     }
 

@@ -19,6 +19,16 @@ public struct GatewayStatus: Sendable, Hashable {
         }
     }
 
+    /// What of a sandbox's denials reaches the trail.
+    public enum Denials: UInt8, Sendable, Hashable {
+        /// That a command was ended, and no more: the kernel's records cannot be read.
+        case unheard = 1
+        /// What the kernel tells unasked: calls that ended a process, and what Landlock refused.
+        case heard = 2
+        /// Calls that failed, too.
+        case heardWithCalls = 3
+    }
+
     /// The listeners that are served.
     public var listeners: [FrontSettings.Listener]
     /// Whether securetcpip keeps rsh off although its block says `enable`.
@@ -47,6 +57,8 @@ public struct GatewayStatus: Sendable, Hashable {
     public var checkpoint: Int64
     /// Whether the trail can be written.
     public var isDurable: Bool
+    /// What of denials it hears from the kernel.
+    public var denials: Denials
     /// The helpers.
     public var helpers: [Helper]
 
@@ -54,7 +66,7 @@ public struct GatewayStatus: Sendable, Hashable {
     public init(
         listeners: [FrontSettings.Listener], rshIsSecuredOff: Bool, revision: Revision, policyFile: ByteText,
         rules: Int, loaded: Int64, running: Int, requests: UInt64, refused: UInt64, lost: UInt64, sequence: UInt64,
-        covered: UInt64 = 0, checkpoint: Int64 = 0, isDurable: Bool, helpers: [Helper]
+        covered: UInt64 = 0, checkpoint: Int64 = 0, isDurable: Bool, denials: Denials = .unheard, helpers: [Helper]
     ) {
         self.listeners = listeners
         self.rshIsSecuredOff = rshIsSecuredOff
@@ -70,6 +82,7 @@ public struct GatewayStatus: Sendable, Hashable {
         self.covered = covered
         self.checkpoint = checkpoint
         self.isDurable = isDurable
+        self.denials = denials
         self.helpers = helpers
     }
 }
@@ -109,6 +122,8 @@ public struct SessionStatus: Sendable, Hashable {
     }
 }
 
+extension GatewayStatus.Denials: FrameField {}
+
 extension GatewayStatus: FrameField {
     init(reading reader: inout FrameReader) throws(FrameError) {
         self.init(
@@ -118,6 +133,7 @@ extension GatewayStatus: FrameField {
             running: try reader.count(0...Int(Int32.max)), requests: try reader.integer(),
             refused: try reader.integer(), lost: try reader.integer(), sequence: try reader.integer(),
             covered: try reader.integer(), checkpoint: try reader.integer(), isDurable: try reader.flag(),
+            denials: try reader.field(),
             helpers: try reader.list(limit: 16) { (reader) throws(FrameError) in
                 Helper(name: try reader.text(limit: FieldLimit.name), pid: try reader.integer())
             })
@@ -138,6 +154,7 @@ extension GatewayStatus: FrameField {
         writer.integer(covered)
         writer.integer(checkpoint)
         writer.flag(isDurable)
+        writer.field(denials)
         writer.list(helpers) {
             $0.text($1.name)
             $0.integer($1.pid)

@@ -45,13 +45,34 @@ _Noreturn static void fail(int socket, int step, int code) {
     _exit(127);
 }
 
+// CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET and CLONE_PARENT: no sandbox lets them pass.
+#define REFUSED_CLONES 0x7E028000U
+
+// Allows the calls that are not told, with the number of the call loaded; says how many instructions that takes.
+static size_t pass(struct sock_filter *place, const uint32_t *passed, size_t count) {
+    struct sock_filter *end = place;
+    for (size_t index = 0; index < count; index++) {
+        int is_clone = passed[index] == __NR_clone;
+        *end++ = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, passed[index], 0, is_clone ? 4 : 1);
+        if (is_clone) {
+            *end++ = (struct sock_filter)BPF_STMT(
+                BPF_LD | BPF_W | BPF_ABS, (uint32_t)offsetof(struct seccomp_data, args[0]));
+            *end++ = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, REFUSED_CLONES, 0, 1);
+            *end++ = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF);
+        }
+        *end++ = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    }
+    return (size_t)(end - place);
+}
+
 // The child: everything after fork, in one thread, with calls that are safe there alone.
 _Noreturn static void become(
-    const char *path, char *const *argv, char *const *envp, int output, int socket, pid_t parent) {
+    const char *path, char *const *argv, char *const *envp, const struct portcullis_observe_terms *terms, int socket,
+    pid_t parent) {
     struct sigaction plain = {.sa_handler = SIG_DFL};
     const int signals[] = {SIGINT, SIGQUIT, SIGPIPE};
     for (size_t index = 0; index < sizeof signals / sizeof *signals; index++) sigaction(signals[index], &plain, NULL);
-    if (output >= 0 && dup2(output, STDOUT_FILENO) < 0) fail(socket, PORTCULLIS_OBSERVE_START, errno);
+    if (terms->output >= 0 && dup2(terms->output, STDOUT_FILENO) < 0) fail(socket, PORTCULLIS_OBSERVE_START, errno);
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) fail(socket, PORTCULLIS_OBSERVE_START, errno);
     if (getppid() != parent) fail(socket, PORTCULLIS_OBSERVE_START, ESRCH);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) fail(socket, PORTCULLIS_OBSERVE_FILTER, errno);
@@ -68,10 +89,13 @@ _Noreturn static void become(
         .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
     uint64_t place = (uint64_t)(uintptr_t)&message;
 #define FIELD(name) ((uint32_t)offsetof(struct seccomp_data, name))
-    struct sock_filter instructions[] = {
+    const struct sock_filter first[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, FIELD(arch)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, portcullis_observe_architecture(), 0, 14),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, portcullis_observe_architecture(), 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, FIELD(nr)),
+    };
+    const struct sock_filter last[] = {
         // Every sandbox has these, and they must not fail: a signal that comes while a call waits here ends it with EINTR,
         // and a close that fails so leaves a pipe open for ever.
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_close, 11, 0),
@@ -90,7 +114,14 @@ _Noreturn static void become(
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
     };
 #undef FIELD
-    struct sock_fprog program = {.len = sizeof instructions / sizeof *instructions, .filter = instructions};
+    // Five instructions a call at most.
+    struct sock_filter instructions[sizeof first / sizeof *first + 5 * PORTCULLIS_OBSERVE_PASSED + sizeof last / sizeof *last];
+    size_t length = sizeof first / sizeof *first;
+    memcpy(instructions, first, sizeof first);
+    length += pass(instructions + length, terms->passed, terms->count);
+    memcpy(instructions + length, last, sizeof last);
+    length += sizeof last / sizeof *last;
+    struct sock_fprog program = {.len = (unsigned short)length, .filter = instructions};
     // Once it is looked at, only a deadly signal ends the wait (SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, Linux 5.19).
     unsigned long flags = SECCOMP_FILTER_FLAG_NEW_LISTENER;
     long listener = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags | 1UL << 5, &program);
@@ -131,9 +162,11 @@ static int take(int socket, int *listener, int *step) {
 }
 
 int portcullis_observe_start(
-    const char *path, char *const *argv, char *const *envp, int output, pid_t *pid, int *listener, int *step) {
+    const char *path, char *const *argv, char *const *envp, const struct portcullis_observe_terms *terms, pid_t *pid,
+    int *listener, int *step) {
     int pair[2];
     *step = PORTCULLIS_OBSERVE_START;
+    if (terms->count > PORTCULLIS_OBSERVE_PASSED) return E2BIG;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) return errno;
     pid_t parent = getpid();
     pid_t made = fork();
@@ -145,7 +178,7 @@ int portcullis_observe_start(
     }
     if (made == 0) {
         close(pair[0]);
-        become(path, argv, envp, output, pair[1], parent);
+        become(path, argv, envp, terms, pair[1], parent);
     }
     close(pair[1]);
     int code = take(pair[0], listener, step);

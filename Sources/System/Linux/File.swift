@@ -257,6 +257,15 @@ public enum File {
         guard unsafe rmdir(path) == 0 || errno == ENOENT else { throw .last("rmdir") }
     }
 
+    /// Removes an empty directory below an open one; nothing where it is not there.
+    static func removeDirectory(_ name: ByteText, below directory: Descriptor) throws(SystemError) {
+        let text = name.bytes.map { CChar(bitPattern: $0) } + [0]
+        // SAFETY: the string is NUL-terminated.
+        guard unsafe unlinkat(directory.number, text, AT_REMOVEDIR) == 0 || errno == ENOENT else {
+            throw .last("unlinkat")
+        }
+    }
+
     /// Removes a name below an open directory; nothing where it is not there.
     public static func remove(_ name: String, below directory: Descriptor) throws(SystemError) {
         // SAFETY: the string is NUL-terminated for the call.

@@ -56,6 +56,17 @@ public enum ProcessNumbers {
         guard text(of: highest) == wanted else { throw ConfinementError(.limits, EPERM) }
     }
 
+    /// Whether all numbers of this namespace that `bound(to:)` left are taken, so that nothing more could be started in it.
+    ///
+    /// A number is taken as long as a process, a thread or a process group has it, one that has ended and was not waited for
+    /// too. Asked of the numbers themselves: a fork can fail for want of anything.
+    public static func areAllTaken(of count: UInt64) -> Bool {
+        guard count > 0, count < end - reserved else { return false }
+        return (reserved..<reserved + count).allSatisfy { number in
+            [Int32(number), -Int32(number)].contains { kill($0, 0) == 0 || errno == EPERM }
+        }
+    }
+
     private static func text(of path: String) -> String? {
         guard let bytes = try? File.open(path, .reading).read(128) else { return nil }
         return String(decoding: bytes.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)

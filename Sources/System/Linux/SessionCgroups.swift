@@ -51,18 +51,60 @@ public struct SessionCgroups: Sendable, Hashable {
     /// Ends what is left in a session's group, and removes it; for who outlives the session.
     ///
     /// - Returns: whether it is gone; else something in it takes its time, and it is to be asked again.
-    public func clear(session: UInt64) -> Bool {
-        Self.clear(path(of: session))
+    /// - Throws: where it will not go, however often it is asked.
+    public func clear(session: UInt64) throws(SystemError) -> Bool {
+        let path = self.path(of: session)
+        // Mostly the session has done it, and this is the one call.
+        if try Self.remove(path) { return true }
+        SessionCgroup.write("1", to: path + "/cgroup.kill")
+        if let group = try? File.open(path, [.directory, .noFollow]) { CgroupTree.removeGroups(below: group) }
+        return try Self.remove(path)
     }
 
-    static func clear(_ path: String) -> Bool {
-        // Mostly the session has done it, and this is the one call.
-        if (try? File.removeDirectory(path)) != nil { return true }
-        SessionCgroup.write("1", to: path + "/cgroup.kill")
-        return (try? File.removeDirectory(path)) != nil
+    /// Removes a group; false where something is in it.
+    static func remove(_ path: String) throws(SystemError) -> Bool {
+        do throws(SystemError) {
+            try File.removeDirectory(path)
+            return true
+        } catch {
+            guard error.isBusy else { throw error }
+            return false
+        }
     }
 
     private func path(of session: UInt64) -> String { "\(path)/\(session)" }
+}
+
+/// Groups that a command has made in its own: as uid 0 in `unconfined` it can.
+enum CgroupTree {
+    /// How deep below a group others are looked for, and how many are removed in one go: whoever makes more makes them for
+    /// nothing else, and they are removed in the next one.
+    static let depthLimit = 32
+    static let countLimit = 1_000
+
+    /// Removes the groups below one, the deepest first. What has processes stays, and what it lies in.
+    static func removeGroups(below group: Descriptor) {
+        var left = countLimit
+        removeGroups(below: group, depth: 0, left: &left)
+    }
+
+    private static func removeGroups(below group: Descriptor, depth: Int, left: inout Int) {
+        guard depth < depthLimit, hasGroups(group), let names = try? Directory.names(group) else { return }
+        for name in names {
+            // Most names are files of the group's own.
+            guard let below = try? File.open(name.bytes, below: group, [.directory, .noFollow]) else { continue }
+            guard left > 0 else { return }
+            left -= 1
+            removeGroups(below: below, depth: depth + 1, left: &left)
+            try? File.removeDirectory(name, below: group)
+        }
+    }
+
+    /// Whether there are groups below one: mostly there are none, and this is the one file that is read.
+    static func hasGroups(_ group: Descriptor) -> Bool {
+        guard let bytes = try? File.open("cgroup.stat", below: group, .reading).read(4_096) else { return true }
+        return SessionCgroup.count("nr_descendants", in: String(decoding: bytes, as: UTF8.self)) != 0
+    }
 }
 
 /// The control group of one session.
@@ -114,19 +156,33 @@ public struct SessionCgroup: Sendable {
 
     /// Whether the kernel has ended a process in it for memory.
     public var hasEndedForMemory: Bool {
-        guard bounds.contains(.memory),
-            let bytes = try? File.open("memory.events", below: descriptor, .reading).read(4_096)
-        else { return false }
-        return Self.memoryKills(String(decoding: bytes, as: UTF8.self)) > 0
+        bounds.contains(.memory) && (events("memory.events", "oom_kill") ?? 0) > 0
     }
 
-    /// How many processes were ended, by the text of memory.events.
-    static func memoryKills(_ text: String) -> UInt64 {
+    /// Whether the kernel has refused it a process or thread, because it had all that it may.
+    ///
+    /// Before Linux 6.11, which counts apart what a group's own limit refuses (pids.events.local), also where a group above it
+    /// had all.
+    public var hasBeenRefusedProcesses: Bool {
+        guard bounds.contains(.processes), (events("pids.events.local", "max") ?? events("pids.events", "max") ?? 0) > 0
+        else { return false }
+        // Without a limit of its own it was one above it.
+        return (try? File.open("pids.max", below: descriptor, .reading).read(64)).map { $0.first != UInt8(ascii: "m") }
+            ?? false
+    }
+
+    private func events(_ file: String, _ name: String) -> UInt64? {
+        guard let bytes = try? File.open(file, below: descriptor, .reading).read(4_096) else { return nil }
+        return Self.count(name, in: String(decoding: bytes, as: UTF8.self))
+    }
+
+    /// A number by its name, in a file of such lines; nil where it has none.
+    static func count(_ name: String, in text: String) -> UInt64? {
         for line in text.split(separator: "\n") {
             let words = line.split(separator: " ")
-            if words.count == 2, words[0] == "oom_kill" { return UInt64(words[1]) ?? 0 }
+            if words.count == 2, words[0] == name { return UInt64(words[1]) }
         }
-        return 0
+        return nil
     }
 
     /// Removes it, when everything in it has ended.
@@ -136,11 +192,14 @@ public struct SessionCgroup: Sendable {
     @discardableResult
     public func remove(within milliseconds: Int64) -> Bool {
         let end = Clock.monotonicMilliseconds() + milliseconds
-        while (try? File.removeDirectory(path)) == nil {
+        while true {
+            // What is not busy and does not go will not go later.
+            guard let isGone = try? SessionCgroups.remove(path) else { return false }
+            if isGone { return true }
             guard Clock.monotonicMilliseconds() < end else { return false }
+            CgroupTree.removeGroups(below: descriptor)
             Clock.sleep(milliseconds: 1)
         }
-        return true
     }
 
     static func write(_ text: String, to path: String) {
@@ -157,8 +216,20 @@ public struct GatewayCgroup: Sendable {
 
     /// The groups below it.
     public let sessions: SessionCgroups
+    /// The group that it is in.
+    private let base: String
+    /// What was changed there, to be taken back.
+    private let change: Change
     /// Locked: a directory that nobody has locked is a dead gateway's.
     private let lock: Descriptor
+
+    /// What the making of it changed in the group that the gateway was in.
+    struct Change: Hashable {
+        /// The controllers that it gave to the groups below.
+        var given: SessionCgroups.Bounds = []
+        /// This process went to a group of its own below.
+        var hasMoved = false
+    }
 
     /// Makes it, as root, below the control group that this process is in, and removes those that dead gateways left there
     /// with what is in them.
@@ -171,7 +242,8 @@ public struct GatewayCgroup: Sendable {
         else { return nil }
         if base.hasSuffix("/" + own) { base.removeLast(own.utf8.count + 1) }
         removeDead(in: base)
-        let bounds = share(base)
+        var change = Change()
+        let bounds = share(base, &change)
         while true {
             let name = try Random.bytes(8).map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
             let path = "\(base)/\(prefix)\(name)"
@@ -186,26 +258,50 @@ public struct GatewayCgroup: Sendable {
             }
             guard (try? File.status(path + "/cgroup.kill")) != nil else {
                 try? File.removeDirectory(path)
+                takeBack(change, in: base)
                 return nil
             }
+            // Below a group that shares threads out no process can be started.
+            guard text(of: path + "/cgroup.type") == "domain\n" else {
+                try? File.removeDirectory(path)
+                takeBack(change, in: base)
+                throw SystemError(EOPNOTSUPP, "cgroup.type")
+            }
             let given = bounds.isEmpty ? [] : give(bounds, below: path)
-            return GatewayCgroup(sessions: SessionCgroups(path: path, bounds: given), lock: directory)
+            return GatewayCgroup(
+                sessions: SessionCgroups(path: path, bounds: given), base: base, change: change, lock: directory)
         }
     }
 
-    /// Ends what is in it, and removes it.
+    /// Ends what is in it, removes it, and takes back what was changed for it. The gateway's other processes have ended.
     public func remove() {
-        Self.remove(sessions.path)
+        Self.remove(sessions.path, lock)
+        Self.takeBack(change, in: base)
     }
 
-    private static func remove(_ path: String) {
+    /// - Parameter group: the same, open.
+    private static func remove(_ path: String, _ group: Descriptor) {
         SessionCgroup.write("1", to: path + "/cgroup.kill")
         for _ in 0..<200 {
-            var isEmpty = true
-            for name in names(path) where UInt64(name) != nil {
-                if !SessionCgroups.clear("\(path)/\(name)") { isEmpty = false }
-            }
-            if isEmpty, (try? File.removeDirectory(path)) != nil { return }
+            CgroupTree.removeGroups(below: group)
+            guard (try? SessionCgroups.remove(path)) == false else { return }
+            Clock.sleep(milliseconds: 5)
+        }
+    }
+
+    /// Takes controllers back where no group but the gateway's own can depend on them, and goes back.
+    private static func takeBack(_ change: Change, in base: String) {
+        guard change != Change(), let group = try? File.open(base, .directory),
+            !names(base).contains(where: { $0 != own && (try? File.open($0, below: group, .directory)) != nil })
+        else { return }
+        for (bound, name) in SessionCgroups.Bounds.controllers where change.given.contains(bound) {
+            SessionCgroup.write("-" + name, to: base + "/cgroup.subtree_control")
+        }
+        guard change.hasMoved else { return }
+        SessionCgroup.write("0", to: base + "/cgroup.procs")
+        // Helpers that were killed may still be on their way out.
+        for _ in 0..<20 {
+            guard (try? SessionCgroups.remove("\(base)/\(own)")) == false else { return }
             Clock.sleep(milliseconds: 5)
         }
     }
@@ -216,7 +312,7 @@ public struct GatewayCgroup: Sendable {
             guard let directory = try? File.open(path, [.directory, .reading]),
                 (try? File.lock(directory)) == true
             else { continue }
-            remove(path)
+            remove(path, directory)
         }
     }
 
@@ -228,16 +324,28 @@ public struct GatewayCgroup: Sendable {
 
     /// Has a group share out what controllers it has; a group that has processes of its own may not (the root aside), and
     /// this process goes elsewhere where it is the only one.
-    private static func share(_ base: String) -> SessionCgroups.Bounds {
+    private static func share(_ base: String, _ change: inout Change) -> SessionCgroups.Bounds {
         let has = controllers(base + "/cgroup.controllers")
-        guard !has.isEmpty else { return [] }
+        let before = controllers(base + "/cgroup.subtree_control").intersection(has)
+        guard before != has, let ids = text(of: base + "/cgroup.procs") else { return before }
+        let processes = ids.split(separator: "\n").map { Int32($0) }
+        // ORDER: nothing is given before its processes are out. The kernel would give `pids` all the same, and have the group
+        // share its processes' threads with those below, in which no process could be started then (cgroup.type).
+        if !processes.isEmpty, !isRoot(base) {
+            let place = "\(base)/\(own)"
+            guard processes == [Process.id], (try? File.makeDirectory(place, mode: 0o700)) != nil,
+                (try? File.open(place + "/cgroup.procs", .writing).writeAll([UInt8(ascii: "0")])) != nil
+            else { return before }
+            change.hasMoved = true
+        }
         let given = give(has, below: base)
-        if given == has { return given }
-        guard text(of: base + "/cgroup.procs")?.split(separator: "\n").map({ Int32($0) }) == [Process.id],
-            (try? File.makeDirectory("\(base)/\(own)", mode: 0o700)) != nil
-        else { return given }
-        SessionCgroup.write("0", to: "\(base)/\(own)/cgroup.procs")
-        return give(has, below: base)
+        change.given = given.subtracting(before)
+        return given
+    }
+
+    /// The root of the hierarchy alone has no type.
+    private static func isRoot(_ path: String) -> Bool {
+        (try? File.status(path + "/cgroup.type")) == nil
     }
 
     /// Gives controllers to the groups below one, and says which they have then.

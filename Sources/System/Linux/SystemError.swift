@@ -34,8 +34,8 @@ public struct SystemError: Error, Sendable, Hashable, CustomStringConvertible {
     /// Whether the call would have blocked.
     public var wouldBlock: Bool { code == EAGAIN }
 
-    /// Whether nothing of what was wanted is free just now: no process number, for a fork.
-    public var isNoneFree: Bool { code == EAGAIN }
+    /// Whether something is still in it, or at it.
+    public var isBusy: Bool { code == EBUSY }
 
     /// Whether what was named does not exist.
     public var isNotFound: Bool { code == ENOENT || code == ENOTDIR }

@@ -2,7 +2,7 @@
 // Copyright the Portcullis authors
 //
 // What the techniques try to reach: a process of the target's own uid outside its sandbox, with sockets by path and by
-// abstract name, a TCP port, a queue, shared memory and a file in /tmp.
+// abstract name, a TCP port, a queue, shared memory, a file in /tmp, and a pipe as its standard error.
 //     outside ADDRESS DIRECTORY MARK KEY
 // It says `ready PORT`, makes DIRECTORY/signalled when SIGUSR1 comes, and takes everything away again when it is
 // terminated or its parent ends.
@@ -88,6 +88,9 @@ int main(int argc, char **argv) {
     int segment = shmget((key_t)atoi(argv[4]), 4096, IPC_CREAT | IPC_EXCL | 0666);
     need(segment >= 0, "shmget");
 
+    // As that of a session's command: who opens it to read takes what is said in it.
+    int errors[2];
+    need(pipe(errors) == 0 && dup2(errors[1], 2) == 2, "pipe");
     printf("ready %d\n", ntohs(address.sin_port));
     fflush(stdout);
     snprintf(file, sizeof file, "%s/signalled", directory);

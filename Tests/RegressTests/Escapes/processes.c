@@ -67,6 +67,11 @@ static struct outcome proc_environ_outsider(void) {
     return file_of_process(given_number("victim"), "environ", O_RDONLY);
 }
 
+// Its standard error is a pipe, as a command's is: what another session's command says, and its client waits for.
+static struct outcome proc_stderr_outsider(void) {
+    return file_of_process(given_number("victim"), "fd/2", O_RDONLY | O_NONBLOCK);
+}
+
 // The root directory of a process outside: a way to files that no path of the sandbox's leads to.
 static struct outcome proc_root_outsider(void) {
     return file_of_process(given_number("victim"), "root/etc", O_RDONLY | O_DIRECTORY);
@@ -252,6 +257,7 @@ const struct technique process_techniques[] = {
     {"proc-mem-read-outsider", proc_mem_read_outsider},
     {"proc-mem-init", proc_mem_init},
     {"proc-environ-outsider", proc_environ_outsider},
+    {"proc-stderr-outsider", proc_stderr_outsider},
     {"proc-root-outsider", proc_root_outsider},
     {"proc-root-init", proc_root_init},
     {"pidfd-getfd", pidfd_getfd_child},

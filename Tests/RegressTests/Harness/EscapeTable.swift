@@ -74,6 +74,8 @@ struct EscapeTable {
 
     private(set) var rows: [Row] = []
     private(set) var uid0: [String: Row] = [:]
+    /// What works with an older kernel's Landlock besides, by whose gateway it is.
+    private var older: [(name: String, modes: Set<String>)] = []
     private(set) var faults: [String] = []
 
     static let path = Host.package + "/docs/escapes.md"
@@ -85,6 +87,10 @@ struct EscapeTable {
             guard line.hasPrefix("| `") else { continue }
             let parts = line.split(separator: "|", omittingEmptySubsequences: false).dropFirst().dropLast()
                 .map { $0.trimmingCharacters(in: .whitespaces) }
+            if parts.count == 3 {
+                let name = parts[0].replacingOccurrences(of: "`", with: "")
+                older.append((name, Set(parts[1].components(separatedBy: ", "))))
+            }
             guard parts.count == 7 else { continue }
             func halves(_ text: String) -> [String] { text.components(separatedBy: " / ") }
             let row = Row(
@@ -102,6 +108,11 @@ struct EscapeTable {
     func row(_ name: String, _ mode: Mode) -> Row? {
         if mode == .uid0, let row = uid0[name] { return row }
         return rows.first { $0.name == name }
+    }
+
+    /// What works in a confined sandbox where Landlock is older than the tables.
+    func older(_ mode: Mode) -> Set<String> {
+        Set(older.filter { $0.modes.contains(mode.rawValue) }.map(\.name))
     }
 
     /// The techniques that a layer alone holds.

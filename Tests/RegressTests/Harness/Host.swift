@@ -69,6 +69,13 @@ enum Host {
         return Files.exists(trial + "/cgroup.kill") ? base : nil
     }()
 
+    /// Whether those have the controllers that bound memory and processes.
+    static let hasControllers: Bool = {
+        guard let cgroups else { return false }
+        let has = Files.text(cgroups + "/cgroup.controllers").split { $0 == " " || $0 == "\n" }
+        return has.contains("memory") && has.contains("pids")
+    }()
+
     static let commonsNet = "/usr/share/java/commons-net.jar"
     static let hasCommonsNet = FileManager.default.fileExists(atPath: commonsNet)
 }
@@ -78,6 +85,10 @@ extension Trait where Self == ConditionTrait {
 
     static var needsCgroups: Self {
         .enabled(if: Host.cgroups != nil, "needs a cgroup v2 that can be written, with cgroup.kill (Linux 5.14)")
+    }
+
+    static var needsControllers: Self {
+        .enabled(if: Host.hasControllers, "needs cgroup v2's controllers of memory and pids: scripts/kernel-drill")
     }
 
     static var needsRoot: Self { .enabled(if: Host.isRoot, "needs root") }

@@ -2,6 +2,7 @@
 // Copyright the Portcullis authors
 
 import Core
+import Foundation
 import Glibc
 
 /// What went wrong with a test's own socket or child.
@@ -150,7 +151,7 @@ final class Socket: @unchecked Sendable {
     static func wait(for sockets: [Socket], within milliseconds: Int) -> [Bool] {
         var rows = sockets.map { pollfd(fd: $0.descriptor, events: Int16(POLLIN), revents: 0) }
         // SAFETY: the array outlives the call and its count is said.
-        _ = unsafe poll(&rows, nfds_t(rows.count), Int32(clamping: max(0, milliseconds)))
+        _ = unsafe poll(&rows, nfds_t(rows.count), Int32(clamping: max(0, milliseconds) * Moment.slowness))
         return rows.map { $0.revents != 0 }
     }
 
@@ -214,11 +215,15 @@ final class Socket: @unchecked Sendable {
 
 /// The tests' clock: milliseconds that never go back.
 enum Moment {
+    /// How many times slower than usual the machine is (`PORTCULLIS_TEST_SLOWNESS`): where a processor is emulated, every wait is
+    /// as much longer.
+    static let slowness = max(1, Int(ProcessInfo.processInfo.environment["PORTCULLIS_TEST_SLOWNESS"] ?? "") ?? 1)
+
     static var now: Int {
         var time = timespec()
         // SAFETY: the pointer is to a local.
         _ = unsafe clock_gettime(CLOCK_MONOTONIC, &time)
-        return time.tv_sec * 1_000 + time.tv_nsec / 1_000_000
+        return (time.tv_sec * 1_000 + time.tv_nsec / 1_000_000) / slowness
     }
 
     static func sleep(_ milliseconds: Int) { usleep(UInt32(milliseconds) * 1_000) }

@@ -168,7 +168,7 @@ struct CommandLesson {
         do {
             observer = try CommandObserver(
                 path: program, arguments: words, environment: variables,
-                output: keepsOutput ? nil : StandardStreams.error)
+                output: keepsOutput ? nil : StandardStreams.error, passed: namesCalls ? [] : CommandLearner.passed)
         } catch {
             throw Failure(description: Self.text(error, program))
         }

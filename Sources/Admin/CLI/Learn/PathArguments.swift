@@ -30,6 +30,9 @@ struct PathArgument {
     /// What is done.
     var action: Action
 
+    /// The calls that have any.
+    static var calls: Set<String> { Set(table.keys) }
+
     /// The paths of a call; none for a call without any that Landlock or a read-only mount governs.
     static func of(_ call: String) -> [PathArgument] { table[call] ?? [] }
 

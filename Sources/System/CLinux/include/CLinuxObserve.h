@@ -27,14 +27,27 @@ enum {
     PORTCULLIS_OBSERVE_EXECUTE = 3,
 };
 
-/// Forks; the child has descriptor `output` as its standard output where that is not -1, loads the filter, hands its
-/// descriptor over and executes the program. `argv` and `envp` end in NULL. The child is told to end with its parent.
+/// The most calls that are not told.
+enum { PORTCULLIS_OBSERVE_PASSED = 512 };
+
+/// How a program is observed.
+struct portcullis_observe_terms {
+    /// Its standard output; -1 for the caller's.
+    int output;
+    /// The numbers of calls that are made without being told, and how many they are. Of `clone` those that no sandbox lets pass
+    /// are told all the same.
+    const uint32_t *_Nullable passed;
+    size_t count;
+};
+
+/// Forks; the child has its standard output, loads the filter, hands its descriptor over and executes the program. `argv`
+/// and `envp` end in NULL. The child is told to end with its parent. E2BIG for too many calls.
 ///
 /// On success the caller has the child's pid and the filter's descriptor, on which the execve is the first call that
 /// waits for an answer.
 int portcullis_observe_start(
-    const char *_Nonnull path, char *_Nullable const *_Nonnull argv, char *_Nullable const *_Nonnull envp, int output,
-    pid_t *_Nonnull pid, int *_Nonnull listener, int *_Nonnull step);
+    const char *_Nonnull path, char *_Nullable const *_Nonnull argv, char *_Nullable const *_Nonnull envp,
+    const struct portcullis_observe_terms *_Nonnull terms, pid_t *_Nonnull pid, int *_Nonnull listener, int *_Nonnull step);
 
 /// Takes the next call; EAGAIN where its maker was ended meanwhile.
 int portcullis_observe_next(int listener, struct portcullis_observed_call *_Nonnull call);

@@ -19,8 +19,11 @@ public struct ObservedCall: Sendable, Hashable {
     public let arguments: [UInt64]
 }
 
-/// A command that runs under our eyes: each of its system calls waits until it is answered (seccomp_unotify(2), Linux
-/// 5.5), its children's too.
+/// A command that runs under our eyes: each of its system calls that is not passed by waits until it is answered
+/// (seccomp_unotify(2), Linux 5.5), its children's too.
+///
+/// A signal that comes before a waiting call was taken ends it with EINTR, where the signal's handler does not restart calls
+/// (after that the kernel holds signals back, from Linux 5.19 on): what need not be looked at is passed.
 ///
 /// This is for learning from a command that one runs oneself, and no protection from it: a call is made with the
 /// arguments that its memory holds when the kernel looks, which another of its threads may have changed since.
@@ -57,8 +60,11 @@ public final class CommandObserver {
     ///   - arguments: with the program's own name.
     ///   - environment: `NAME=value` each.
     ///   - output: its standard output; nil where it has the caller's.
+    ///   - passed: the numbers of calls that are made without being looked at, at most 512. Of `clone` those that no sandbox
+    ///     lets pass are looked at all the same.
     public init(
-        path: ByteText, arguments: [ByteText], environment: [ByteText], output: Descriptor? = nil
+        path: ByteText, arguments: [ByteText], environment: [ByteText], output: Descriptor? = nil,
+        passed: [UInt32] = []
     ) throws(Failure) {
         do {
             try Process.becomeSubreaper()
@@ -77,8 +83,12 @@ public final class CommandObserver {
                 unsafe program.withUnsafeBufferPointer { name in
                     unsafe name.withMemoryRebound(to: CChar.self) { name in
                         guard let name = name.baseAddress else { return EFAULT }
-                        return unsafe portcullis_observe_start(
-                            name, argv, envp, output?.number ?? -1, &pid, &made, &step)
+                        return unsafe passed.withUnsafeBufferPointer { passed in
+                            var terms = unsafe portcullis_observe_terms(
+                                output: output?.number ?? -1, passed: passed.baseAddress, count: passed.count)
+                            return unsafe portcullis_observe_start(
+                                name, argv, envp, &terms, &pid, &made, &step)
+                        }
                     }
                 }
             }
