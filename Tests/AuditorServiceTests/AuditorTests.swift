@@ -353,7 +353,7 @@ import Testing
         let adopted = try gateway.session(2, hasStarted: true)
         try gateway.order(.recover)
         try gateway.turn()
-        #expect(try gateway.entries.count == 11)
+        #expect(try gateway.entries.count == 12)
         #expect(try gateway.entries.last == .record(lost(.unavailable)))
         #expect(try gateway.lines.last?.stamp.session == gone.id)
         // The one that still runs ends as it would have.
@@ -364,8 +364,8 @@ import Testing
         // Nothing is recovered twice.
         try gateway.order(.recover)
         try gateway.turn()
-        #expect(try gateway.entries.count == 12)
-        #expect(try gateway.verify().sequence == 12)
+        #expect(try gateway.entries.count == 13)
+        #expect(try gateway.verify().sequence == 13)
     }
 
     /// An auditor killed after it had written and before it answered: the session asks again, and the trail has one end.
@@ -452,7 +452,9 @@ import Testing
             return
         }
         #expect(text.contains("another auditor"))
+        // It is not ready, so that no request comes to it; a session that ran before waits for what the trail says of it.
+        #expect(!second.reports.contains { if case .ready = $0 { true } else { false } })
         let session = try second.session(1)
-        #expect(try session.record(refused(.noRule)) == [.failed(number: 1)])
+        #expect(try session.record(refused(.noRule)).isEmpty)
     }
 }
