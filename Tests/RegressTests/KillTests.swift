@@ -112,9 +112,8 @@ struct KillTests {
             let ran = evidence.ran.count
             #expect(ran > kills / 2, "\(ran) commands ran")
             guard kills > 40 else { return }
-            let lost = evidence.trail.filter { $0.type == "USER_END" && $0["reason"] == "lost" }.count
             print("\(kills) kills, seed \(seed): \(killed.sorted { $0.value > $1.value }.map { "\($0.key) \($0.value)" })")
-            print("\(ran) commands ran, \(lost) starts had a lost end, \(evidence.trail.count) records")
+            print("\(ran) commands ran, \(evidence.losses) starts had a lost end, \(evidence.records.count) records")
         }
     }
 
@@ -141,7 +140,7 @@ struct KillTests {
     /// its lost end after the gateway's.
     @Test func aStartFarBackHasItsEnd() throws {
         var setup = Gateway.Setup(Rules.words)
-        setup.audit = "kernel off"
+        setup.rexec = "authenticate file \"credentials\"\n    command-length 65536"
         try Gateway.with(setup) { gate throws in
             let clients = try (0..<3).map { _ in try Conversation.rexec(gate, as: Gateway.target, "/bin/cat") }
             for client in clients { #expect(client.primary.receive(count: 1) == [0]) }
@@ -149,7 +148,7 @@ struct KillTests {
             #expect(try Child.run(Host.own("portcullis"), rotate).outcome == .status(0))
             // Blanks stand in hexadecimal.
             let long = "/bin/true " + String(repeating: " ", count: 60_000)
-            for _ in 0..<100 { _ = try Conversation.rexec(gate, as: Gateway.target, long).answer() }
+            for _ in 0..<100 { #expect(try Conversation.rexec(gate, as: Gateway.target, long).answer().isAccepted) }
             let size = try FileManager.default.attributesOfItem(atPath: gate.trailPath)[.size] as? Int ?? 0
             #expect(size > 10 << 20, "\(size)")
             #expect(Files.exists(gate.state + "/audit/trail.sessions"))
@@ -165,17 +164,20 @@ struct KillTests {
             clients[0].primary.shutdownWrites()
             #expect(clients[0].answer().primaryEnd == .endOfFile)
             // A session that dies has its end at once.
+            #expect(gate.wait { Victim.session.processes(of: gate).count == 2 })
             let session = try #require(Victim.session.processes(of: gate).first)
             Glibc.kill(session, SIGKILL)
-            #expect(gate.wait { evidence.faults(running: 1).isEmpty }, "\(evidence.faults(running: 1))")
-            #expect(evidence.faults().count == 1)
+            let isSettled = gate.wait { evidence.faults(running: 1).isEmpty }
+            #expect(isSettled, "\(evidence.faults(running: 1))")
+            #expect(evidence.faults().count == 1, "one still runs")
+            if !isSettled { gate.fail() }
             // The gateway: all that ran.
             gate.daemon?.send(SIGKILL)
             _ = gate.daemon?.wait(within: 10_000)
             try gate.start()
-            #expect(gate.wait { evidence.faults().isEmpty }, "\(evidence.faults())")
-            let lost = evidence.trail.filter { $0.type == "USER_END" && $0["reason"] == "lost" }
-            #expect(lost.count == 2, "\(lost)")
+            let isRecovered = gate.wait { evidence.faults().isEmpty }
+            #expect(isRecovered, "\(evidence.faults())")
+            #expect(evidence.losses == 2)
             gate.stop()
             #expect(evidence.faults().isEmpty)
             #expect(try evidence.brokenChain().isEmpty)

@@ -200,10 +200,8 @@ extension Auditor {
 
     /// Records as lost the sessions that the trail knows to have started, and that nobody has named as running.
     func recover() {
-        guard !hasRecovered else { return }
         // Where requests go on without a trail, it is read once it can be.
-        wantsRecovery = !trail.hasOpened
-        guard trail.hasOpened else { return }
+        guard !hasRecovered, trail.hasOpened else { return }
         hasRecovered = true
         for known in trail.sessions.sessions where sessions[known.session] == nil && !past.contains(known.session) {
             remember(known.session)

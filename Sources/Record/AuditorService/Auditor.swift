@@ -69,9 +69,9 @@ final class Auditor {
     private var outbox: [[UInt8]] = []
     private var isWatchingForRoom = false
     var hasRecovered = false
-    /// Whether the monitor has named all sessions that run, before the trail could be read.
-    var wantsRecovery = false
-    /// Orders of sessions that came before the trail could be read: what it says of them comes first.
+    /// Whether the monitor has named all sessions that another auditor had.
+    var hasAll = false
+    /// Orders of such sessions that came before the trail could be read: what it says of them comes first.
     private var postponed: [(order: AuditorOrder, descriptors: [Descriptor])] = []
     private var isReady = false
     private var reported: (sequence: UInt64, isDurable: Bool, at: Int64) = (0, true, 0)
@@ -265,14 +265,19 @@ final class Auditor {
 
     /// Does what was ordered before the trail could be read.
     private func takePostponed() {
-        if canServe, !postponed.isEmpty {
-            let orders = postponed
-            postponed = []
-            for item in orders where !obey(item.order, item.descriptors) {
-                return violation(ofMonitor: "an order out of place")
-            }
+        guard canServe else { return }
+        let orders = postponed
+        postponed = []
+        for item in orders where !obey(item.order, item.descriptors) {
+            return violation(ofMonitor: "an order out of place")
         }
-        if wantsRecovery { recover() }
+        if hasAll { recover() }
+    }
+
+    /// Keeps what is to be done once the trail can be read; false where that is more than a monitor can have to say.
+    private func postpone(_ order: AuditorOrder, _ descriptors: [Descriptor]) -> Bool {
+        postponed.append((order, descriptors))
+        return postponed.count <= 2 * Self.sessionLimit
     }
 
     private func drainMonitor() {
@@ -312,23 +317,17 @@ final class Auditor {
     /// Does what the monitor wants; false where it may not want it.
     private func obey(_ order: AuditorOrder, _ descriptors: [Descriptor]) -> Bool {
         switch order {
-        case .session, .recover, .sessionLost:
-            // Another auditor may still hold the trail. More orders than there can be sessions are none of a monitor's.
-            guard !canServe else { break }
-            postponed.append((order, descriptors))
-            return postponed.count <= 2 * Self.sessionLimit
-        default: break
-        }
-        switch order {
         case .configure(let settings):
             guard descriptors.isEmpty else { return false }
             trail.settings = settings
         case .session(let id, let pid, let hasStarted):
+            guard canServe || hasAll else { return postpone(order, descriptors) }
             guard let channel = Self.channel(descriptors) else { return false }
             open(id, pid: pid, hasStarted: hasStarted, channel)
         case .recover:
             guard descriptors.isEmpty else { return false }
-            recover()
+            hasAll = true
+            if canServe { recover() }
         case .front:
             guard let channel = Self.channel(descriptors) else { return false }
             openFront(channel)
@@ -337,6 +336,7 @@ final class Auditor {
             add(.record(record), session: nil, sender: gateway, asker: .monitor(number: number))
         case .sessionLost(let id, let reason):
             guard descriptors.isEmpty else { return false }
+            guard canServe else { return postpone(order, descriptors) }
             lose(id, reason)
         case .rotate(let number):
             guard descriptors.isEmpty else { return false }

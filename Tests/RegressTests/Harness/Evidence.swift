@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the Portcullis authors
 
+import Core
 import Foundation
 import Testing
 
@@ -22,15 +23,41 @@ struct Evidence {
     /// The names of the commands that ran, in the order in which they did.
     var ran: [String] { Files.text(path).split(separator: "\n").map(String.init) }
 
-    /// All lines of all segments, in their order.
-    var trail: [TrailLine] {
+    /// A record of all segments: of a long line no more than its beginning, so that many are read in little time.
+    struct Record {
+        let type: String
+        private let fields: [Substring]
+
+        fileprivate init?(_ line: ArraySlice<UInt8>) {
+            guard line.starts(with: "type=".utf8) else { return nil }
+            fields = String(decoding: line.prefix(700), as: UTF8.self).split { $0 == " " || $0 == "'" }
+            type = String(fields[0].dropFirst(5))
+        }
+
+        subscript(name: String) -> String? {
+            fields.first { $0.hasPrefix(name + "=") }.map { String($0.dropFirst(name.utf8.count + 1)) }
+        }
+
+        /// The second word of a command, which stands in hexadecimal.
+        fileprivate var name: String? {
+            guard let value = self["cmd"] else { return nil }
+            let text = Hexadecimal.bytes(value.utf8.prefix(value.utf8.count & ~1)).map { String(decoding: $0, as: UTF8.self) }
+            return (text ?? value).split(separator: " ").dropFirst().first.map(String.init)
+        }
+    }
+
+    /// The records of all segments, in their order.
+    var records: [Record] {
         let folder = gate.state + "/audit"
         let names = ((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [])
             .filter { $0.hasPrefix("trail.log.0") }.sorted()
         return (names + ["trail.log"]).flatMap { name in
-            Files.text(folder + "/" + name).split(separator: "\n").map { TrailLine(String($0)) }
+            Files.read(folder + "/" + name).split(separator: UInt8(ascii: "\n")).compactMap { Record($0) }
         }
     }
+
+    /// How many starts have an end that says that nobody saw it.
+    var losses: Int { records.count { $0.type == "USER_END" && $0["reason"] == "lost" } }
 
     /// What is wrong with starts and ends; empty where each start has one end, no end is without a start, and no command ran
     /// without a start.
@@ -38,27 +65,24 @@ struct Evidence {
     /// - Parameter running: how many commands still run.
     func faults(running: Int = 0) -> [String] {
         var faults: [String] = []
-        let lines = trail
-        let starts = lines.filter { $0.type == "USER_CMD" && ($0["part"] ?? "1/").hasPrefix("1/") }
-        let ends = lines.filter { $0.type == "USER_END" }
+        let records = records
+        let starts = records.filter { $0.type == "USER_CMD" && ($0["part"] ?? "1/").hasPrefix("1/") }
         var count: [String: Int] = [:]
-        for end in ends { count[end["session"] ?? "?", default: 0] += 1 }
-        var open = 0
+        for end in records where end.type == "USER_END" { count[end["session"] ?? "?", default: 0] += 1 }
+        var open: [String] = []
         for start in starts {
             let session = start["session"] ?? "?"
-            switch count.removeValue(forKey: session) ?? 0 {
-            case 0: open += 1
-            case 1: break
-            case let many: faults.append("\(session) has \(many) ends")
-            }
-            if open > running { faults.append("\(session) has no end: \(start.value("cmd") ?? "?")") }
+            let ends = count.removeValue(forKey: session) ?? 0
+            if ends == 0 { open.append(session) }
+            if ends > 1 { faults.append("\(session) has \(ends) ends") }
         }
+        if open.count > running { faults += open.map { "\($0) has no end" } }
         faults += count.keys.map { "\($0) has an end and no start" }
-        let recorded = Set(starts.compactMap { $0.value("cmd") }.compactMap { $0.split(separator: " ").dropFirst().first })
-        for name in ran where !recorded.contains(Substring(name)) { faults.append("\(name) ran without a start record") }
+        let recorded = Set(starts.compactMap(\.name))
+        let ran = ran
+        for name in ran where !recorded.contains(name) { faults.append("\(name) ran without a start record") }
         let twice = Dictionary(grouping: ran) { $0 }.filter { $0.value.count > 1 }.keys
-        faults += twice.map { "\($0) ran twice" }
-        return faults
+        return faults + twice.map { "\($0) ran twice" }
     }
 
     /// Whether chain and checkpoints are whole, as `portcullis audit verify` and the script of docs/audit.md see it: empty, or
