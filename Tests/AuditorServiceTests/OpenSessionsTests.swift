@@ -145,11 +145,13 @@ import Testing
         try slow.record(ended, number: 3)
         // So many that it is no longer among the last; they are gone.
         for number in 0..<1_100 {
-            let id = try #require(SessionID(bytes: Array(repeating: 0, count: 14) + [UInt8(number / 256), UInt8(number % 256)]))
+            let bytes = Array(repeating: 0, count: 14) + [UInt8(number / 256), UInt8(number % 256)]
+            let id = try #require(SessionID(bytes: bytes))
             let (own, other) = try Channel.pair()
             try gateway.order(.session(session: id, pid: 1, hasStarted: false), [other.descriptor])
             try gateway.turn()
-            try TestSession(id: id, channel: own, gateway: gateway).record(refused(.noRule, from: "10.9.\(number % 250).1"))
+            let session = TestSession(id: id, channel: own, gateway: gateway)
+            try session.record(refused(.noRule, from: "10.9.\(number % 250).1"))
         }
         try gateway.turn()
         let count = try ends(gateway).count
@@ -193,7 +195,8 @@ import Testing
         let again = isThere ? try gateway.session(1) : nil
         try recover(gateway)
         #expect(try losses(gateway) == [session.id])
-        #expect(try again?.record(refused(.sandboxUnavailable), number: 3) ?? [] == (isThere ? [.durable(number: 3)] : []))
+        let answers = try again?.record(refused(.sandboxUnavailable), number: 3) ?? []
+        #expect(answers == (isThere ? [.durable(number: 3)] : []))
         #expect(try gateway.lines.count == 4)
     }
 

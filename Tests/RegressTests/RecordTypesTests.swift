@@ -11,9 +11,11 @@ struct RecordTypesTests {
     /// The types in the table's second column.
     private static let documented: Set<String> = {
         let page = Files.text(Host.package + "/docs/audit.md")
-        let table = page.components(separatedBy: "| when | type |").dropFirst().first?.components(separatedBy: "\n\n").first
-        let cells = (table ?? "").split(separator: "\n").compactMap { $0.split(separator: "|").dropFirst().first }
-        return Set(cells.flatMap { $0.split { !$0.isUppercase && $0 != "_" } }.filter { $0.contains("_") }.map(String.init))
+        let rest = page.components(separatedBy: "| when | type |").dropFirst().first
+        let table = rest?.components(separatedBy: "\n\n").first ?? ""
+        let cells = table.split(separator: "\n").compactMap { $0.split(separator: "|").dropFirst().first }
+        let words = cells.flatMap { $0.split { !$0.isUppercase && $0 != "_" } }
+        return Set(words.filter { $0.contains("_") }.map(String.init))
     }()
 
     @Test func eachTypeOfTheTableIsWrittenAndFound() throws {

@@ -75,7 +75,8 @@ extension OpenSessions {
 extension TrailPlace {
     fileprivate init?(kept line: ArraySlice<UInt8>) {
         let words = line.split(separator: UInt8(ascii: " "), omittingEmptySubsequences: false)
-        guard words.count == 5, words[0].elementsEqual("at".utf8), let segment: UInt64 = FieldText.number(Array(words[1])),
+        guard words.count == 5, words[0].elementsEqual("at".utf8),
+            let segment: UInt64 = FieldText.number(Array(words[1])),
             let offset: Int64 = FieldText.number(Array(words[2])), offset > 0,
             let sequence: UInt64 = FieldText.number(Array(words[3])), let head = ChainHead(digits: words[4])
         else { return nil }

@@ -54,7 +54,7 @@ static enum role victim;
 static int wanted_loader, reached, released;
 static pid_t killing, holder;
 // How far the request is.
-static int client = -1, decided, started, let_go, start_written, end_written, last_audit_call;
+static int client = -1, handed, assigned, decided, started, let_go, start_written, end_written, last_audit_call;
 static off_t covered, covering;
 
 static void say(const char *format, ...) {
@@ -227,8 +227,10 @@ static const char *moment_of(struct task *task, const struct __ptrace_syscall_in
         }
         if (is_receiving(number) && at == client && done && result > 0)
             return "2-handshake";
-        if (number == SYS_sendmsg && at == AT_MONITOR && !done && descriptors(task->tid, call) >= 2)
+        if (number == SYS_sendmsg && at == AT_MONITOR && !done && descriptors(task->tid, call) >= 2) {
+            handed = 1;
             return "3-handing-over";
+        }
         if (number == SYS_sendmsg && at > AT_ENGINE && !done && started)
             return "8-released";
         if (is_sending(number) && !done &&
@@ -239,8 +241,10 @@ static const char *moment_of(struct task *task, const struct __ptrace_syscall_in
     case MONITOR:
         if (number == SYS_connect && !done)
             return "2-connecting-back";
-        if (number == SYS_sendmsg && descriptors(task->tid, call) >= 5)
+        if (number == SYS_sendmsg && descriptors(task->tid, call) >= 5) {
+            assigned = 1;
             return done ? "3-assigned" : "3-assigning";
+        }
         return NULL;
     case ENGINE:
         return is_sending(number) && at > AT_ENGINE && !done ? "4-answering" : NULL;
@@ -404,6 +408,11 @@ static void stopped(struct task *task, int status) {
             come_to(task, "8-init");
         } else if (process != task->process && role == INIT) {
             come_to(task, "8-command");
+        } else if (role == MONITOR && handed && !assigned) {
+            // No spare waited: the session is forked.
+            assigned = 1;
+            come_to(task, "3-assigning");
+            come_to(task, "3-assigned");
         }
     } else if (event == PTRACE_EVENT_EXEC) {
         // A helper has its own title now; a command is one that is run.
