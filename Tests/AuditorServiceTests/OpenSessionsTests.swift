@@ -58,21 +58,29 @@ import Testing
         try gateway.turn()
     }
 
+    /// Several segments; a start in each of the first two has no end.
+    private func fill(
+        _ gateway: Gateway, keeping: Bool, from byte: UInt8 = 0
+    ) throws -> (first: TestSession, second: TestSession, older: [UInt8]?) {
+        if keeping { gateway.auditor.trail.keepingInterval = 1 }
+        let first = try start(gateway, byte + 1)
+        let older = gateway.file(Self.name)
+        try serve(gateway, byte + 2...byte + 5)
+        try rotate(gateway)
+        let second = try start(gateway, byte + 6)
+        try serve(gateway, byte + 7...byte + 9)
+        try rotate(gateway)
+        try rotate(gateway)
+        try serve(gateway, byte + 10...byte + 12)
+        return (first, second, older)
+    }
+
     /// The start lies in the first of several closed segments; with what was written down, without it, and with what it is
     /// when somebody changed it, cut it, or put an older one there.
     @Test(arguments: ["kept", "none", "never", "changed", "cut", "empty", "older", "of another trail"])
     func aStartInAnySegmentHasItsEnd(kept: String) throws {
         let gateway = try Gateway()
-        if kept != "never" { gateway.auditor.trail.keepingInterval = 1 }
-        let first = try start(gateway, 1)
-        let older = gateway.file(Self.name)
-        try serve(gateway, 2...5)
-        try rotate(gateway)
-        let second = try start(gateway, 6)
-        try serve(gateway, 7...9)
-        try rotate(gateway)
-        try rotate(gateway)
-        try serve(gateway, 10...12)
+        let (first, second, older) = try fill(gateway, keeping: kept != "never")
         let path = gateway.directory.path + "/" + Self.name
         var text = gateway.file(Self.name) ?? []
         #expect(text.isEmpty == (kept == "never"))
@@ -86,9 +94,9 @@ import Testing
         case "empty": try Data().write(to: URL(fileURLWithPath: path))
         case "older": try Data(try #require(older)).write(to: URL(fileURLWithPath: path))
         case "of another trail":
+            // The same lengths at the same places; other sessions.
             let other = try Gateway()
-            other.auditor.trail.keepingInterval = 1
-            try serve(other, 1...12)
+            _ = try fill(other, keeping: true, from: 100)
             try Data(try #require(other.file(Self.name))).write(to: URL(fileURLWithPath: path))
         default: break
         }
@@ -143,8 +151,8 @@ import Testing
         gateway.auditor.trail.keepingInterval = 1
         let slow = try start(gateway, 1)
         try slow.record(ended, number: 3)
-        // So many that it is no longer among the last; they are gone.
-        for number in 0..<1_100 {
+        // So many that it is no longer among the last that are written down; they are gone.
+        for number in 0..<2_500 {
             let bytes = Array(repeating: 0, count: 14) + [UInt8(number / 256), UInt8(number % 256)]
             let id = try #require(SessionID(bytes: bytes))
             let (own, other) = try Channel.pair()

@@ -136,6 +136,18 @@ struct KillTests {
         return false
     }
 
+    /// A start right after a kill can find the address still held by the former gateway's front.
+    @Test func anAddressThatIsLetGoOfAtTheStartIsTaken() throws {
+        try Gateway.with(Gateway.Setup(Rules.words), start: false) { gate throws in
+            let former = try Socket.listen(on: gate.address, port: gate.endpoint(.rexec).port)
+            try gate.launch()
+            Moment.sleep(500)
+            #expect(gate.daemon?.wait(within: 0) == .stillRunning, "\(gate.log)")
+            former.close()
+            #expect(gate.wait { gate.log.contains("ready:") }, "\(gate.log)")
+        }
+    }
+
     // MARK: Far back
 
     /// A command that began in a closed segment, and more than 8 MiB before the end: it goes on over an auditor's death, and has
