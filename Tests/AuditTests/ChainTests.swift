@@ -210,7 +210,36 @@ import Testing
         }
         var open = OpenSessions()
         for line in lines(of: trail(entries)) { open.take(line) }
-        #expect(open.sessions.map(\.session) == [ids[1], ids[2], ids[5]])
+        // A refusal after a start is no end: one follows it.
+        #expect(open.sessions.map(\.session) == [ids[1], ids[2], ids[4], ids[5]])
+        #expect(open.isComplete(ids[0]) && open.session(ids[0]) == nil && open.session(ids[1]) == open.sessions.first)
         #expect(open.sessions.allSatisfy { $0.account == "alice" && $0.origin == fromMainframe && $0.sender == alice })
+    }
+
+    /// What is written down beside a trail says the same, and nothing where a byte of it is another.
+    @Test func whatIsKeptOfOpenSessionsIsReadBackOrNotAtAll() throws {
+        let id = try #require(SessionID(bytes: Array(repeating: 7, count: 16)))
+        let stamp = Stamp(milliseconds: moment, session: id, sender: alice)
+        let command = Record.Command(
+            origin: fromMainframe, account: "alice", commandLine: ByteText(Array(repeating: 0x20, count: 20_000)),
+            program: "/usr/bin/id", argumentCount: 1, sandbox: "strict")
+        var open = OpenSessions()
+        open.take(lines: trail([(.record(.command(command)), stamp)])[...])
+        let ended = try #require(SessionID(bytes: Array(repeating: 8, count: 16)))
+        let place = TrailPlace(segment: 12, offset: 4_567, position: ChainPosition(sequence: 99, head: .zero))
+        let text = open.kept(at: place, ended: [ended], digest: testDigest)
+        var found: TrailPlace?
+        let read = try #require(OpenSessions(kept: text, place: &found, digest: testDigest))
+        #expect(found == place)
+        #expect(read.sessions == open.sessions && read.records(of: id) == open.records(of: id))
+        #expect(read.isComplete(ended) && !read.isComplete(id))
+        var random = Seeded(seed: 8)
+        for _ in 0..<300 {
+            var changed = text
+            changed[random.number(0...(text.count - 1))] ^= UInt8.random(in: 1...255, using: &random)
+            #expect(OpenSessions(kept: changed, place: &found, digest: testDigest) == nil)
+            let cut = Array(text.prefix(random.number(0...(text.count - 1))))
+            #expect(OpenSessions(kept: cut, place: &found, digest: testDigest) == nil)
+        }
     }
 }

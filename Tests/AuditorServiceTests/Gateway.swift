@@ -60,11 +60,13 @@ final class Gateway {
 
     let sender = Sender(pid: 100, uid: 0, auid: .max, ses: .max, executable: "/usr/sbin/portcullisd")
 
-    init(in directory: TemporaryDirectory? = nil, settings: AuditSettings = AuditSettings()) throws {
+    init(
+        in directory: TemporaryDirectory? = nil, settings: AuditSettings = AuditSettings(), recovering: Bool = true
+    ) throws {
         self.directory = try directory ?? TemporaryDirectory()
         (auditor, monitor) = try Self.start(self.directory, clock, sender)
         try order(.configure(settings: settings))
-        try order(.recover)
+        if recovering { try order(.recover) }
         try turn()
     }
 

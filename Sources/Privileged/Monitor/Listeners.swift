@@ -67,7 +67,7 @@ struct Listeners {
                     continue
                 }
                 do {
-                    let socket = try Socket.listen(endpoint)
+                    let socket = try open(endpoint)
                     // Port 0 becomes what the kernel chose, so that tests and people are told.
                     let actual = endpoint.port == 0 ? try Socket.local(socket) : endpoint
                     next.append(
@@ -82,6 +82,23 @@ struct Listeners {
             }
         }
         return next
+    }
+
+    /// How long an address may still be another's at a start, in milliseconds.
+    private static let patience: Int64 = 1_000
+
+    /// Opens a listener. At a start the front of a gateway that was killed may not have noticed yet: it has the address for a
+    /// moment more.
+    private func open(_ endpoint: Endpoint) throws(SystemError) -> Descriptor {
+        let last = Clock.monotonicMilliseconds() + (bound.isEmpty ? Self.patience : 0)
+        while true {
+            do throws(SystemError) {
+                return try Socket.listen(endpoint)
+            } catch {
+                guard error.code == 98 /* EADDRINUSE */, Clock.monotonicMilliseconds() < last else { throw error }
+                Clock.sleep(milliseconds: 20)
+            }
+        }
     }
 
     private static func unprivileged(_ endpoint: Endpoint) -> Endpoint {

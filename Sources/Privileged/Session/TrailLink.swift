@@ -52,13 +52,16 @@ struct TrailLink {
         }
     }
 
-    /// Takes in the answers that have come; without any it waits for one when asked to.
-    mutating func receive(waiting: Bool) {
-        guard let channel else { return }
+    /// Takes in an answer that has come; without any it waits for one when asked to.
+    ///
+    /// - Returns: whether there was one.
+    @discardableResult
+    mutating func receive(waiting: Bool) -> Bool {
+        guard let channel else { return false }
         do {
             switch try channel.receive(limit: 256, waiting: waiting) {
             case .nothing:
-                return
+                return false
             case .closed:
                 self.channel = nil
             case .message(let message):
@@ -69,10 +72,12 @@ struct TrailLink {
                     hasFailed = true
                     open.removeAll { $0.number == number }
                 }
+                return true
             }
         } catch {
             self.channel = nil
         }
+        return false
     }
 
     /// Waits until all that was sent is on disk.
@@ -85,6 +90,8 @@ struct TrailLink {
 
     /// Goes on with another auditor: what has no answer yet is sent again.
     mutating func resume(_ descriptor: Descriptor) {
+        // What the one before answered is on disk, and is not sent again.
+        while !isSettled, receive(waiting: false) {}
         channel = Channel(descriptor)
         if let identity { transmit(identity) }
         for item in open { transmit(item.frame) }

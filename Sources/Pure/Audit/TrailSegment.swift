@@ -83,13 +83,15 @@ public enum TrailNeighbour: Sendable, Hashable {
     public static let secretName = "checkpoints.key"
     /// The name of the next segment's file, until it takes the place of the one that is closed.
     public static let nextSegmentName = TrailSegment.liveName + ".next"
+    /// The sessions that stood open at a place of the trail.
+    public static let openSessionsName = "trail.sessions"
 
     /// Looks at a name.
     public init(name: some Collection<UInt8>) {
         let own = [
             CheckpointFile.name, CheckpointFile.keyName, CheckpointFile.keyName + ".new", Self.secretName,
             Self.secretName + ".next", Self.nextSegmentName, CheckpointFile.name + ".torn",
-            TrailSegment.liveName + ".torn",
+            TrailSegment.liveName + ".torn", Self.openSessionsName, Self.openSessionsName + ".new",
         ]
         let aside = [
             TrailSegment.liveName + Self.torn, TrailSegment.liveName + Self.broken, CheckpointFile.name + Self.torn,

@@ -15,11 +15,7 @@ import Seccomp
 /// fdatasync(2), and then answers every sender: that is the group commit.
 final class Auditor {
     /// The most frames that one channel gives to a batch, so that none keeps the others waiting.
-    private static let framesPerTurn = 64
-    /// The most sessions at once.
-    static let sessionLimit = 65_536
-    /// The most sessions that are remembered after their channel has closed.
-    private static let pastLimit = 8_192
+    static let framesPerTurn = 64
     /// The most answers that wait for the monitor to read.
     private static let outboxLimit = 4_096
     /// Milliseconds between reports of the trail's place to the monitor.
@@ -44,19 +40,6 @@ final class Auditor {
         var asker: Asker?
     }
 
-    private struct Session {
-        var channel: Channel?
-        var token: UInt64
-        var sender: Sender
-        var phase: SessionPhase
-        /// Whether another auditor may have had this session before.
-        var isAdopted: Bool
-        /// What the trail has of it from then: sent again, it was written before and not answered.
-        var known: [Record]
-        var origin: Record.Origin?
-        var account: ByteText?
-    }
-
     private static let monitorToken: UInt64 = 0
     private static let frontToken: UInt64 = 1
     private static let kernelToken = UInt64.max
@@ -71,21 +54,25 @@ final class Auditor {
     let gateway: Sender
     let time: Time
     let log: Logger
-    private let epoll: Epoll
+    let epoll: Epoll
 
     private var front: (channel: Channel, sender: Sender)?
-    private var sessions: [SessionID: Session] = [:]
-    private var tokens: [UInt64: SessionID] = [:]
-    private var nextToken: UInt64 = 2
-    private var past: Set<SessionID> = []
-    private var pastOrder: [SessionID] = []
+    var sessions: [SessionID: Session] = [:]
+    var tokens: [UInt64: SessionID] = [:]
+    var nextToken: UInt64 = 2
+    /// Sessions that are gone, with nothing more to be said of them.
+    var past = RecentSet<SessionID>(limit: pastLimit)
     private var flood = RefusalFlood()
     var denials: DenialWatch
     var lostDenialsAt: Int64?
     var batch: [Item] = []
     private var outbox: [[UInt8]] = []
     private var isWatchingForRoom = false
-    private var hasRecovered = false
+    var hasRecovered = false
+    /// Whether the monitor has named all sessions that another auditor had.
+    var hasAll = false
+    /// Orders of such sessions that came before the trail could be read: what it says of them comes first.
+    private var postponed: [(order: AuditorOrder, descriptors: [Descriptor])] = []
     private var isReady = false
     private var reported: (sequence: UInt64, isDurable: Bool, at: Int64) = (0, true, 0)
     /// The status to end with, once it is time.
@@ -172,6 +159,7 @@ final class Auditor {
         for found in denials.flush(now: now, all: exitStatus != nil) { add(found) }
         let wasFailing = trail.failure
         trail.tick(wall: time.wall(), now: now)
+        takePostponed()
         commit()
         tendCheckpoints(now: now)
         if exitStatus != nil {
@@ -179,6 +167,8 @@ final class Auditor {
             if trail.hasOpened { makeCheckpoint(now: now) }
             if trail.missing > 0 { log.critical("\(trail.missing) records could not be written before the end") }
         }
+        // ORDER: every answer to what was written is on its way: what is written down as ended is not sent again.
+        keepOpenSessions()
         report(wasFailing: wasFailing, now: now)
         flushOutbox()
     }
@@ -194,7 +184,7 @@ final class Auditor {
         }
     }
 
-    private func answer(_ asker: Asker, _ entry: Entry, _ outcome: Trail.Outcome) {
+    func answer(_ asker: Asker, _ entry: Entry, _ outcome: Trail.Outcome) {
         switch asker {
         case .monitor(let number):
             tell(outcome == .failed ? .failed(number: number) : .durable(number: number, sequence: trail.sequence))
@@ -243,8 +233,7 @@ final class Auditor {
     }
 
     private func report(wasFailing: String?, now: Int64) {
-        // Where requests go on without a trail, there is nothing to wait for.
-        if !isReady, trail.hasOpened || trail.failure != nil && trail.settings.onFailure == .goOn {
+        if !isReady, canServe {
             isReady = true
             tell(.ready(sequence: trail.sequence, notices: trail.notices))
             for notice in trail.notices { log.warning("trail: \(notice)") }
@@ -267,6 +256,28 @@ final class Auditor {
         }
         reported = (trail.sequence, isDurable, now)
         tell(.state(isDurable: isDurable, sequence: trail.sequence, text: text))
+    }
+
+    /// Where requests go on without a trail, there is nothing to wait for.
+    private var canServe: Bool {
+        trail.hasOpened || trail.failure != nil && trail.settings.onFailure == .goOn
+    }
+
+    /// Does what was ordered before the trail could be read.
+    private func takePostponed() {
+        guard canServe else { return }
+        let orders = postponed
+        postponed = []
+        for item in orders where !obey(item.order, item.descriptors) {
+            return violation(ofMonitor: "an order out of place")
+        }
+        if hasAll { recover() }
+    }
+
+    /// Keeps what is to be done once the trail can be read; false where that is more than a monitor can have to say.
+    private func postpone(_ order: AuditorOrder, _ descriptors: [Descriptor]) -> Bool {
+        postponed.append((order, descriptors))
+        return postponed.count <= 2 * Self.sessionLimit
     }
 
     private func drainMonitor() {
@@ -310,11 +321,13 @@ final class Auditor {
             guard descriptors.isEmpty else { return false }
             trail.settings = settings
         case .session(let id, let pid, let hasStarted):
+            guard canServe || hasAll else { return postpone(order, descriptors) }
             guard let channel = Self.channel(descriptors) else { return false }
             open(id, pid: pid, hasStarted: hasStarted, channel)
         case .recover:
             guard descriptors.isEmpty else { return false }
-            recover()
+            hasAll = true
+            if canServe { recover() }
         case .front:
             guard let channel = Self.channel(descriptors) else { return false }
             openFront(channel)
@@ -323,6 +336,7 @@ final class Auditor {
             add(.record(record), session: nil, sender: gateway, asker: .monitor(number: number))
         case .sessionLost(let id, let reason):
             guard descriptors.isEmpty else { return false }
+            guard canServe else { return postpone(order, descriptors) }
             lose(id, reason)
         case .rotate(let number):
             guard descriptors.isEmpty else { return false }
@@ -365,7 +379,7 @@ final class Auditor {
         self.front = nil
     }
 
-    private func drainFront() {
+    func drainFront() {
         for _ in 0..<Self.framesPerTurn {
             guard let front else { return }
             do throws(SystemError) {
@@ -391,187 +405,6 @@ final class Auditor {
         }
     }
 
-    // MARK: Sessions
-
-    private func open(_ id: SessionID, pid: Int32, hasStarted: Bool, _ channel: Channel) {
-        close(id)
-        guard sessions.count < Self.sessionLimit else {
-            return log.error("more than \(Self.sessionLimit) sessions: session \(id) has no channel")
-        }
-        let token = nextToken
-        nextToken += 1
-        do throws(SystemError) {
-            try epoll.add(channel.descriptor, token: token)
-        } catch {
-            return log.error("session \(id): \(error)")
-        }
-        var sender = gateway
-        sender.pid = pid
-        sender.auid = .max
-        sender.ses = .max
-        var session = Session(
-            channel: channel, token: token, sender: sender, phase: SessionPhase(), isAdopted: !hasRecovered, known: [],
-            origin: nil, account: nil)
-        if session.isAdopted {
-            // The monitor names the sessions that run before it has the others recorded as lost. What it knows of a
-            // start may be older than what the trail has.
-            session.known = trail.sessions.records(of: id)
-            session.phase = SessionPhase(
-                known: session.known, hasStarted: hasStarted, isComplete: trail.sessions.isComplete(id))
-            for record in session.known {
-                guard let (origin, account) = record.origin else { continue }
-                session.origin = origin
-                session.account = account ?? session.account
-            }
-        }
-        sessions[id] = session
-        tokens[token] = id
-    }
-
-    /// Closes a session's channel; what is known of the session stays until its end is known.
-    private func close(_ id: SessionID) {
-        guard var session = sessions[id], let channel = session.channel else { return }
-        epoll.remove(channel.descriptor)
-        tokens[session.token] = nil
-        session.channel = nil
-        sessions[id] = session.phase.isComplete ? nil : session
-        if session.phase.isComplete { remember(id) }
-    }
-
-    private func remember(_ id: SessionID) {
-        guard past.insert(id).inserted else { return }
-        pastOrder.append(id)
-        if pastOrder.count > 2 * Self.pastLimit {
-            for old in pastOrder.prefix(Self.pastLimit) { past.remove(old) }
-            pastOrder.removeFirst(Self.pastLimit)
-        }
-    }
-
-    private func drainAll() {
-        drainFront()
-        for id in Array(sessions.keys) { drain(id) }
-    }
-
-    private func drain(_ id: SessionID) {
-        for _ in 0..<Self.framesPerTurn {
-            guard let session = sessions[id], let channel = session.channel else { return }
-            do throws(SystemError) {
-                switch try channel.receive(limit: FrameFormat.limit, waiting: false) {
-                case .nothing:
-                    return
-                case .closed:
-                    return close(id)
-                case .message(let message):
-                    guard let frame = try? RecordFrame(frame: message.bytes) else {
-                        return violation(of: id, "a frame that is none")
-                    }
-                    guard take(frame, of: id) else { return violation(of: id, "what its phase does not permit") }
-                }
-            } catch {
-                return violation(of: id, "\(error)")
-            }
-        }
-    }
-
-    private func violation(of id: SessionID, _ what: String) {
-        log.critical("session \(id) sent \(what): its channel is closed")
-        note(.closedChannel, "the session sent \(what)", session: id, sender: sessions[id]?.sender ?? gateway)
-        close(id)
-    }
-
-    /// Takes a session's frame; false where its phase does not permit it.
-    private func take(_ frame: RecordFrame, of id: SessionID) -> Bool {
-        guard var session = sessions[id] else { return false }
-        switch frame {
-        case .identity(let auid, let ses):
-            guard session.phase.identify(afterReplacement: session.isAdopted) else { return false }
-            session.sender.auid = auid
-            session.sender.ses = ses
-            sessions[id] = session
-            watchDenials(of: id)
-        case .record(let number, let record):
-            // The auditor before this one wrote it, and died before it answered.
-            if let place = session.known.firstIndex(of: record) {
-                sessions[id]?.known.remove(at: place)
-                answer(.session(id, number: number), .record(record), .durable)
-                return true
-            }
-            if session.isAdopted, record.isLastWord, trail.sessions.isComplete(id) {
-                answer(.session(id, number: number), .record(record), .durable)
-                return true
-            }
-            guard session.phase.admit(record) else { return false }
-            if case .denial = record, denials.hasKill(id), lostDenialsAt == nil {
-                // The kernel has told of it, and by which call; where some of its messages were lost, that may have been
-                // another process of the session.
-                sessions[id] = session
-                answer(.session(id, number: number), .record(record), trail.failure == nil ? .durable : .failed)
-                return true
-            }
-            if let (origin, account) = record.origin {
-                session.origin = origin
-                session.account = account ?? session.account
-            }
-            sessions[id] = session
-            add(.record(record), session: id, sender: session.sender, asker: .session(id, number: number))
-            if record.isLastWord { denials.end(id, now: time.monotonic()) } else { watchDenials(of: id) }
-        }
-        return true
-    }
-
-    /// Has the denials of a session's command recorded, from its start on.
-    private func watchDenials(of id: SessionID) {
-        guard let session = sessions[id], session.phase.hasStarted, let origin = session.origin else { return }
-        denials.start(id, session.sender, origin, session.account ?? ByteText([]))
-    }
-
-    /// Records that a session died before it had said its last word.
-    private func lose(_ id: SessionID, _ reason: Reason) {
-        drain(id)
-        close(id)
-        denials.end(id, now: time.monotonic())
-        guard let session = sessions.removeValue(forKey: id) else {
-            // Unknown: it had said its last word here or to another auditor, or never had a channel here.
-            guard !past.contains(id), !trail.sessions.isComplete(id) else { return }
-            remember(id)
-            if let known = trail.sessions.sessions.first(where: { $0.session == id }) {
-                return lose(known, reason)
-            }
-            return add(.lostRequest(reason), session: id, sender: gateway, asker: nil)
-        }
-        remember(id)
-        guard let origin = session.origin else {
-            return add(.lostRequest(reason), session: id, sender: session.sender, asker: nil)
-        }
-        let entry: Entry
-        if session.phase.hasStarted {
-            entry = .record(.end(.lost(origin: origin, account: session.account ?? ByteText([]), reason: reason.name)))
-        } else {
-            entry = .record(
-                .login(
-                    Record.Login(
-                        origin: origin, account: session.account, remoteUser: nil, refusal: reason, rule: nil,
-                        revision: nil)))
-        }
-        add(entry, session: id, sender: session.sender, asker: nil)
-    }
-
-    private func lose(_ known: OpenSessions.Session, _ reason: Reason) {
-        let end = Record.End.lost(origin: known.origin, account: known.account, reason: reason.name)
-        add(.record(.end(end)), session: known.session, sender: known.sender, asker: nil)
-    }
-
-    /// Records as lost the sessions that the trail knows to have started, and that nobody has named as running.
-    private func recover() {
-        guard !hasRecovered else { return }
-        hasRecovered = true
-        for known in trail.sessions.sessions where sessions[known.session] == nil && !past.contains(known.session) {
-            remember(known.session)
-            lose(known, .unavailable)
-        }
-        trail.forgetOpenSessions()
-    }
-
     // MARK: The batch
 
     func note(_ subject: Entry.Subject, _ detail: String, session: SessionID?, sender: Sender) {
@@ -588,38 +421,5 @@ final class Auditor {
             return
         }
         batch.append(Item(item: Trail.Item(entry: entry, stamp: stamp), asker: asker))
-    }
-}
-
-extension Record {
-    /// Whether a session says nothing of weight after it.
-    fileprivate var isLastWord: Bool {
-        switch self {
-        case .end: true
-        case .login(let login): login.refusal != nil
-        default: false
-        }
-    }
-
-    /// Where a session's record says that its request came from, and for whom.
-    fileprivate var origin: (Origin, ByteText?)? {
-        switch self {
-        case .authentication(let record): (record.origin, record.account)
-        case .login(let record): (record.origin, record.account)
-        case .command(let record): (record.origin, record.account)
-        case .end(let record): (record.origin, record.account)
-        case .notice(let record): (record.origin, record.account)
-        case .denial(let record): (record.origin, record.account)
-        case .serviceStart, .serviceStop, .policyLoaded, .policyRejected: nil
-        }
-    }
-}
-
-extension Record.End {
-    /// The end of a session that nobody saw end.
-    fileprivate static func lost(origin: Record.Origin, account: ByteText, reason: String) -> Record.End {
-        Record.End(
-            origin: origin, account: account, outcome: .lost(reason: reason), bytesIn: 0, bytesOut: 0, bytesErr: 0,
-            milliseconds: 0, limit: nil, leftovers: nil)
     }
 }

@@ -64,7 +64,7 @@ final class Trail {
     var sequence: UInt64 { chain.position.sequence }
     /// Why it cannot be written; nil where it can.
     private(set) var failure: String?
-    /// The sessions near the end of the trail, as they stood when it was opened first.
+    /// The sessions that the trail leaves open.
     private(set) var sessions = OpenSessions()
     /// What was found at opening, for people.
     private(set) var notices: [String] = []
@@ -98,6 +98,13 @@ final class Trail {
     private var segmentFirst: UInt64?
     /// When a segment that is too long is looked at again.
     private var rotateAt: Int64 = 0
+    /// The bytes that were written, or read, since the open sessions were written down.
+    private var sinceKept: Int64 = 0
+    /// The bytes that they took then.
+    private var keptSize: Int64 = 0
+    /// The bytes of the trail after which its open sessions are written down anew: so much a start reads of it. Tests make it
+    /// less.
+    var keepingInterval: Int64 = 4 << 20
     /// Why the last attempt to close a segment failed, until it is told.
     private(set) var rotationFailure: String?
 
@@ -107,11 +114,6 @@ final class Trail {
         self.gateway = gateway
         self.digest = digest
         chain = Chain(after: .start, digest: digest)
-    }
-
-    /// Forgets the sessions that the trail left open, once all of them are accounted for.
-    func forgetOpenSessions() {
-        sessions.forgetOpen()
     }
 
     /// Writes a batch, and what waits before it.
@@ -240,7 +242,11 @@ final class Trail {
         chain = Chain(after: opening.position, startsSegment: opening.startsSegment, digest: digest)
         if !hasOpened {
             hasOpened = true
-            sessions = opening.sessions
+            sessions = opening.found?.sessions ?? OpenSessions()
+            sinceKept = opening.found?.read ?? 0
+            for fault in opening.found?.faults ?? [] {
+                notices.append("sessions without an end were not looked for in \(fault)")
+            }
         }
         for note in notes {
             notices.append(note.detail.printable)
@@ -277,6 +283,8 @@ final class Trail {
         }
         if segmentFirst == nil { segmentFirst = chain.position.sequence &+ 1 }
         chain = next
+        sessions.take(lines: text[...])
+        sinceKept += Int64(text.count)
         if settings.durability == .sync {
             unsynchronisedSince = nil
         } else {
@@ -319,6 +327,38 @@ final class Trail {
     func takeRotationFailure() -> String? {
         defer { rotationFailure = nil }
         return rotationFailure
+    }
+
+    // MARK: Open sessions
+
+    /// Whether the open sessions are to be written down.
+    ///
+    /// Many are written down less often, so that they never cost more than a part of the trail.
+    var isKeepingDue: Bool {
+        sinceKept >= max(keepingInterval, 4 * keptSize) && isSettled && segmentFirst != nil
+    }
+
+    /// Writes the open sessions down, for the next start.
+    ///
+    /// - Parameter ended: sessions that have ended, and whose process can still speak.
+    /// - Returns: why it could not; nil where it did. It is tried again later: without it a start only takes longer.
+    func keepSessions(ended: [SessionID]) -> String? {
+        guard isKeepingDue, let file, let first = segmentFirst else { return nil }
+        sinceKept = 0
+        let place = TrailPlace(segment: first, offset: file.size, position: chain.position)
+        let text = sessions.kept(at: place, ended: ended, digest: digest)
+        keptSize = Int64(text.count)
+        do throws(SystemError) {
+            try OpenSessionsFile.write(text, in: directory)
+            return nil
+        } catch {
+            return "\(error)"
+        }
+    }
+
+    /// A session is gone, and has nothing more to say.
+    func leave(_ session: SessionID) {
+        sessions.leave(session)
     }
 
     /// Makes a checkpoint of all that is on disk, where there is something new.

@@ -31,8 +31,8 @@ public final class TrailFile {
     /// The name of the next segment's file, until it takes the place of the one that is closed.
     static let nextName = TrailNeighbour.nextSegmentName
 
-    /// The most bytes from the end that are searched for sessions without an end.
-    public static let recoveryWindow: Int64 = 8 << 20
+    /// The most bytes from the end that are held against the last checkpoint.
+    static let checkpointWindow: Int64 = 8 << 20
 
     /// What was found when it was opened.
     public struct Opening: Sendable {
@@ -44,8 +44,8 @@ public final class TrailFile {
         public var startsSegment: Bool
         /// What there is to say.
         public var notes: [Entry.Note]
-        /// The sessions near the end that started a command.
-        public var sessions: OpenSessions
+        /// The sessions that the trail leaves open; nil where it was open before.
+        var found: OpenSessionsFile.Found?
     }
 
     /// The most bytes that are appended without a synchronisation: they are kept until then.
@@ -129,7 +129,7 @@ public final class TrailFile {
     private static func openTrail(
         in directory: Descriptor, _ known: Known, digest: @escaping Digest
     ) throws(SystemError) -> Result<(TrailFile, Opening), TrailFileError> {
-        var opening = Opening(position: .start, startsSegment: false, notes: [], sessions: OpenSessions())
+        var opening = Opening(position: .start, startsSegment: false, notes: [])
         // Twice: a broken or short segment is moved away, and then there is none.
         while true {
             let writer = try File.open(
@@ -144,13 +144,16 @@ public final class TrailFile {
                 _ = try TrailFile(directory: directory, writer: writer, status: found).fulfil(promise)
             }
             let status = try File.status(writer)
+            // ORDER: nobody else writes the trail any more, and nothing of it was moved yet.
+            if opening.found == nil, known.written == nil {
+                opening.found = try OpenSessionsFile.find(in: directory, digest: digest)
+            }
             let reader = try File.open(name, below: directory, [.reading, .noFollow, .nonBlocking])
             let file = TrailFile(directory: directory, writer: writer, status: status)
 
             let tail = try read(reader, from: max(0, status.size - Int64(TailCheck.window)), to: status.size)
             let check = TailCheck(tail: tail, isWhole: tail.count == Int(status.size), digest: digest)
-            let window = try read(reader, from: max(0, status.size - recoveryWindow), to: status.size)
-            opening.sessions.take(window, isWhole: status.size <= recoveryWindow)
+            let window = try read(reader, from: max(0, status.size - checkpointWindow), to: status.size)
             opening.first = try firstSequence(reader)
             switch check {
             case .empty:
@@ -205,15 +208,13 @@ public final class TrailFile {
         opening.startsSegment = opening.position != .start
     }
 
-    /// The last record of the last segment that was closed, with its sessions; nil where there is none to be read.
+    /// The last record of the last segment that was closed; nil where there is none to be read.
     private func closedEnd(_ opening: inout Opening, digest: @escaping Digest) throws(SystemError) -> ChainPosition? {
         let segments = TrailSegment.segments(among: try Directory.names(directory))
         guard let last = segments.last(where: { $0.first != nil }) else { return nil }
         let closed = try File.open(last.name, below: directory, [.reading, .noFollow, .nonBlocking])
         let size = try File.status(closed).size
-        let window = try Self.read(closed, from: max(0, size - Self.recoveryWindow), to: size)
-        opening.sessions.take(window, isWhole: size <= Self.recoveryWindow)
-        let tail = Array(window.suffix(TailCheck.window))
+        let tail = try Self.read(closed, from: max(0, size - Int64(TailCheck.window)), to: size)
         switch TailCheck(tail: tail, isWhole: tail.count == Int(size), digest: digest) {
         case .empty:
             return nil
@@ -395,17 +396,5 @@ public final class TrailFile {
         let named = try File.open(Self.name, below: directory, [.reading, .noFollow, .nonBlocking])
         let status = try File.status(named)
         return own.size == size && (status.device, status.inode) == identity
-    }
-}
-
-extension OpenSessions {
-    /// Looks at the lines of a file's last bytes; the first, cut one is passed over.
-    mutating func take(_ tail: [UInt8], isWhole: Bool) {
-        var rest = tail[...]
-        if !isWhole { rest = rest.drop { $0 != UInt8(ascii: "\n") }.dropFirst() }
-        while let newline = rest.firstIndex(of: UInt8(ascii: "\n")) {
-            take(rest[..<newline])
-            rest = rest[newline...].dropFirst()
-        }
     }
 }

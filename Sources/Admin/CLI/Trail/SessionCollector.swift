@@ -57,6 +57,11 @@ struct SessionCollector {
             session.started = stamp.milliseconds
             try keep(session, stamp, body)
         case .end(let end):
+            if let id = stamp.session, ended[id]?.refusal != nil {
+                // The launch failed after its start was recorded.
+                ended[id]?.end = end
+                return
+            }
             var session = taken(stamp)
             if session.service == nil {
                 // The trail begins within the session.
