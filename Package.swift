@@ -176,6 +176,6 @@ let package = Package(
                 "Core", "HostTrustFiles", "Linux", "Policy", "PolicyLanguage", "RemoteCommand", "Trust",
                 "Wire",
             ]),
-        tests("Regress", ["Core", "TestSupport"], exclude: ["Clients", "Escapes", "Faults"]),
+        tests("Regress", ["Core"], exclude: ["Clients", "Escapes", "Faults"]),
     ]
 )

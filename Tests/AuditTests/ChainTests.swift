@@ -233,7 +233,7 @@ import Testing
         #expect(found == place)
         #expect(read.sessions == open.sessions && read.records(of: id) == open.records(of: id))
         #expect(read.isComplete(ended) && !read.isComplete(id))
-        var random = Seeded(seed: 8)
+        var random = SeededGenerator(seed: 8)
         for _ in 0..<300 {
             var changed = text
             changed[random.number(0...(text.count - 1))] ^= UInt8.random(in: 1...255, using: &random)

@@ -6,6 +6,7 @@ import Core
 import Foundation
 import Linux
 import Messages
+import TestSupport
 import Testing
 
 @testable import AuditorService
@@ -243,7 +244,7 @@ import Testing
     /// one last word, and only what may be said is there.
     @Test(arguments: 1...4 as ClosedRange<UInt64>)
     func noOrderOfRecordsHarmsTheTrail(_ seed: UInt64) throws {
-        var random = Seeded(seed: seed)
+        var random = SeededGenerator(seed: seed)
         let gateway = try Gateway()
         let (front, other) = try Channel.pair()
         try gateway.order(.front(pid: 200), [other.descriptor])

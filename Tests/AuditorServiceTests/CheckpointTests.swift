@@ -6,6 +6,7 @@ import Core
 import Foundation
 import Linux
 import Messages
+import TestSupport
 import Testing
 
 @testable import AuditorService
@@ -75,7 +76,7 @@ import Testing
     /// Whatever byte of a note is changed, it is none, or not signed.
     @Test func anyChangedByteOfANoteShows() throws {
         let (signed, signer) = try Self.sample()
-        var random = Seeded(seed: 11)
+        var random = SeededGenerator(seed: 11)
         for place in signed.note.indices {
             var changed = signed.note
             changed[place] ^= UInt8.random(in: 1...255, using: &random)
