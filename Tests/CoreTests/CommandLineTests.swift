@@ -2,6 +2,7 @@
 // Copyright the Portcullis authors
 
 import Core
+import TestSupport
 import Testing
 
 /// policy-language: "The request's string is split into words as sh would split it".
@@ -72,7 +73,7 @@ struct CommandLineTests {
     /// Words in single quotes are themselves, whatever they hold.
     @Test func quotedWordsComeBackAsTheyWere() {
         let seed = UInt64.random(in: 0...UInt64.max)
-        var random = Seeded(seed)
+        var random = SeededGenerator(seed: seed)
         for _ in 0..<5_000 {
             let words = (0..<Int.random(in: 1...5, using: &random)).map { _ in
                 (0..<Int.random(in: 0...8, using: &random)).map { _ in UInt8.random(in: 1...255, using: &random) }
@@ -88,7 +89,7 @@ struct CommandLineTests {
 
     @Test func noBytesTrapTheSplitter() {
         let seed = UInt64.random(in: 0...UInt64.max)
-        var random = Seeded(seed)
+        var random = SeededGenerator(seed: seed)
         let alphabet = Array("ab=_1 '\"\\$;\n\t".utf8) + [0, 0x80, 0xFF]
         for _ in 0..<50_000 {
             let count = Int.random(in: 0...12, using: &random)

@@ -2,6 +2,7 @@
 // Copyright the Portcullis authors
 
 import Core
+import TestSupport
 import Testing
 
 @Suite("Addresses have one meaning and one form")
@@ -52,7 +53,7 @@ struct IPAddressTests {
 
     @Test func everyAddressSurvivesItsText() {
         let seed = UInt64.random(in: 0...UInt64.max)
-        var random = Seeded(seed)
+        var random = SeededGenerator(seed: seed)
         for _ in 0..<20_000 {
             let v4 = IPAddress(v4: UInt32.random(in: 0...UInt32.max, using: &random))
             #expect(IPAddress(v4.description) == v4, "seed \(seed)")
@@ -70,7 +71,7 @@ struct IPAddressTests {
 
     @Test func noBytesTrapTheReader() {
         let seed = UInt64.random(in: 0...UInt64.max)
-        var random = Seeded(seed)
+        var random = SeededGenerator(seed: seed)
         let alphabet = Array("0123456789abcdefF:.%x ".utf8) + [0, 0xFF]
         for _ in 0..<50_000 {
             let count = Int.random(in: 0...50, using: &random)
@@ -94,22 +95,4 @@ struct IPAddressTests {
 /// An address that a test needs.
 func address(_ text: String) throws -> IPAddress {
     try #require(IPAddress(text))
-}
-
-/// A generator that a failing property can be run again with.
-struct Seeded: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(_ seed: UInt64) {
-        state = seed
-    }
-
-    /// SplitMix64 (Steele, Lea, Flood 2014).
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ mixed >> 30) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ mixed >> 27) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ mixed >> 31
-    }
 }

@@ -3,6 +3,7 @@
 
 import Core
 import PolicyLanguage
+import TestSupport
 import Testing
 
 @testable import Policy
@@ -61,7 +62,7 @@ import Testing
     }
 
     private struct Writer {
-        var random: Random
+        var random: SeededGenerator
 
         mutating func pick<Value>(_ values: [Value]) -> Value {
             values[Int(random.next() % UInt64(values.count))]
@@ -94,16 +95,6 @@ import Testing
             }
             if pick([true, false, false]) { text += " during " + pick(["mon-fri 09:00-17:00", "fri 22:00-04:00"]) }
             return text
-        }
-    }
-
-    private struct Random: RandomNumberGenerator {
-        var state: UInt64
-        mutating func next() -> UInt64 {
-            state &+= 0x9E37_79B9_7F4A_7C15
-            var mixed = (state ^ (state >> 30)) &* 0xBF58_476D_1CE4_E5B9
-            mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-            return mixed ^ (mixed >> 31)
         }
     }
 
@@ -141,7 +132,7 @@ import Testing
     }
 
     private func random(_ seed: UInt64) throws -> (Policy, Writer) {
-        var writer = Writer(random: Random(state: seed))
+        var writer = Writer(random: SeededGenerator(seed: seed))
         let rules = (0..<8).map { writer.rule($0 % 3 == 2 ? "forbid" : "permit", $0) }
         let settings = writer.pick(["securetcpip off", "securetcpip on except rsh"])
         return (try policy(Self.head + rules.joined(separator: "\n"), settings: settings), writer)
