@@ -337,6 +337,12 @@ public enum SecureOpen {
         return try place(ByteText(name), in: directory, resolve: 0x08 | 0x02)
     }
 
+    /// Opens a path below a directory, O_PATH, in which there is no link.
+    static func place(_ path: ByteText, inside directory: Descriptor) throws(ConfinementError) -> Place {
+        // RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS.
+        try place(path, in: directory, resolve: 0x08 | 0x04)
+    }
+
     private static func place(
         _ path: ByteText, in directory: Descriptor?, resolve: UInt64
     ) throws(ConfinementError) -> Place {
