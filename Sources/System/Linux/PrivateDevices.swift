@@ -71,7 +71,7 @@ struct PrivateDevices {
             guard case .open(let device) = try SecureOpen.place(ByteText("/dev/\(name)")),
                 (try? File.status(device))?.kind == .other
             else { continue }
-            copies.devices.append((name, try Mounts.copy(device)))
+            copies.devices.append((name, try Mounts.copy(device, [.readOnly, .noSetuid])))
         }
         // Where the host's is a socket and no link, there is none.
         copies.log = try? File.linkTarget("/dev/log")
@@ -126,7 +126,7 @@ public struct CommonDevices: Sendable {
                 guard case .open(let device) = try SecureOpen.place(ByteText("/dev/\(name)")),
                     try File.status(device).kind == .other
                 else { continue }
-                let copy = try Mounts.copy(device)
+                let copy = try Mounts.copy(device, [.readOnly, .noSetuid])
                 try Mounts.makePrivate(copy)
                 let point = try File.open(name, below: names, [.writing, .creating, .exclusive], mode: 0)
                 try Mounts.attach(copy, over: point)
