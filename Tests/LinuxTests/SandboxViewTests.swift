@@ -104,7 +104,8 @@ enum ViewRig {
                     // Up from the home, and by the kernel's links.
                     promise(19, chdir(path + "/home") == 0 && !ViewRig.isThere("../other") && ViewRig.isThere("../one"))
                     let up = String(repeating: "../", count: 30)
-                    promise(20, !ViewRig.isThere(up + "etc") && !ViewRig.isThere(up + "run") && ViewRig.isThere(up + "usr"))
+                    promise(
+                        20, !ViewRig.isThere(up + "etc") && !ViewRig.isThere(up + "run") && ViewRig.isThere(up + "usr"))
                     promise(21, !ViewRig.isThere("/proc/self/root/etc") && !ViewRig.isThere("/proc/1/root/etc"))
                     promise(22, !ViewRig.isThere("/proc/self/cwd/../other"))
                     promise(23, (try? File.resolved(Array(".".utf8))) == Array((path + "/home").utf8))

@@ -53,7 +53,8 @@ extension Gateway {
         let (sessionToEngine, engines) = try Channel.pair()
         let handed =
             [sessionToEngine.descriptor, sessionToAuditor.descriptor, request, primary]
-            + [secondary, emptyNetwork?.descriptor, emptyMounts?.descriptor, commonDevices?.descriptor].compactMap(\.self)
+            + [secondary, emptyNetwork?.descriptor, emptyMounts?.descriptor, commonDevices?.descriptor].compactMap(
+                \.self)
         let assign = { [emptyNetwork, emptyMounts, commonDevices] (number: UInt64) in
             SessionAssignment(
                 session: session, number: number, revision: policy.revision, hasSecondary: secondary != nil,

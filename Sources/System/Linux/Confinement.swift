@@ -439,7 +439,8 @@ public struct CommandConfinement: Sendable {
         var places: [Descriptor] = []
         var opened: [Descriptor] = []
         // The private /tmp is no place of the host's.
-        for path in sandbox.write where path != .absolute("/tmp") && isThere(Confinement.resolve(path, home: self.home)) {
+        for path in sandbox.write where path != .absolute("/tmp") && isThere(Confinement.resolve(path, home: self.home))
+        {
             guard let descriptor = try open(path, home: home) else { continue }
             opened.append(descriptor)
             // A read-only mount does not hold devices, and nothing is mounted over the root.

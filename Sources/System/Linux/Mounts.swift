@@ -88,7 +88,8 @@ public enum Mounts {
     }
 
     private static func memory(
-        mode: UInt32, uid: UInt32 = 0, gid: UInt32 = 0, size: UInt64 = 0, entries: UInt64 = 0, restrictions: Restrictions
+        mode: UInt32, uid: UInt32 = 0, gid: UInt32 = 0, size: UInt64 = 0, entries: UInt64 = 0,
+        restrictions: Restrictions
     ) throws(ConfinementError) -> Descriptor {
         var made: Int32 = -1
         // SAFETY: `made` lives for the call.
