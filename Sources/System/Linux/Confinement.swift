@@ -381,40 +381,59 @@ public struct CommandConfinement: Sendable {
 
     /// What the session is to see of the host's tree, opened; nil where that is all of it.
     private func view() throws(ConfinementError) -> SessionView? {
-        guard let root = SecureOpen.way(to: "/").last else { throw ConfinementError(.mounts, EIO) }
         var view = SessionView(hasDevices: devices != nil)
+        let home = try view.open(self.home)
+        let isHomeRoot = home?.path == [UInt8(ascii: "/")]
+        if let home, !isHomeRoot { try view.add(home.place, at: home.path, isWritten: false) }
         var written: [Descriptor] = []
-        var isWhole = false
-        let home = try SecureOpen.place(home)
-        var isHomeRoot = false
-        if case .open(let descriptor) = home { isHomeRoot = SecureOpen.identity(of: descriptor) == root }
-        func add(
-            _ paths: [Sandbox.Path], areWritten: Bool = false, besides others: [Sandbox.Path] = []
-        ) throws(ConfinementError) {
-            for path in paths where path != .absolute("/tmp") && !others.contains(path) {
-                // What lies in the home is there with it, which always is, but where it is the root.
-                let isInHome = if case .home = path { !isHomeRoot } else { false }
-                let name = Confinement.resolve(path, home: self.home)
-                if isInHome ? !areWritten : view.isOwn(name) && (!areWritten || name.bytes.starts(with: "/dev".utf8)) {
+        for path in sandbox.write where path != .absolute("/tmp") {
+            var name = Confinement.resolve(path, home: self.home)
+            if case .home(let rest) = path, !isHomeRoot {
+                guard let home else { continue }
+                if !rest.isEmpty {
+                    guard case .open(let place) = try SecureOpen.place(rest, beneath: home.place) else { continue }
+                    written.append(place)
+                    try view.add(place, at: nil, isWritten: true)
                     continue
                 }
-                guard let descriptor = try open(path, home: home) else { continue }
-                if areWritten { written.append(descriptor) }
-                if SecureOpen.identity(of: descriptor) == root { isWhole = true }
-                // A read-only mount does not hold devices.
-                let isFile = try Self.isFileOrDirectory(descriptor)
-                try view.add(descriptor, reachedBy: isInHome ? nil : name, isWritten: areWritten && isFile)
+                name = self.home
+            }
+            if view.isOwn(name), name.bytes.starts(with: "/dev".utf8) { continue }
+            guard let opened = try view.open(name) else { continue }
+            written.append(opened.place)
+            try view.add(opened.place, at: opened.path, isWritten: true)
+        }
+        func add(_ paths: [Sandbox.Path], besides others: [Sandbox.Path] = []) throws(ConfinementError) {
+            for path in paths where !others.contains(path) {
+                // What lies in the home is there with it.
+                if case .home = path, !isHomeRoot { continue }
+                let name = Confinement.resolve(path, home: self.home)
+                guard !view.isOwn(name), let opened = try view.open(name) else { continue }
+                try view.add(opened.place, at: opened.path, isWritten: false)
             }
         }
-        try add(sandbox.write, areWritten: true)
         try add(sandbox.execute)
         try add(sandbox.read, besides: sandbox.execute)
-        try spareHome(written)
         if devices == nil { try add([.absolute("/dev")]) }
-        if case .open(let descriptor) = home, !isHomeRoot {
-            try view.add(descriptor, reachedBy: self.home, isWritten: false)
+        try spareHome(written)
+        return view.isWhole ? nil : view
+    }
+
+    /// Does once what each session does in its init, so that those who are forked later find it done: types looked up, and
+    /// symbols of libraries bound.
+    static func rehearse() throws(ConfinementError) {
+        var sandbox = Sandbox(name: "rehearsal")
+        sandbox.write = [.home("")]
+        sandbox.execute = [.absolute("/usr"), .absolute("/bin")]
+        sandbox.read = [.absolute("/etc"), .absolute("/sys/devices/system/cpu")]
+        // A filter that permits everything, and is not loaded: one instruction.
+        let compiled = CompiledSandbox(sandbox: sandbox, filter: [6, 0, 0, 0, 0, 0, 0xFF, 0x7F])
+        let confinement = try CommandConfinement(compiled, credentials: .current(), home: "/var")
+        do {
+            _ = try confinement.credentials.borrowed { try confinement.view() }?.make()
+        } catch {
+            throw error as? ConfinementError ?? ConfinementError(.mounts, EINVAL)
         }
-        return isWhole ? nil : view
     }
 
     private static func isFileOrDirectory(_ descriptor: Descriptor) throws(ConfinementError) -> Bool {

@@ -23,6 +23,7 @@ public struct EmptyMounts: Sendable {
     /// - Throws: step `namespaces` or `mounts` where the kernel has less than it takes, or this root may not.
     public static func make() throws(ConfinementError) -> EmptyMounts {
         do {
+            try? CommandConfinement.rehearse()
             let (report, told) = try Descriptor.pipe()
             switch try Namespaces.mounts.fork() {
             case .child:

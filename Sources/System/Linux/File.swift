@@ -238,10 +238,14 @@ public enum File {
     /// Where a link of any name leads; nil where it is none, or is not there.
     static func link(_ path: [UInt8]) -> [UInt8]? {
         let text = path.map { CChar(bitPattern: $0) } + [0]
-        var buffer = [CChar](repeating: 0, count: SecureOpen.pathLimit + 1)
-        // SAFETY: the string is NUL-terminated, and the kernel writes no more than `count` bytes.
-        let length = unsafe readlink(text, &buffer, buffer.count)
-        return length > 0 ? buffer.prefix(length).map { UInt8(bitPattern: $0) } : nil
+        // SAFETY: the string is NUL-terminated, and the kernel writes no more than the buffer has room for.
+        let target = unsafe [UInt8](unsafeUninitializedCapacity: SecureOpen.pathLimit + 1) { buffer, count in
+            unsafe buffer.withMemoryRebound(to: CChar.self) { buffer in
+                guard let base = buffer.baseAddress else { return }
+                count = max(unsafe readlink(text, base, buffer.count), 0)
+            }
+        }
+        return target.isEmpty ? nil : target
     }
 
     /// Makes a symbolic link below an open directory.

@@ -48,21 +48,49 @@ struct SessionView {
         own.contains { Self.isBelow(path.bytes, $0) }
     }
 
-    /// Adds an open place of the host's. Called with the target's rights.
+    /// Whether it is the host's whole tree.
+    var isWhole: Bool { places.contains { $0.path == [Self.slash] } }
+
+    /// Opens a path of the host's, and notes the links on its way. Called with the target's rights.
+    ///
+    /// - Parameter name: an absolute path.
+    /// - Returns: what it leads to, and the path of that; nil where it leads to nothing.
+    mutating func open(_ name: ByteText) throws(ConfinementError) -> (place: Descriptor, path: [UInt8])? {
+        guard name.bytes.first == Self.slash, !name.bytes.contains(0) else { throw ConfinementError(.mounts, EINVAL) }
+        var path = name.bytes
+        for _ in 0...SecureOpen.linkLimit {
+            switch try SecureOpen.plainPlace(ByteText(path)) {
+            case .open(let place):
+                return (place, Self.canonical(path))
+            case .missing(ELOOP):
+                // Most have none.
+                guard let next = follow(path) else { return nil }
+                path = next
+            case .missing:
+                return nil
+            }
+        }
+        return nil
+    }
+
+    /// Adds what is open at a path of the host's.
     ///
     /// - Parameters:
-    ///   - descriptor: the place.
-    ///   - name: the absolute path by which it was reached, links on the way and all; nil where it lies in another place.
-    ///   - isWritten: whether the session writes it.
-    mutating func add(_ descriptor: Descriptor, reachedBy name: ByteText?, isWritten: Bool) throws(ConfinementError) {
-        let path = try Self.path(of: descriptor)
-        if let name { try follow(name, to: path) }
+    ///   - path: where it is, links followed; nil asks the kernel.
+    ///   - isWritten: whether the session writes it: a read-only mount does not hold devices and sockets anyway.
+    mutating func add(_ place: Descriptor, at path: [UInt8]?, isWritten: Bool) throws(ConfinementError) {
+        let path = if let path { path } else { try Self.path(of: place) }
         if own.contains(where: { Self.isBelow(path, $0) }) { return }
+        var isMounted = false
+        if isWritten {
+            guard let kind = (try? File.status(place))?.kind else { throw ConfinementError(.mounts, EIO) }
+            isMounted = kind == .directory || kind == .regular
+        }
         if let index = places.firstIndex(where: { $0.path == path }) {
-            if isWritten { places[index].isWritten = true }
+            if isMounted { places[index].isWritten = true }
             return
         }
-        places.append(Place(descriptor: descriptor, path: path, isWritten: isWritten))
+        places.append(Place(descriptor: place, path: path, isWritten: isMounted))
     }
 
     /// Puts a home of the session's own over an open one of the host's: nothing of that is seen, nor of what lies in it.
@@ -86,40 +114,38 @@ struct SessionView {
         }
     }
 
-    /// Notes the links on the way from the root by a path to what it leads to.
-    private mutating func follow(_ name: ByteText, to end: [UInt8]) throws(ConfinementError) {
-        // Most have none.
-        if name.bytes == end { return }
-        var rest = Array(name.bytes.split(separator: Self.slash).reversed())
+    /// Notes the first link in a path, and puts what it leads to in its place; nil where there is none any more.
+    private mutating func follow(_ path: [UInt8]) -> [UInt8]? {
         var here: [UInt8] = []
-        var left = SecureOpen.linkLimit
-        while let part = rest.popLast() {
-            if part.elementsEqual(".".utf8) { continue }
-            if part.elementsEqual("..".utf8) {
-                if let last = here.lastIndex(of: Self.slash) { here.removeSubrange(last...) }
-                continue
+        var rest = path[...]
+        while let start = rest.firstIndex(where: { $0 != Self.slash }) {
+            let end = rest[start...].firstIndex(of: Self.slash) ?? rest.endIndex
+            let next = here + [Self.slash] + rest[start..<end]
+            rest = rest[end...]
+            // No link is behind: a directory's parent is the one before it.
+            if let target = File.link(next) {
+                let link = Self.canonical(next)
+                if !links.contains(where: { $0.path == link }) { links.append(Link(path: link, target: target)) }
+                return (target.first == Self.slash ? [] : here + [Self.slash]) + target + rest
             }
-            let next = here + [Self.slash] + part
-            guard let target = File.link(next) else {
-                here = next
-                continue
-            }
-            guard left > 0 else { throw ConfinementError(.mounts, ELOOP) }
-            left -= 1
-            if !links.contains(where: { $0.path == next }) { links.append(Link(path: next, target: target)) }
-            if target.first == Self.slash { here = [] }
-            rest += target.split(separator: Self.slash).reversed()
-            if Self.joined(here, rest) == end { return }
+            here = next
         }
+        return nil
     }
 
-    private static func joined(_ here: [UInt8], _ rest: [ArraySlice<UInt8>]) -> [UInt8] {
-        var path = here
-        for part in rest.reversed() {
-            path.append(slash)
-            path += part
+    /// A path in which there is no link, without empty components, `.` and `..`.
+    private static func canonical(_ path: [UInt8]) -> [UInt8] {
+        var whole: [UInt8] = []
+        for part in path.split(separator: slash) {
+            if part.elementsEqual(".".utf8) { continue }
+            if part.elementsEqual("..".utf8) {
+                if let last = whole.lastIndex(of: slash) { whole.removeSubrange(last...) }
+                continue
+            }
+            whole.append(slash)
+            whole += part
         }
-        return path
+        return whole.isEmpty ? [slash] : whole
     }
 
     /// Whether a path is another, or lies below it.
