@@ -102,13 +102,14 @@ enum ViewRig {
                     promise(17, (try? File.makeDirectory("/new", mode: 0o700)) == nil)
                     promise(18, (try? File.makeDirectory("/var/new", mode: 0o700)) == nil)
                     // Up from the home, and by the kernel's links.
-                    promise(19, chdir(path + "/home") == 0 && !ViewRig.isThere("../other") && ViewRig.isThere("../one"))
+                    try Linux.Process.changeDirectory(Array((path + "/home").utf8))
+                    promise(19, !ViewRig.isThere("../other") && ViewRig.isThere("../one"))
                     let up = String(repeating: "../", count: 30)
                     promise(
                         20, !ViewRig.isThere(up + "etc") && !ViewRig.isThere(up + "run") && ViewRig.isThere(up + "usr"))
                     promise(21, !ViewRig.isThere("/proc/self/root/etc") && !ViewRig.isThere("/proc/1/root/etc"))
                     promise(22, !ViewRig.isThere("/proc/self/cwd/../other"))
-                    promise(23, (try? File.resolved(Array(".".utf8))) == Array((path + "/home").utf8))
+                    promise(23, File.resolved(Array(".".utf8)) == Array((path + "/home").utf8))
                     // Each descriptor that is a directory, and what is mounted.
                     for number in 0..<256 {
                         promise(24, !ViewRig.isThere("/proc/self/fd/\(number)/etc"))
@@ -178,7 +179,7 @@ enum ViewRig {
                     promise(1, !ViewRig.isThere(path + "/closed"))
                     promise(2, try ViewRig.changes(path + "/listed/sub/file") == .returned(0))
                     // One mount: what lies in another is no border for names.
-                    promise(3, rename(path + "/listed/file", path + "/listed/deep/er/moved") == 0)
+                    try File.rename(path + "/listed/file", to: path + "/listed/deep/er/moved")
                 }
             }
         }
