@@ -325,7 +325,7 @@ public struct CommandConfinement: Sendable {
         try mountOwn()
         if let copies {
             try devices?.mount(copies)
-            if devices?.isCommon == false {
+            if !copies.isCommon {
                 try freeze("/dev") { $0 == "/dev" || $0.bytes.starts(with: "/dev/".utf8) }
             }
         }

@@ -56,6 +56,8 @@ struct PrivateDevices {
         fileprivate var log: ByteText?
         /// All of it, a copy of the `CommonDevices`; then there is nothing else.
         fileprivate var common: Descriptor?
+        /// Whether nobody can write its names as they come.
+        var isCommon: Bool { common != nil }
     }
 
     /// Copies the host's devices; nil where there are none. Comes before the host's /dev is out of sight.
