@@ -49,7 +49,9 @@ enum ViewRig {
 
     static func place(owner: UInt32 = nobody) throws -> SandboxPlace {
         let place = try SandboxPlace(in: "/var/tmp")
-        for name in ["home", "listed", "listed/sub", "listed/deep", "listed/deep/er", "target/deep", "target/beside", "other"] {
+        for name in [
+            "home", "listed", "listed/sub", "listed/deep", "listed/deep/er", "target/deep", "target/beside", "other",
+        ] {
             try place.directory(name, owner: owner)
         }
         for name in ["home/own", "listed/file", "listed/sub/file", "target/deep/file", "one", "other/file"] {
