@@ -21,6 +21,7 @@ guard Process.isRoot, let rounds = Swift.CommandLine.arguments.dropFirst().first
 }
 let target = Credentials(uid: 65_534, gid: 65_534, groups: [])
 let network = try EmptyNetwork.make()
+let mounts = try EmptyMounts.make()
 let common = CommonDevices.make()
 let cgroup = try GatewayCgroup.make()
 let boundsProcesses = ProcessNumbers.canBeBounded()
@@ -58,7 +59,7 @@ func confined(_ name: String) throws -> Start {
                 try Process.dieWithParent()
                 try Namespaces.hideGroups()
                 try confinement.leaveNetwork(for: network)
-                try confinement.mount(devices: devices)
+                try confinement.mount(in: mounts, devices: devices)
                 try Process.dieWithParent()
                 try Process.becomeUndumpable()
                 _ = try Process.startSharing {

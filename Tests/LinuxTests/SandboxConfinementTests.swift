@@ -233,8 +233,9 @@ enum CommandRig {
                     let compiled = CompiledSandbox(sandbox: sandbox, filter: try SystemCallFilter.compile(sandbox))
                     let confinement = try CommandConfinement(
                         compiled, credentials: target, home: home, sparesHome: sparesHome)
+                    let empty = try EmptyMounts.make()
                     try Namespaces.mounts.unshare()
-                    return failure { try confinement.mount() }?.step
+                    return failure { try confinement.mount(in: empty) }?.step
                 }
                 promise(1, try step(writing: "/other", sparing: true) == .landlock)
                 promise(2, try step(writing: "/home", sparing: true) == .landlock)
@@ -409,16 +410,18 @@ func startTree() throws -> (ProcessHandle, Descriptor) {
                     let compiled = CompiledSandbox(sandbox: sandbox, filter: try SystemCallFilter.compile(sandbox))
                     let confinement = try CommandConfinement(
                         compiled, credentials: target, home: ByteText(path + "/home"))
+                    let empty = try EmptyMounts.make()
                     switch try Namespaces.session.fork() {
                     case .child:
-                        if mounted { try confinement.mount() } else { try Mounts.makePrivate() }
+                        if mounted { try confinement.mount(in: empty) } else { try Mounts.makePrivate() }
                         try confinement.drop()
                         func changes(_ name: String) throws -> SystemCallTrial.Outcome {
                             try SystemCallTrial().call(try number("fchmodat"), [-100, .text(path + name), 0o600])
                         }
                         let held = mounted ? SystemCallTrial.Outcome.failed(EROFS) : .returned(0)
                         promise(1, try changes("/home/file") == held)
-                        promise(2, try changes("/elsewhere/file") == held)
+                        // Not a name of it is there.
+                        promise(2, try changes("/elsewhere/file") == (mounted ? .failed(ENOENT) : .returned(0)))
                         promise(3, try changes("/home/sub/file") == .returned(0))
                         promise(4, (try? File.open(path + "/home/sub/new", [.writing, .creating])) != nil)
                         promise(5, (try? File.open("/dev/null", .writing)) != nil)

@@ -31,9 +31,10 @@ import Testing
                 let compiled = CompiledSandbox(sandbox: sandbox, filter: try SystemCallFilter.compile(sandbox))
                 let confinement = try CommandConfinement(
                     compiled, credentials: target, home: ByteText(home), hasPrivateHome: true)
+                let empty = try EmptyMounts.make()
                 switch try Namespaces.session.fork() {
                 case .child:
-                    try confinement.mount()
+                    try confinement.mount(in: empty)
                     try confinement.drop()
                     try confinement.restrict()
                     let status = try File.status(home)
@@ -73,10 +74,11 @@ import Testing
                 let compiled = CompiledSandbox(sandbox: sandbox, filter: try SystemCallFilter.compile(sandbox))
                 let confinement = try CommandConfinement(
                     compiled, credentials: target, home: ByteText(path), hasPrivateHome: true)
+                let empty = try EmptyMounts.make()
                 switch try Namespaces.session.fork() {
                 case .child:
                     // An entry of a sticky directory is its owner's: nobody else can put another in its place.
-                    let error = failure { try confinement.mount() }
+                    let error = failure { try confinement.mount(in: empty) }
                     promise(1, error?.step == (path.hasSuffix("sticky/home") ? nil : .mounts))
                     Linux.Process.exitNow(7)
                 case .parent(let handle):

@@ -12,7 +12,8 @@ struct MissingPartsTests {
     /// What is missing, and whether a confined command runs all the same.
     private static let rooted: [(part: String, runs: Bool)] = [
         ("nothing", true), ("namespaces", false), ("networks", false), ("setns", false), ("mount", false),
-        ("open_tree", false), ("mount_setattr", false), ("limits", false), ("the bounding set", false),
+        ("open_tree", false), ("mount_setattr", false), ("move_mount", false), ("fsopen", false), ("chroot", false),
+        ("an empty place for mounts", false), ("limits", false), ("the bounding set", false),
         ("capabilities", false), ("no_new_privs", false), ("Landlock", false), ("a rule of Landlock", false),
         ("a domain of Landlock", false), ("filter", false),
         // The init goes to its group itself; and where there are no groups to be seen, there is nothing to hide.

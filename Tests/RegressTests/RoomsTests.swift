@@ -123,6 +123,88 @@ struct RoomsTests {
         }
     }
 
+    // MARK: The view
+
+    /// A place of the host's that every account reaches, with files and a socket that answers.
+    private static func withPlace(_ body: (String) throws -> Void) throws {
+        let place = "/run/portcullis-view-\(UUID().uuidString)"
+        for name in ["", "/in", "/out"] { Files.makeDirectory(place + name, mode: 0o755) }
+        defer { try? FileManager.default.removeItem(atPath: place) }
+        try FileManager.default.createSymbolicLink(atPath: place + "/way", withDestinationPath: "in")
+        var listeners: [Child] = []
+        defer { for listener in listeners { listener.send(SIGTERM) } }
+        for name in ["in", "out"] {
+            try Files.write(name + "\n", to: "\(place)/\(name)/file", mode: 0o644)
+            let script =
+                "use IO::Socket::UNIX; my $l = IO::Socket::UNIX->new(Local => $ARGV[0], Listen => 4) or die; "
+                + "chmod 0777, $ARGV[0]; $| = 1; print \"ready\n\"; while (my $c = $l->accept) { print $c \"heard\n\" }"
+            let listener = try Child("/usr/bin/perl", ["-e", script, "\(place)/\(name)/socket"])
+            listeners.append(listener)
+            for _ in 0..<600 where !listener.outSoFar.hasSuffix("\n") { _ = listener.wait(within: 100) }
+            #expect(listener.outSoFar == "ready\n", "\(listener.errSoFar)")
+        }
+        try body(place)
+    }
+
+    private static func connecting(_ path: String) -> String {
+        "/usr/bin/perl -MIO::Socket::UNIX -e 'my $s = IO::Socket::UNIX->new(Peer => \"\(path)\"); "
+            + "print $s ? <$s> : \"$!\\n\"'"
+    }
+
+    @Test func aSocketOutsideTheListedPathsIsNotThere() throws {
+        try Self.withPlace { place throws in
+            let rules = Self.shell("network on", reading: place + "/in/socket")
+            #expect(try Self.run(rules, Self.connecting(place + "/in/socket")) == "heard\n")
+            #expect(try Self.run(rules, Self.connecting(place + "/out/socket")) == "No such file or directory\n")
+            // The control: nothing but the view holds it.
+            let listed = Self.shell("network on", reading: place + "/out")
+            #expect(try Self.run(listed, Self.connecting(place + "/out/socket")) == "heard\n")
+        }
+    }
+
+    @Test func whatIsNotListedIsNotThereByAnyName() throws {
+        try Self.withPlace { place throws in
+            let command = """
+                for p in \(place)/out \(place)/out/file /var /root /run/portcullis ../../../../..\(place)/out \
+                    /proc/self/root\(place)/out /proc/self/cwd/../../../../..\(place)/out; do
+                    test -e $p && echo seen $p; done
+                ls / 2>&1; cd \(place)/in && pwd && cat file && cat \(place)/way/file && cd .. && test ! -e out && pwd -P
+                readlink \(place)/way
+                """
+            let output = try Self.run(Self.shell(reading: place + "/way"), command)
+            #expect(
+                output == """
+                    ls: cannot open directory '/': Permission denied
+                    \(place)/in
+                    in
+                    in
+                    \(place)
+                    in
+
+                    """)
+        }
+    }
+
+    @Test func whatProgramsExpectIsThereByItsLinks() throws {
+        let command =
+            "/bin/sh -c 'echo sh'; readlink -f /bin/sh; awk 'BEGIN { print \"awk\" }'; cd; pwd; test -w . || echo kept"
+        let lines = try Self.run(Self.shell(), command).split(separator: "\n").map(String.init)
+        #expect(lines.first == "sh" && lines.contains("awk") && lines.last == "kept", "\(lines)")
+        #expect(lines.count == 5 && lines[1].hasPrefix("/usr/") && lines[3].hasSuffix("/alice"), "\(lines)")
+    }
+
+    @Test func theTableOfMountsHasTheSessionsAlone() throws {
+        let output = try Self.run(Self.shell(), "cut -d ' ' -f 5 /proc/self/mountinfo; pwd")
+        let lines = output.split(separator: "\n").map(String.init)
+        let home = try #require(lines.last)
+        let points = lines.dropLast()
+        let roots = ["/dev", "/etc", "/proc", "/sys", "/tmp", "/usr", "/bin", "/sbin", "/lib", home]
+        for point in points {
+            #expect(point == "/" || roots.contains { point.hasPrefix($0) }, "\(point)")
+        }
+        #expect(points.contains("/tmp") && points.contains(home), "\(points)")
+    }
+
     // MARK: Names and network
 
     private static func namespace(_ kind: String, _ rules: String) throws -> String {

@@ -53,11 +53,12 @@ extension Gateway {
         let (sessionToEngine, engines) = try Channel.pair()
         let handed =
             [sessionToEngine.descriptor, sessionToAuditor.descriptor, request, primary]
-            + [secondary, emptyNetwork?.descriptor, commonDevices?.descriptor].compactMap(\.self)
-        let assign = { [emptyNetwork, commonDevices] (number: UInt64) in
+            + [secondary, emptyNetwork?.descriptor, emptyMounts?.descriptor, commonDevices?.descriptor].compactMap(
+                \.self)
+        let assign = { [emptyNetwork, emptyMounts, commonDevices] (number: UInt64) in
             SessionAssignment(
                 session: session, number: number, revision: policy.revision, hasSecondary: secondary != nil,
-                hasNetwork: emptyNetwork != nil, hasDevices: commonDevices != nil)
+                hasNetwork: emptyNetwork != nil, hasMounts: emptyMounts != nil, hasDevices: commonDevices != nil)
         }
         let now = Clock.monotonicMilliseconds()
         // The number that the session has at the engine is the process's own.

@@ -25,6 +25,8 @@ public final class Gateway {
     let stateLock: Descriptor
     /// Where sessions without a network go; nil as a plain user, and where it cannot be made.
     let emptyNetwork: EmptyNetwork?
+    /// Where what confined sessions see is made; nil as a plain user, and where it cannot be made.
+    let emptyMounts: EmptyMounts?
     /// The /dev that most sessions have; nil as a plain user, and where each has to make its own.
     let commonDevices = Process.isRoot ? CommonDevices.make() : nil
     /// Whether sessions can bound their processes by their numbers.
@@ -126,6 +128,12 @@ public final class Gateway {
         } catch {
             log.say("\(error); no sandbox without a network can be had")
             emptyNetwork = nil
+        }
+        do {
+            emptyMounts = Process.isRoot ? try EmptyMounts.make() : nil
+        } catch {
+            log.say("\(error); no confined sandbox can be had")
+            emptyMounts = nil
         }
         // ORDER: before anything is started: this process may have to go to a group of its own.
         cgroup = Self.makeCgroup(log)

@@ -240,7 +240,7 @@ extension RequestSession {
                 try group?.enter()
                 try Namespaces.hideGroups()
                 try plan.confinement.leaveNetwork(for: parts.network)
-                try plan.confinement.mount(devices: devices)
+                try plan.confinement.mount(in: parts.mounts, devices: devices)
                 // It looked at the target's paths with the target's ids, which clears both.
                 try Process.dieWithParent()
                 try Process.becomeUndumpable()

@@ -72,7 +72,7 @@ public struct SessionDescriptors {
         static let auditor: Int32 = 5
         static let front: Int32 = 6
         static let primary: Int32 = 7
-        /// From here on those that are there: the secondary, the empty network, the devices.
+        /// From here on those that are there: the secondary, the empty network, the empty mounts, the devices.
         static let optional: Int32 = 8
     }
 
@@ -83,13 +83,14 @@ public struct SessionDescriptors {
     let primary: Descriptor
     let secondary: Descriptor?
     let network: EmptyNetwork?
+    let mounts: EmptyMounts?
     let devices: CommonDevices?
 
-    /// The session's ends of its channels, the client's sockets, and, as root, where a session without a network goes and
-    /// the devices that most have.
+    /// The session's ends of its channels, the client's sockets, and, as root, where a session without a network goes, where
+    /// what a confined one sees is made, and the devices that most have.
     public init(
         monitor: Descriptor, engine: Descriptor, auditor: Descriptor, front: Descriptor, primary: Descriptor,
-        secondary: Descriptor?, network: EmptyNetwork? = nil, devices: CommonDevices? = nil
+        secondary: Descriptor?, network: EmptyNetwork? = nil, mounts: EmptyMounts? = nil, devices: CommonDevices? = nil
     ) {
         self.monitor = monitor
         self.engine = engine
@@ -98,6 +99,7 @@ public struct SessionDescriptors {
         self.primary = primary
         self.secondary = secondary
         self.network = network
+        self.mounts = mounts
         self.devices = devices
     }
 
@@ -113,13 +115,14 @@ public struct SessionDescriptors {
             monitor: monitor, engine: handed[0], auditor: handed[1], front: handed[2], primary: handed[3],
             secondary: assignment.hasSecondary ? rest.popFirst() : nil,
             network: assignment.hasNetwork ? rest.popFirst().map { EmptyNetwork(taking: $0) } : nil,
+            mounts: assignment.hasMounts ? rest.popFirst().map { EmptyMounts(taking: $0) } : nil,
             devices: assignment.hasDevices ? rest.popFirst().map { CommonDevices(taking: $0) } : nil)
     }
 
     /// All of them.
     public var all: [Descriptor] {
         [monitor, engine, auditor, front, primary]
-            + [secondary, network?.descriptor, devices?.descriptor].compactMap(\.self)
+            + [secondary, network?.descriptor, mounts?.descriptor, devices?.descriptor].compactMap(\.self)
     }
 
     /// The number behind the last of theirs, once they are placed.
@@ -144,12 +147,14 @@ public struct SessionDescriptors {
             return descriptor
         }
         let network = secondary == nil ? Number.optional : Number.optional + 1
-        let devices = self.network == nil ? network : network + 1
+        let mounts = self.network == nil ? network : network + 1
+        let devices = self.mounts == nil ? mounts : mounts + 1
         return SessionDescriptors(
             monitor: try take(Number.monitor), engine: try take(Number.engine), auditor: try take(Number.auditor),
             front: try take(Number.front), primary: try take(Number.primary),
             secondary: secondary == nil ? nil : try take(Number.optional),
             network: self.network == nil ? nil : EmptyNetwork(taking: try take(network)),
+            mounts: self.mounts == nil ? nil : EmptyMounts(taking: try take(mounts)),
             devices: self.devices == nil ? nil : CommonDevices(taking: try take(devices)))
     }
 }

@@ -15,19 +15,22 @@ public struct SessionAssignment: Sendable, Hashable {
     public var hasSecondary: Bool
     /// Whether the empty network is among them.
     public var hasNetwork: Bool
+    /// Whether the empty mount namespace is among them.
+    public var hasMounts: Bool
     /// Whether the devices that most sessions have are among them.
     public var hasDevices: Bool
 
     /// An assignment.
     public init(
         session: SessionID, number: UInt64, revision: Revision, hasSecondary: Bool, hasNetwork: Bool,
-        hasDevices: Bool = false
+        hasMounts: Bool = false, hasDevices: Bool = false
     ) {
         self.session = session
         self.number = number
         self.revision = revision
         self.hasSecondary = hasSecondary
         self.hasNetwork = hasNetwork
+        self.hasMounts = hasMounts
         self.hasDevices = hasDevices
     }
 
@@ -35,20 +38,22 @@ public struct SessionAssignment: Sendable, Hashable {
     /// client's primary.
     public static let leastDescriptors = 4
 
-    /// How many descriptors belong to it: those of every request, the secondary, the empty network and the devices.
+    /// How many descriptors belong to it: those of every request, the secondary, the empty network, the empty mounts
+    /// and the devices.
     public var descriptorCount: Int {
-        Self.leastDescriptors + (hasSecondary ? 1 : 0) + (hasNetwork ? 1 : 0) + (hasDevices ? 1 : 0)
+        let optional = [hasSecondary, hasNetwork, hasMounts, hasDevices]
+        return Self.leastDescriptors + optional.count { $0 }
     }
 
     /// The most descriptors that one can have.
-    public static let descriptorLimit = leastDescriptors + 3
+    public static let descriptorLimit = leastDescriptors + 4
 }
 
 /// What the monitor sends to a spare session.
 public enum SpareOrder: Frame, Hashable {
     /// Serve this request, and no other: the first frame on the channel, and the only one of its kind. With it come as many
     /// descriptors as the assignment says: to the engine, to the auditor, to front, the primary, the secondary, the network,
-    /// the devices.
+    /// the mounts, the devices.
     case serve(SessionAssignment)
 
     /// The most bytes of such a frame.
@@ -63,7 +68,8 @@ public enum SpareOrder: Frame, Hashable {
             self = .serve(
                 SessionAssignment(
                     session: try reader.field(), number: try reader.integer(), revision: try reader.field(),
-                    hasSecondary: try reader.flag(), hasNetwork: try reader.flag(), hasDevices: try reader.flag()))
+                    hasSecondary: try reader.flag(), hasNetwork: try reader.flag(), hasMounts: try reader.flag(),
+                    hasDevices: try reader.flag()))
         default:
             throw .kind(reader.kind)
         }
@@ -81,6 +87,7 @@ public enum SpareOrder: Frame, Hashable {
             writer.field(assignment.revision)
             writer.flag(assignment.hasSecondary)
             writer.flag(assignment.hasNetwork)
+            writer.flag(assignment.hasMounts)
             writer.flag(assignment.hasDevices)
         }
         return writer.bytes

@@ -11,8 +11,10 @@
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/fsuid.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -259,7 +261,6 @@ enum {
     OPEN_CLOEXEC = 1,        // of fsopen and fsmount
     CONFIG_STRING = 1,       // commands of fsconfig
     CONFIG_CREATE = 6,
-    ATTRIBUTES = 2 | 4 | 8,  // of fsmount: nosuid, nodev, noexec
     TREE_CLONE = 1,
     TREE_CLOEXEC = O_CLOEXEC,
     TREE_RECURSIVE = 0x8000,
@@ -274,10 +275,17 @@ struct mount_attributes {
     uint64_t user_namespace;
 };
 
-int portcullis_tree_copy(int place, int *tree) {
+int portcullis_tree_copy(int place, uint64_t attributes, int *tree) {
     long made = syscall(NUMBER_OPEN_TREE, place, "", AT_EMPTY_PATH | TREE_CLONE | TREE_CLOEXEC | TREE_RECURSIVE);
     if (made < 0)
         return errno;
+    struct mount_attributes wanted = {.set = attributes, .propagation = 1 << 19};  // MS_SLAVE
+    unsigned flags = AT_EMPTY_PATH | (unsigned)TREE_RECURSIVE;
+    if (syscall(NUMBER_MOUNT_SETATTR, made, "", flags, &wanted, sizeof wanted) < 0) {
+        int code = errno;
+        close((int)made);
+        return code;
+    }
     *tree = (int)made;
     return 0;
 }
@@ -286,23 +294,45 @@ int portcullis_tree_attach(int tree, int place) {
     return syscall(NUMBER_MOVE_MOUNT, tree, "", place, "", FROM_EMPTY_PATH | TO_EMPTY_PATH) < 0 ? errno : 0;
 }
 
-int portcullis_names_make(int *root) {
-    static const char *const options[][2] = {{"mode", "0755"}, {"size", "64k"}, {"nr_inodes", "64"}};
+int portcullis_memory_make(
+    uint32_t mode, uint32_t user, uint32_t group, uint64_t bytes, uint64_t names, uint64_t attributes, int *root) {
+    const struct {
+        const char *name;
+        unsigned long long value;
+    } options[] = {{"uid", user}, {"gid", group}, {"size", bytes}, {"nr_inodes", names}};
+    char text[24];
     long context = syscall(NUMBER_FSOPEN, "tmpfs", OPEN_CLOEXEC);
     if (context < 0)
         return errno;
     int code = 0;
-    for (int i = 0; i < 3 && code == 0; i++)
-        if (syscall(NUMBER_FSCONFIG, context, CONFIG_STRING, options[i][0], options[i][1], 0) < 0)
+    snprintf(text, sizeof text, "%o", mode);
+    if (syscall(NUMBER_FSCONFIG, context, CONFIG_STRING, "mode", text, 0) < 0)
+        code = errno;
+    for (int i = 0; i < 4 && code == 0; i++) {
+        // Root's, and as much as the kernel gives, it is anyway.
+        if (options[i].value == 0)
+            continue;
+        snprintf(text, sizeof text, "%llu", options[i].value);
+        if (syscall(NUMBER_FSCONFIG, context, CONFIG_STRING, options[i].name, text, 0) < 0)
             code = errno;
+    }
     long made = -1;
     if (code == 0
         && (syscall(NUMBER_FSCONFIG, context, CONFIG_CREATE, NULL, NULL, 0) < 0
-            || (made = syscall(NUMBER_FSMOUNT, context, OPEN_CLOEXEC, ATTRIBUTES)) < 0))
+            || (made = syscall(NUMBER_FSMOUNT, context, OPEN_CLOEXEC, attributes)) < 0))
         code = errno;
     close((int)context);
     *root = (int)made;
     return code;
+}
+
+int portcullis_root_replace(int root) {
+    if (fchdir(root) < 0)
+        return errno;
+    // The former root comes to lie on the new one, from which it is taken.
+    if (syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0)
+        return errno;
+    return 0;
 }
 
 int portcullis_mounts_separate(int place) {

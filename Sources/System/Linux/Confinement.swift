@@ -284,38 +284,79 @@ public struct CommandConfinement: Sendable {
     ///
     /// On return nothing mounted here shows elsewhere; /tmp is empty and the session's own, and so is a private home;
     /// /proc shows the session's processes, of which there can be no more than the limit. In a confined sandbox besides:
-    /// everything that it does not write is read-only, so that modes, owners, times and attributes, which Landlock does
-    /// not govern, stay as they are there; /dev has what programs expect and no more; no program is setuid.
+    /// nothing of the host's tree is there but the home and the sandbox's places, and nothing leads to the rest; all that
+    /// it does not write is read-only, so that modes, owners, times and attributes, which Landlock does not govern, stay
+    /// as they are there; /dev has what programs expect and no more; no program is setuid.
     ///
-    /// The write places are opened as the target would open them, and mounted by descriptor: root follows no link of
-    /// the target's.
+    /// A sandbox that names the root itself has the host's tree, with all the rest of this.
     ///
-    /// - Parameter devices: a copy of the `CommonDevices`, for a sandbox that has no more than those; nil makes them anew.
-    public func mount(devices common: Descriptor? = nil) throws(ConfinementError) {
-        try Mounts.makePrivate()
-        // ORDER: before the write places are opened, so that the home and the devices among them are these.
-        if hasPrivateHome { try mountHome() }
-        if sandbox.isConfined {
-            try devices?.mount(common)
-            let places: [Descriptor]?
-            do {
-                places = try credentials.borrowed { try writePlaces() }
-            } catch {
-                throw error as? ConfinementError ?? ConfinementError(.mounts, EINVAL)
-            }
-            try Mounts.freeze(except: places)
+    /// Places are opened as the target would open them, and mounted by descriptor: root follows no link of the target's.
+    ///
+    /// - Parameters:
+    ///   - empty: where a confined session's mounts are made. Before that it is in its caller's, where it mounts nothing.
+    ///   - common: a copy of the `CommonDevices`, for a sandbox that has no more than those; nil makes them anew.
+    /// - Throws: step `mounts` in a confined sandbox where there is no such place: it does not run in the host's tree.
+    public func mount(in empty: EmptyMounts?, devices common: Descriptor? = nil) throws(ConfinementError) {
+        guard sandbox.isConfined else {
+            try Mounts.makePrivate()
+            return try mountOwn()
         }
+        let opened: SessionView?
+        do {
+            opened = try credentials.borrowed { try view() }
+        } catch {
+            throw error as? ConfinementError ?? ConfinementError(.mounts, EINVAL)
+        }
+        guard var view = opened else {
+            try Namespaces.mounts.unshare()
+            try Mounts.makePrivate()
+            return try mountWhole(common)
+        }
+        guard let empty else { throw ConfinementError(.mounts, EOPNOTSUPP) }
+        if hasPrivateHome {
+            let (place, copy) = try makeHome()
+            try view.cover(place, by: copy)
+        }
+        let copies = try devices?.copies(common)
+        // Names are everybody's to see.
+        Process.setUmask(0o022)
+        let made = try view.make()
+        try made.enter(empty)
+        try mountOwn()
+        if let copies {
+            try devices?.mount(copies)
+            if !copies.isCommon {
+                try freeze("/dev") { $0 == "/dev" || $0.bytes.starts(with: "/dev/".utf8) }
+            }
+        }
+        try made.close()
+    }
+
+    /// The host's tree, with what the sandbox does not write read-only.
+    private func mountWhole(_ common: Descriptor?) throws(ConfinementError) {
+        // ORDER: before the write places are opened, so that the home and the devices among them are these.
+        if hasPrivateHome {
+            let (place, copy) = try makeHome()
+            try Mounts.attach(copy, over: place)
+        }
+        if let copies = try devices?.copies(common) { try devices?.mount(copies) }
+        try freeze("/") { _ in true }
+        try mountOwn()
+    }
+
+    /// The session's own /tmp and /proc.
+    private func mountOwn() throws(ConfinementError) {
         try Mounts.temporary()
         try Mounts.processes()
         if boundsProcesses, let count = sandbox.limits.processes { try ProcessNumbers.bound(to: count) }
         if sandbox.isConfined { try Mounts.freezeProcesses() }
     }
 
-    /// Lays an empty home over the target's.
+    /// An empty home, and the target's own that it lies over.
     ///
     /// TRUST: the home must be the target's own directory, on a way of root's, neither writable by others: so it is none
     /// of the system's, nobody can lead its path elsewhere, and what the path names from here on is the new one.
-    private func mountHome() throws(ConfinementError) {
+    private func makeHome() throws(ConfinementError) -> (place: Descriptor, copy: Descriptor) {
         let opened: SecureOpen.Opened
         do {
             opened = try credentials.borrowed { try SecureOpen.home(home, of: credentials.uid) }
@@ -323,27 +364,106 @@ public struct CommandConfinement: Sendable {
             throw error as? ConfinementError ?? ConfinementError(.mounts, EACCES)
         }
         guard opened.owner == credentials.uid, credentials.uid != 0 else { throw ConfinementError(.mounts, EACCES) }
-        try Mounts.home(over: opened.descriptor, uid: credentials.uid, gid: credentials.gid)
+        return (opened.descriptor, try Mounts.home(uid: credentials.uid, gid: credentials.gid))
+    }
+
+    /// Opens a path of the sandbox's, as whoever's rights the process has.
+    private func open(_ path: Sandbox.Path, home: SecureOpen.Place) throws(ConfinementError) -> Descriptor? {
+        let place: SecureOpen.Place =
+            switch (path, home) {
+            case (.absolute(let path), _): try SecureOpen.place(path)
+            case (.home(let rest), .open(let home)): try SecureOpen.place(rest, beneath: home)
+            case (.home, .missing(let code)): .missing(code)
+            }
+        guard case .open(let descriptor) = place else { return nil }
+        return descriptor
+    }
+
+    /// What the session is to see of the host's tree, opened; nil where that is all of it.
+    private func view() throws(ConfinementError) -> SessionView? {
+        var view = SessionView(hasDevices: devices != nil)
+        let home = try view.open(self.home)
+        let isHomeRoot = home?.path == [UInt8(ascii: "/")]
+        if let home, !isHomeRoot { try view.add(home.place, at: home.path, isWritten: false) }
+        var written: [Descriptor] = []
+        for path in sandbox.write where path != .absolute("/tmp") {
+            var name = Confinement.resolve(path, home: self.home)
+            if case .home(let rest) = path, !isHomeRoot {
+                guard let home else { continue }
+                if !rest.isEmpty {
+                    guard case .open(let place) = try SecureOpen.place(rest, beneath: home.place) else { continue }
+                    written.append(place)
+                    try view.add(place, at: nil, isWritten: true)
+                    continue
+                }
+                name = self.home
+            }
+            if view.isOwn(name), name.bytes.starts(with: "/dev".utf8) { continue }
+            guard let opened = try view.open(name) else { continue }
+            written.append(opened.place)
+            try view.add(opened.place, at: opened.path, isWritten: true)
+        }
+        func add(_ paths: [Sandbox.Path], besides others: [Sandbox.Path] = []) throws(ConfinementError) {
+            for path in paths where !others.contains(path) {
+                // What lies in the home is there with it.
+                if case .home = path, !isHomeRoot { continue }
+                let name = Confinement.resolve(path, home: self.home)
+                guard !view.isOwn(name), let opened = try view.open(name) else { continue }
+                try view.add(opened.place, at: opened.path, isWritten: false)
+            }
+        }
+        try add(sandbox.execute)
+        try add(sandbox.read, besides: sandbox.execute)
+        if devices == nil { try add([.absolute("/dev")]) }
+        try spareHome(written)
+        return view.isWhole ? nil : view
+    }
+
+    /// Does once what each session does in its init, so that those who are forked later find it done: types looked up, and
+    /// symbols of libraries bound.
+    static func rehearse() throws(ConfinementError) {
+        var sandbox = Sandbox(name: "rehearsal")
+        sandbox.write = [.home("")]
+        sandbox.execute = [.absolute("/usr"), .absolute("/bin")]
+        sandbox.read = [.absolute("/etc"), .absolute("/sys/devices/system/cpu")]
+        // A filter that permits everything, and is not loaded: one instruction.
+        let compiled = CompiledSandbox(sandbox: sandbox, filter: [6, 0, 0, 0, 0, 0, 0xFF, 0x7F])
+        let confinement = try CommandConfinement(compiled, credentials: .current(), home: "/var")
+        do {
+            _ = try confinement.credentials.borrowed { try confinement.view() }?.make()
+        } catch {
+            throw error as? ConfinementError ?? ConfinementError(.mounts, EINVAL)
+        }
+    }
+
+    private static func isFileOrDirectory(_ descriptor: Descriptor) throws(ConfinementError) -> Bool {
+        guard let status = try? File.status(descriptor) else { throw ConfinementError(.mounts, EIO) }
+        return status.kind == .directory || status.kind == .regular
+    }
+
+    /// Makes a mount and those below it read-only but for what the sandbox writes there, opened with the target's rights.
+    private func freeze(_ path: String, _ isThere: (ByteText) -> Bool) throws(ConfinementError) {
+        let places: [Descriptor]?
+        do {
+            places = try credentials.borrowed { try writePlaces(isThere) }
+        } catch {
+            throw error as? ConfinementError ?? ConfinementError(.mounts, EINVAL)
+        }
+        try Mounts.freeze(path, except: places)
     }
 
     /// What the sandbox writes and exists, opened; nil where that is the whole machine.
-    private func writePlaces() throws(ConfinementError) -> [Descriptor]? {
+    private func writePlaces(_ isThere: (ByteText) -> Bool) throws(ConfinementError) -> [Descriptor]? {
         let home = try SecureOpen.place(home)
         var places: [Descriptor] = []
         var opened: [Descriptor] = []
         // The private /tmp is no place of the host's.
-        for path in sandbox.write where path != .absolute("/tmp") {
-            let place: SecureOpen.Place =
-                switch (path, home) {
-                case (.absolute(let path), _): try SecureOpen.place(path)
-                case (.home(let rest), .open(let home)): try SecureOpen.place(rest, beneath: home)
-                case (.home, .missing(let code)): .missing(code)
-                }
-            guard case .open(let descriptor) = place else { continue }
+        for path in sandbox.write where path != .absolute("/tmp") && isThere(Confinement.resolve(path, home: self.home))
+        {
+            guard let descriptor = try open(path, home: home) else { continue }
             opened.append(descriptor)
-            guard let kind = try? File.status(descriptor) else { throw ConfinementError(.mounts, EIO) }
             // A read-only mount does not hold devices, and nothing is mounted over the root.
-            if kind.kind == .directory || kind.kind == .regular { places.append(descriptor) }
+            if try Self.isFileOrDirectory(descriptor) { places.append(descriptor) }
         }
         try spareHome(opened)
         guard let root = SecureOpen.way(to: "/").last else { throw ConfinementError(.mounts, EIO) }
@@ -409,13 +529,7 @@ public struct CommandConfinement: Sendable {
         ) throws(ConfinementError) {
             // What executing or writing gives anyway is not opened and allowed twice.
             for path in paths where !others.contains(path) {
-                let place: SecureOpen.Place =
-                    switch (path, home) {
-                    case (.absolute(let path), _): try SecureOpen.place(path)
-                    case (.home(let rest), .open(let home)): try SecureOpen.place(rest, beneath: home)
-                    case (.home, .missing(let code)): .missing(code)
-                    }
-                guard case .open(let descriptor) = place else { continue }
+                guard let descriptor = try open(path, home: home) else { continue }
                 if rights == .writing { written.append(descriptor) }
                 try ruleset.allow(rights, below: descriptor)
             }

@@ -216,6 +216,38 @@ public enum File {
         return false
     }
 
+    /// Makes a directory of any name below an open one, where there is none.
+    static func makeDirectory(
+        _ name: ArraySlice<UInt8>, below directory: Descriptor, mode: UInt32
+    ) throws(SystemError) {
+        let text = name.map { CChar(bitPattern: $0) } + [0]
+        // SAFETY: the string is NUL-terminated and lives for the call.
+        guard unsafe mkdirat(directory.number, text, mode_t(mode)) == 0 else { throw .last("mkdirat") }
+    }
+
+    /// Makes a symbolic link of any name below an open directory.
+    static func makeLink(
+        _ name: ArraySlice<UInt8>, to target: [UInt8], below directory: Descriptor
+    ) throws(SystemError) {
+        let link = name.map { CChar(bitPattern: $0) } + [0]
+        let text = target.map { CChar(bitPattern: $0) } + [0]
+        // SAFETY: both strings are NUL-terminated and live for the call.
+        guard unsafe symlinkat(text, directory.number, link) == 0 else { throw .last("symlinkat") }
+    }
+
+    /// Where a link of any name leads; nil where it is none, or is not there.
+    static func link(_ path: [UInt8]) -> [UInt8]? {
+        let text = path.map { CChar(bitPattern: $0) } + [0]
+        // SAFETY: the string is NUL-terminated, and the kernel writes no more than the buffer has room for.
+        let target = unsafe [UInt8](unsafeUninitializedCapacity: SecureOpen.pathLimit + 1) { buffer, count in
+            unsafe buffer.withMemoryRebound(to: CChar.self) { buffer in
+                guard let base = buffer.baseAddress else { return }
+                count = max(unsafe readlink(text, base, buffer.count), 0)
+            }
+        }
+        return target.isEmpty ? nil : target
+    }
+
     /// Makes a symbolic link below an open directory.
     static func makeLink(_ name: String, to target: ByteText, below directory: Descriptor) throws(SystemError) {
         let text = target.bytes + [0]

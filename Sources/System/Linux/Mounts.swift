@@ -34,23 +34,20 @@ public enum Mounts {
             options: "mode=1777,size=\(size),nr_inodes=\(entries)")
     }
 
-    /// Mounts an empty tmpfs over an open directory, for one account alone: mode 0700, without setuid and devices.
+    /// An empty tmpfs for one account alone, attached nowhere: mode 0700, without setuid and devices.
     ///
     /// What may be executed there is the sandbox's to say.
     ///
     /// - Parameters:
-    ///   - place: opened in this namespace, O_PATH or not; no path of a stranger's is followed.
     ///   - uid: whose it is.
     ///   - gid: its group.
     ///   - size: the most bytes that it holds.
     ///   - entries: the most files and directories that it holds.
     static func home(
-        over place: Descriptor, uid: UInt32, gid: UInt32, size: UInt64 = 256 << 20, entries: UInt64 = 65_536
-    ) throws(ConfinementError) {
-        // The kernel's own link to what is open: mount(2) takes no descriptor.
-        try mount(
-            "tmpfs", at: "/proc/self/fd/\(place.number)", type: "tmpfs", flags: noSetuid | noDevices,
-            options: "mode=0700,uid=\(uid),gid=\(gid),size=\(size),nr_inodes=\(entries)")
+        uid: UInt32, gid: UInt32, size: UInt64 = 256 << 20, entries: UInt64 = 65_536
+    ) throws(ConfinementError) -> Descriptor {
+        try memory(
+            mode: 0o700, uid: uid, gid: gid, size: size, entries: entries, restrictions: [.noSetuid, .noDevices])
     }
 
     /// Mounts a /proc that shows the processes of this pid namespace alone, without setuid, devices and programs.
@@ -82,9 +79,21 @@ public enum Mounts {
 
     /// As `names`, attached nowhere, its root open.
     static func detachedNames() throws(ConfinementError) -> Descriptor {
+        try memory(mode: 0o755, size: 64 << 10, entries: 64, restrictions: [.noSetuid, .noDevices, .noPrograms])
+    }
+
+    /// An empty tmpfs for names alone, attached nowhere, its root open: what is in it is made before it becomes read-only.
+    static func detachedRoot() throws(ConfinementError) -> Descriptor {
+        try memory(mode: 0o755, restrictions: [.noSetuid, .noDevices, .noPrograms])
+    }
+
+    private static func memory(
+        mode: UInt32, uid: UInt32 = 0, gid: UInt32 = 0, size: UInt64 = 0, entries: UInt64 = 0,
+        restrictions: Restrictions
+    ) throws(ConfinementError) -> Descriptor {
         var made: Int32 = -1
         // SAFETY: `made` lives for the call.
-        let code = unsafe portcullis_names_make(&made)
+        let code = unsafe portcullis_memory_make(mode, uid, gid, size, entries, restrictions.rawValue, &made)
         guard code == 0 else { throw ConfinementError(.mounts, code) }
         return Descriptor(owning: made)
     }
@@ -102,33 +111,37 @@ public enum Mounts {
         static let readOnly = Restrictions(rawValue: 0x01)
         /// Set-uid, set-gid and file capabilities mean nothing.
         static let noSetuid = Restrictions(rawValue: 0x02)
+        /// Devices cannot be opened.
+        static let noDevices = Restrictions(rawValue: 0x04)
+        /// Nothing is executed.
+        static let noPrograms = Restrictions(rawValue: 0x08)
     }
 
-    /// Makes every mount of this namespace read-only but for what lies at and below some open files and directories, and
+    /// Makes a mount and every one below it read-only but for what lies at and below some open files and directories, and
     /// setuid programs mean nothing in any of them.
     ///
     /// Landlock does not govern modes, owners, times and attributes; a read-only mount does. What was read-only in
     /// those places stays so. Comes after `makePrivate` and before further mounts.
     ///
-    /// - Parameter places: opened in this namespace; nil leaves everything writable.
-    static func freeze(except places: [Descriptor]?) throws(ConfinementError) {
-        let root = try opened("/")
+    /// - Parameters:
+    ///   - path: where it is mounted.
+    ///   - places: opened in this namespace; nil leaves everything writable.
+    static func freeze(_ path: String = "/", except places: [Descriptor]?) throws(ConfinementError) {
+        let root = try opened(path)
         guard let places else { return try restrict(root, [.noSetuid], below: true) }
         var trees: [(tree: Descriptor, place: Descriptor)] = []
-        for place in places {
-            let tree = try copy(place)
-            try restrict(tree, [.noSetuid], below: true)
-            trees.append((tree, place))
-        }
+        for place in places { trees.append((try copy(place, [.noSetuid]), place)) }
         try restrict(root, [.readOnly, .noSetuid], below: true)
         for (tree, place) in trees { try attach(tree, over: place) }
     }
 
     /// A copy of what is open and of all that is mounted below it, attached nowhere.
-    static func copy(_ place: Descriptor) throws(ConfinementError) -> Descriptor {
+    ///
+    /// What the host mounts below it later arrives in the copy; what is mounted in the copy arrives nowhere.
+    static func copy(_ place: Descriptor, _ restrictions: Restrictions = []) throws(ConfinementError) -> Descriptor {
         var made: Int32 = -1
         // SAFETY: `made` lives for the call.
-        let code = unsafe portcullis_tree_copy(place.number, &made)
+        let code = unsafe portcullis_tree_copy(place.number, restrictions.rawValue, &made)
         guard code == 0 else { throw ConfinementError(.mounts, code) }
         return Descriptor(owning: made)
     }
@@ -146,7 +159,19 @@ public enum Mounts {
         guard code == 0 else { throw ConfinementError(.mounts, code) }
     }
 
-    private static func opened(_ path: String) throws(ConfinementError) -> Descriptor {
+    /// Makes a mount of this namespace the root of this process; what was the root stays below it, where nothing leads.
+    static func enter(_ root: Descriptor) throws(ConfinementError) {
+        // SAFETY: the string is NUL-terminated for the call.
+        guard fchdir(root.number) == 0, unsafe chroot(".") == 0 else { throw ConfinementError(.mounts, errno) }
+    }
+
+    /// Makes a mount of this namespace its root, and takes what was the root away.
+    static func replaceRoot(by root: Descriptor) throws(ConfinementError) {
+        let code = portcullis_root_replace(root.number)
+        guard code == 0 else { throw ConfinementError(.mounts, code) }
+    }
+
+    static func opened(_ path: String) throws(ConfinementError) -> Descriptor {
         do {
             return try File.open(path, .directory)
         } catch {

@@ -32,8 +32,9 @@ public struct Namespaces: OptionSet, Sendable, Hashable {
     /// No network namespace of its own: making one costs half a millisecond and taking it down as much again. A session
     /// without a network joins `EmptyNetwork` instead.
     public static let session: Namespaces = [.mounts, .ipc, .processes]
-    /// What a session with a confined command takes: the names are its own too.
-    public static let confined: Namespaces = [.session, .names]
+    /// What a session with a confined command takes when its init starts: the names are its own too. Its mounts become
+    /// its own when what it is to see of the host's was copied (`CommandConfinement.mount`).
+    public static let confined: Namespaces = [.ipc, .processes, .names]
 
     /// Which of the two processes after a fork this is.
     public enum Fork: Sendable {

@@ -50,32 +50,48 @@ struct PrivateDevices {
             && !sandbox.write.contains { $0 == .absolute("/") || $0 == .absolute("/dev") }
     }
 
-    /// Mounts it over /dev. Comes after `Mounts.makePrivate`, and before the sandbox's places are opened.
+    /// What is taken from the host's /dev.
+    struct Copies {
+        fileprivate var devices: [(name: String, tree: Descriptor)] = []
+        fileprivate var log: ByteText?
+        /// All of it, a copy of the `CommonDevices`; then there is nothing else.
+        fileprivate var common: Descriptor?
+        /// Whether nobody can write its names as they come.
+        var isCommon: Bool { common != nil }
+    }
+
+    /// Copies the host's devices; nil where there are none. Comes before the host's /dev is out of sight.
     ///
     /// - Parameter common: a copy of the `CommonDevices`.
-    func mount(_ common: Descriptor?) throws(ConfinementError) {
+    func copies(_ common: Descriptor?) throws(ConfinementError) -> Copies? {
         // A gateway in a directory of its own may have none: then there is nothing to hide.
-        guard case .open(let place) = try SecureOpen.place("/dev") else { return }
-        if isCommon, let common, (try? Mounts.attach(common, over: place)) != nil { return }
-        var copies: [(name: String, tree: Descriptor)] = []
+        guard case .open = try SecureOpen.place("/dev") else { return nil }
+        if isCommon, let common { return Copies(common: common) }
+        var copies = Copies()
         for name in Self.devices {
             // A gateway in a directory of its own may have fewer.
             guard case .open(let device) = try SecureOpen.place(ByteText("/dev/\(name)")),
                 (try? File.status(device))?.kind == .other
             else { continue }
-            copies.append((name, try Mounts.copy(device)))
+            copies.devices.append((name, try Mounts.copy(device, [.readOnly, .noSetuid])))
         }
         // Where the host's is a socket and no link, there is none.
-        let log = try? File.linkTarget("/dev/log")
+        copies.log = try? File.linkTarget("/dev/log")
+        return copies
+    }
+
+    /// Mounts it over /dev. Comes after `Mounts.makePrivate`, and before the sandbox's places below it are opened.
+    func mount(_ copies: Copies) throws(ConfinementError) {
+        if let common = copies.common { return try Mounts.attach(common, over: Mounts.opened("/dev")) }
         try Mounts.names(at: "/dev")
         do {
             let directory = try File.open("/dev", .directory)
-            for (name, tree) in copies {
+            for (name, tree) in copies.devices {
                 let point = try File.open(name, below: directory, [.writing, .creating, .exclusive], mode: 0)
                 try Mounts.attach(tree, over: point)
             }
             for (name, target) in Self.links { try File.makeLink(name, to: ByteText(target), below: directory) }
-            if let log { try File.makeLink("log", to: log, below: directory) }
+            if let log = copies.log { try File.makeLink("log", to: log, below: directory) }
             if hasSharedMemory { try File.makeDirectory("shm", below: directory, mode: 0o755) }
             if hasTerminals {
                 try File.makeDirectory("pts", below: directory, mode: 0o755)
@@ -112,7 +128,7 @@ public struct CommonDevices: Sendable {
                 guard case .open(let device) = try SecureOpen.place(ByteText("/dev/\(name)")),
                     try File.status(device).kind == .other
                 else { continue }
-                let copy = try Mounts.copy(device)
+                let copy = try Mounts.copy(device, [.readOnly, .noSetuid])
                 try Mounts.makePrivate(copy)
                 let point = try File.open(name, below: names, [.writing, .creating, .exclusive], mode: 0)
                 try Mounts.attach(copy, over: point)

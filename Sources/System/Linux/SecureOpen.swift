@@ -337,6 +337,18 @@ public enum SecureOpen {
         return try place(ByteText(name), in: directory, resolve: 0x08 | 0x02)
     }
 
+    /// Opens an absolute path, O_PATH, in which there is no link; one with a link is missing, with ELOOP.
+    static func plainPlace(_ path: ByteText) throws(ConfinementError) -> Place {
+        // RESOLVE_NO_SYMLINKS.
+        try place(path, in: nil, resolve: 0x04)
+    }
+
+    /// Opens a path below a directory, O_PATH, in which there is no link.
+    static func place(_ path: ByteText, inside directory: Descriptor) throws(ConfinementError) -> Place {
+        // RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS.
+        try place(path, in: directory, resolve: 0x08 | 0x04)
+    }
+
     private static func place(
         _ path: ByteText, in directory: Descriptor?, resolve: UInt64
     ) throws(ConfinementError) -> Place {

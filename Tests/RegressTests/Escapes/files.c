@@ -192,6 +192,56 @@ static struct outcome list_runtime(void) { return tried(open(given("runtime"), O
 static struct outcome write_policy(void) { return tried(open(given("policy"), O_WRONLY)); }
 static struct outcome read_other_home(void) { return tried(open(beneath(given("other"), "secret"), O_RDONLY)); }
 static struct outcome read_own_home(void) { return tried(open(beneath(given("home"), "own"), O_RDONLY)); }
+
+// Whether a name is there, and whose it is: Landlock governs neither.
+static struct outcome asked(const char *path) {
+    struct stat status;
+    return tried(stat(path, &status));
+}
+
+static struct outcome ask_outside(void) { return asked(open_file()); }
+static struct outcome ask_other_home(void) { return asked(given("other")); }
+static struct outcome ask_socket(void) { return asked(given("unix")); }
+static struct outcome ask_by_dots(void) {
+    char path[4096];
+    snprintf(path, sizeof path, "%s/../../../../../../../../..%s", given("home"), open_file());
+    return asked(path);
+}
+static struct outcome ask_by_proc_root(void) {
+    char path[4096];
+    snprintf(path, sizeof path, "/proc/self/root%s", open_file());
+    return asked(path);
+}
+static struct outcome ask_by_proc_cwd(void) {
+    char path[4096];
+    snprintf(path, sizeof path, "/proc/self/cwd/../../../../../../../../..%s", open_file());
+    return asked(path);
+}
+
+// A directory that can be walked to is enough for what lies in it.
+static struct outcome enter_outside(void) {
+    int before = open(".", O_PATH);
+    struct outcome result = tried(chdir(given("open")));
+    if (before >= 0 && fchdir(before) < 0)
+        return blocked(errno);
+    return result;
+}
+
+// What the host has mounted, terminals among them, which no session of these has.
+static struct outcome see_mounts(void) {
+    FILE *table = fopen("/proc/self/mountinfo", "r");
+    if (table == NULL)
+        return blocked(errno);
+    char line[8192], point[4096];
+    struct outcome result = contained();
+    while (fgets(line, sizeof line, table) != NULL)
+        if (sscanf(line, "%*d %*d %*s %*s %4095s", point) == 1
+            && (strncmp(point, "/sys/fs", 7) == 0 || strcmp(point, "/sys") == 0 || strcmp(point, "/dev/pts") == 0))
+            result = worked();
+    fclose(table);
+    return result;
+}
+
 static struct outcome read_outside(void) { return tried(open(open_file(), O_RDONLY)); }
 
 // MARK: - What the kernel shows as files
@@ -368,6 +418,14 @@ const struct technique file_techniques[] = {
     {"read-other-home", read_other_home},
     {"read-home", read_own_home},
     {"read-outside", read_outside},
+    {"stat-outside", ask_outside},
+    {"stat-other-home", ask_other_home},
+    {"stat-socket", ask_socket},
+    {"stat-by-dots", ask_by_dots},
+    {"stat-by-proc-root", ask_by_proc_root},
+    {"stat-by-proc-cwd", ask_by_proc_cwd},
+    {"chdir-outside", enter_outside},
+    {"see-mounts", see_mounts},
     {"core-pattern", core_pattern},
     {"proc-sys", system_parameter},
     {"proc-modprobe", module_helper},

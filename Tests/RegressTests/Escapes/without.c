@@ -35,6 +35,7 @@ enum {
     LANDLOCK_RESTRICT = 446,
     OPEN_TREE = 428,
     MOVE_MOUNT = 429,
+    FSOPEN = 430,
     MOUNT_SETATTR = 442,
     CLONE3 = 435,
     ALL_NAMESPACES = 0x7E020000,
@@ -49,9 +50,18 @@ static pid_t monitor;
 // A cgroup ends what namespaces would: what either of them holds shows where both are gone.
 static const char both[] = "namespaces and cgroup";
 
+// The monitor's child that makes the empty place for the sessions' mounts: it is in nobody's tree but its own, and what it has
+// made is looked at.
+static int is_maker;
+
 static int is_without(const char *name) {
+    if (is_maker)
+        return 0;
     return strcmp(layer, name) == 0 || (strcmp(layer, both) == 0 && strcmp(name, "namespaces") == 0);
 }
+
+// Of a session's init alone, which makes its view.
+static int is_without_view(void) { return is_without("view") && getpid() == 1; }
 
 // 1, with the errno, where the kernel is to lack this.
 static int is_lacking(const char *part, int failure) {
@@ -197,6 +207,11 @@ long syscall(long number, ...) {
     case SYS_clone:
         if ((a & ALL_NAMESPACES) != 0 && is_lacking("namespaces", EINVAL))
             return -1;
+        if ((a & ALL_NAMESPACES) == CLONE_NEWNS) {
+            long made = direct(number, a, b, c, d, e, f);
+            is_maker = made == 0;
+            return made;
+        }
         if (is_without("namespaces"))
             a &= ~(long)ALL_NAMESPACES;
         break;
@@ -224,11 +239,26 @@ long syscall(long number, ...) {
         if (is_without("namespaces"))
             return direct(SYS_openat, AT_FDCWD, (long)"/dev/null", O_RDONLY | O_CLOEXEC, 0, 0, 0);
         break;
+    case FSOPEN:
+        if (is_lacking("fsopen", ENOSYS))
+            return -1;
+        break;
     case MOVE_MOUNT:
+        if (is_lacking("move_mount", ENOSYS))
+            return -1;
+        // What the view would be made of is made, and attached nowhere.
+        if (is_without("namespaces") || is_without_view())
+            return 0;
+        break;
     case MOUNT_SETATTR:
         if (is_lacking("mount_setattr", ENOSYS))
             return -1;
         if (is_without("namespaces"))
+            return 0;
+        break;
+    case SYS_pivot_root:
+        // Of the empty namespace, which a child of the monitor makes; the host's root is nobody's to change.
+        if (is_without("namespaces") || is_without_view())
             return 0;
         break;
     default:
@@ -251,9 +281,30 @@ int setns(int place, int kind) {
     // Back to its own network the monitor has to get.
     if (getpid() != monitor && is_lacking("setns", EINVAL))
         return -1;
-    if (is_without("namespaces"))
+    if (kind == CLONE_NEWNS && is_lacking("an empty place for mounts", EPERM))
+        return -1;
+    if (is_without("namespaces") || (kind == CLONE_NEWNS && is_without_view()))
         return 0;
     return (int)direct(SYS_setns, place, kind, 0, 0, 0, 0);
+}
+
+// The session stays where it was, which without a view is a copy of the host's tree: read-only, as it is without one.
+int chroot(const char *path) {
+    if (is_lacking("chroot", EPERM))
+        return -1;
+    if (is_without("namespaces"))
+        return 0;
+    if (is_without_view()) {
+        struct mount_attr kept = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID, .propagation = MS_SLAVE};
+        return (int)direct(MOUNT_SETATTR, AT_FDCWD, (long)"/", AT_RECURSIVE, (long)&kept, sizeof kept, 0);
+    }
+    return (int)direct(SYS_chroot, (long)path, 0, 0, 0, 0, 0);
+}
+
+int umount2(const char *place, int flags) {
+    if (is_without("namespaces") || is_without_view())
+        return 0;
+    return (int)direct(SYS_umount2, (long)place, flags, 0, 0, 0, 0);
 }
 
 int unshare(int kinds) {

@@ -23,7 +23,9 @@ struct EscapeTable {
     static let sandboxes = ["strict", "standard", "home", "unconfined"]
 
     /// What can be taken away.
-    static let layers = ["namespaces", "capabilities", "no_new_privs", "Landlock", "filter", "limits", "descriptors"]
+    static let layers = [
+        "namespaces", "view", "capabilities", "no_new_privs", "Landlock", "filter", "limits", "descriptors",
+    ]
 
     /// What a cell says.
     struct Cell {

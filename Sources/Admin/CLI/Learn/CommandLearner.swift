@@ -234,12 +234,20 @@ struct CommandLearner {
             guard let place = ObservedProcess.place(path, followsLast: false), place.kind != nil else { return }
             measure(place.path)
             changeDirectory(of: place.path)
+        case .ask:
+            ask(path)
         }
+    }
+
+    /// A session as root sees the listed paths alone: what is not there for it matters to some programs.
+    private mutating func ask(_ path: ByteText) {
+        guard let place = ObservedProcess.place(path), place.kind != nil else { return }
+        seen.add(.asked, place.path)
     }
 
     private mutating func open(_ path: ByteText, flags: UInt64) {
         // Opened for its place alone, it needs no right.
-        guard flags & Self.pathOnly == 0 else { return }
+        guard flags & Self.pathOnly == 0 else { return ask(path) }
         let has = { (option: File.Options) in flags & UInt64(UInt32(bitPattern: option.rawValue)) != 0 }
         guard let place = ObservedProcess.place(path, followsLast: !has(.noFollow)) else { return }
         let writes = flags & 3 != 0 || has(.truncating)
@@ -348,6 +356,8 @@ struct CommandLearner {
                 return note("asked \(found.path.printable) for names, which needs network on: left out")
             }
             seen.network.further.insert("connects to the socket \(found.path.printable)")
+            // It has to be there.
+            add(.read, found.path)
         case 2, 10:
             guard bytes.count >= 4 else { return }
             let port = UInt16(bytes[2]) << 8 | UInt16(bytes[3])

@@ -21,6 +21,8 @@ struct PathArgument {
         case make
         /// A name is removed from its directory, or becomes another.
         case remove
+        /// Asked for: that it is there, whose it is, its size and times; or made the working directory.
+        case ask
     }
 
     /// The argument that holds the descriptor of a directory; nil where the path starts at the working directory.
@@ -33,7 +35,7 @@ struct PathArgument {
     /// The calls that have any.
     static var calls: Set<String> { Set(table.keys) }
 
-    /// The paths of a call; none for a call without any that Landlock or a read-only mount governs.
+    /// The paths of a call; none for a call without any that Landlock, a read-only mount or the view governs.
     static func of(_ call: String) -> [PathArgument] { table[call] ?? [] }
 
     private static func at(_ path: Int, _ action: Action) -> PathArgument {
@@ -65,5 +67,8 @@ struct PathArgument {
         "rmdir": [at(0, .remove)], "unlink": [at(0, .remove)], "unlinkat": [below(0, 1, .remove)],
         "rename": [at(0, .remove), at(1, .make)], "renameat": [below(0, 1, .remove), below(2, 3, .make)],
         "renameat2": [below(0, 1, .remove), below(2, 3, .make)],
+        "stat": [at(0, .ask)], "lstat": [at(0, .ask)], "newfstatat": [below(0, 1, .ask)], "statx": [below(0, 1, .ask)],
+        "access": [at(0, .ask)], "faccessat": [below(0, 1, .ask)], "faccessat2": [below(0, 1, .ask)],
+        "statfs": [at(0, .ask)], "chdir": [at(0, .ask)],
     ]
 }

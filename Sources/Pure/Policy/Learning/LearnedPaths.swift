@@ -18,6 +18,8 @@ struct LearnedPaths {
     private(set) var rights: [Right: Set<[UInt8]>] = [:]
     /// What was left out, and why.
     private(set) var notes: [String] = []
+    /// What was asked for and nothing more.
+    private var asked: Set<[UInt8]> = []
 
     init(home: ByteText?, extending base: Sandbox) {
         // A home of `/` or `/var` would be no home but half the machine.
@@ -31,6 +33,10 @@ struct LearnedPaths {
     mutating func take(_ path: ByteText, _ use: Observations.Use) {
         guard AbsolutePath.isPlain(path), path.count <= 4_096 else { return }
         let bytes = AbsolutePath.withoutLastSlash(path).bytes
+        guard use != .asked else {
+            asked.insert(bytes)
+            return
+        }
         guard path.text != nil, !bytes.contains(where: { $0 < 0x20 || $0 == 0x7F }) else {
             return note("used \(path.printable), which a policy cannot name")
         }
@@ -110,6 +116,31 @@ struct LearnedPaths {
             }
         }
         dropCovered()
+    }
+
+    /// Says what was asked for and will not be there: a session of root's gateway sees the listed paths, the directories
+    /// above them, the home, and its own /proc, /dev and /tmp. Comes after `reduce`.
+    mutating func noteUnseen() {
+        let own = ["/proc", "/dev", "/tmp"].map { Array($0.utf8) } + (home.map { [$0] } ?? [])
+        let named = Right.allCases.reduce(into: own) { $0 += rights[$1] ?? [] }
+        let unseen = asked.filter { path in
+            !named.contains { Self.isBeneath(path, $0) || Self.isBeneath($0, path) } && !isShown(path)
+        }.sorted { $0.lexicographicallyPrecedes($1) }
+        guard !unseen.isEmpty else { return }
+        let more = unseen.count > Self.unseenLimit ? " and \(unseen.count - Self.unseenLimit) more" : ""
+        note(
+            "asked for \(unseen.prefix(Self.unseenLimit).map(Self.shown).joined(separator: ", "))\(more) without opening "
+                + "it: not to be seen in a session of root's gateway, but where read names it")
+    }
+
+    private static let unseenLimit = 4
+
+    /// Whether what the sandbox that is extended names lies above a path, or below it.
+    private func isShown(_ path: [UInt8]) -> Bool {
+        (base.read + base.write + base.execute).contains { item in
+            guard case .absolute(let named) = item else { return false }
+            return Self.isBeneath(path, named) || Self.isBeneath(named.bytes, path)
+        }
     }
 
     /// A directory of which more than `LearnedSandbox.filesLimit` entries are named, the deepest first; nil for none.

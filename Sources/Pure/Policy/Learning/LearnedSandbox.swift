@@ -62,6 +62,7 @@ public struct LearnedSandbox: Sendable, Hashable {
     private mutating func take(_ taken: LearnedPaths, extending sandbox: Sandbox) {
         var paths = taken
         paths.reduce()
+        paths.noteUnseen()
         notes += paths.notes
         let fresh = paths.rights
         let item = { (inherited: [Sandbox.Path], right: LearnedPaths.Right) -> [Sandbox.Path]? in

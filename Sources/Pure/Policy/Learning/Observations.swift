@@ -27,6 +27,8 @@ public struct Observations: Sendable, Hashable {
         public static let changed = Use(rawValue: 8)
         /// A file was executed, or interprets what was.
         public static let executed = Use(rawValue: 16)
+        /// It was asked for, by its name, or made the working directory: it has to be in the session's view.
+        public static let asked = Use(rawValue: 32)
     }
 
     /// The network, as far as a sandbox tells parts of it apart.

@@ -80,13 +80,18 @@ int portcullis_program_execute(const char *path, char *const arguments[], char *
 
 /// open_tree(2) and move_mount(2) of open files and directories (Linux 5.2), and mount_setattr(2) of an open mount, and
 /// where `below` is not 0 of all mounts below it (5.12): in C because glibc 2.36 declares them where Swift does not
-/// look. The copy has all mounts below it; attributes are MOUNT_ATTR_*, and only ever added.
-int portcullis_tree_copy(int place, int *tree);
+/// look. The copy has all mounts below it, and is their slave: what is mounted there later arrives in it, and nothing of its
+/// own arrives there. Attributes are MOUNT_ATTR_*, and only ever added.
+int portcullis_tree_copy(int place, uint64_t attributes, int *tree);
 int portcullis_tree_attach(int tree, int place);
 
-/// An empty tmpfs of at most 64 KiB and 64 names, mode 0755, without setuid, devices and programs, attached nowhere: its root
-/// (fsopen(2) and its kin, Linux 5.2).
-int portcullis_names_make(int *root);
+/// An empty tmpfs, attached nowhere: its root (fsopen(2) and its kin, Linux 5.2). 0 bytes or names bound nothing.
+int portcullis_memory_make(
+    uint32_t mode, uint32_t user, uint32_t group, uint64_t bytes, uint64_t names, uint64_t attributes, int *root);
+
+/// pivot_root(2) to a mount of this namespace, and umount2(2) of what was the root, with all below it: in C because glibc has
+/// no wrapper for the one, and the other's flag is of an enumeration.
+int portcullis_root_replace(int root);
 
 /// Makes an open mount and those below it private (mount_setattr(2)).
 int portcullis_mounts_separate(int place);
