@@ -323,7 +323,9 @@ struct GuestPoolTests {
             #expect(try Conversation.guest(gate, "id").answer().status == 1)
             let refusal = try gate.record("USER_LOGIN") { $0["res"] == "failed" }
             #expect(refusal["reason"] == "sandbox-unavailable")
-            #expect(gate.trail.allSatisfy { $0.type != "USER_END" })
+            // Its start was recorded, so that its end is: nothing ran between them.
+            let end = try gate.record("USER_END")
+            #expect(end["reason"] == "lost" && end["cause"] == "sandbox-unavailable" && end["status"] == nil)
         }
     }
 
