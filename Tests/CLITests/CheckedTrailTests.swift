@@ -221,9 +221,14 @@ private struct CheckedTrail {
         let strangers = try CheckedTrail(trail: 1).notes[2].note
         try trail.state.write(notes.joined() + notes[1] + strangers, to: "log")
         let log = ["--checkpoint", trail.state.path + "/log"]
-        let whole = try CommandRun(["audit", "verify", trail.directory] + log).result()
+        let known = ["--key", trail.firstKey.description]
+        let whole = try CommandRun(["audit", "verify", trail.directory] + log + known).result()
         #expect(whole.status == 0, "\(whole)")
         #expect((whole.output + whole.error).contains("log: 1 of its 7 checkpoints are not this trail's"), "\(whole)")
+        // Which of the two is the true one only a key that was kept elsewhere can say: those here may have been replaced.
+        let unsure = try CommandRun(["audit", "verify", trail.directory] + log).result()
+        #expect(unsure.status == 1 && unsure.output.contains("not whole: "), "\(unsure)")
+        #expect(unsure.output.contains("1 of its 7 checkpoints have this trail's name and none of the keys here"))
         // The end is cut off, and the notes of it beside the trail with it.
         var lines = trail.segments
         lines[1] = []
@@ -231,8 +236,48 @@ private struct CheckedTrail {
         try trail.write(lines)
         try trail.state.write(trail.notes.prefix(2).flatMap(CheckpointFile.text), to: "audit/checkpoints")
         #expect(try trail.verify().status == 0, "what it has is whole")
-        let cut = try CommandRun(["audit", "verify", trail.directory] + log).result()
-        #expect(cut.status == 1 && cut.output.contains("a checkpoint covers 11 records"), "\(cut)")
+        let cut = try CommandRun(["audit", "verify", trail.directory] + log + known).result()
+        #expect(cut.status == 1 && cut.output.contains("a checkpoint covers 19 records"), "\(cut)")
+    }
+
+    /// The keys of checkpoints that a log alone has are known by those before them: who leaves the first ones beside the trail,
+    /// and what they cover, cannot write the rest anew.
+    @Test(arguments: 1...3) func whatALogCoversIsCoveredWithoutItsNotes(_ kept: Int) throws {
+        let trail = try CheckedTrail(sizes: [21])
+        try trail.state.write(Array(trail.notes.map(\.note).joined()), to: "log")
+        // Up to the next checkpoint as it was, and another trail's records behind it.
+        let covered = Int(trail.notes[kept].checkpoint.position.sequence)
+        var chain = Chain(after: trail.notes[kept].checkpoint.position, digest: CheckedTrail.digest)
+        let sender = Sender(pid: 1, uid: 0, auid: .max, ses: .max, executable: "/usr/sbin/portcullisd")
+        var lines = Array(trail.segments[0].prefix(covered))
+        for count in covered..<21 {
+            var line: [UInt8] = []
+            chain.append(
+                .record(.serviceStart(unit: "another")),
+                Stamp(milliseconds: 1_795_212_781_000 + UInt64(count), session: nil, sender: sender), to: &line)
+            lines.append(line)
+        }
+        try trail.write([lines])
+        try trail.state.write(trail.notes.prefix(kept).flatMap(CheckpointFile.text), to: "audit/checkpoints")
+        let run = try trail.verify("--key", trail.firstKey.description, "--checkpoint", trail.state.path + "/log")
+        #expect(run.status == 1, "\(run)")
+    }
+
+    /// A log of a year is read, and a link in the trail's directory is not.
+    @Test func aLongLogIsReadAndALinkIsNot() throws {
+        let trail = try CheckedTrail()
+        let line = Array("Nov 20 22:00:00 gate sshd[1]: nothing of ours\n".utf8)
+        var log: [UInt8] = []
+        for _ in 0..<50_000 { log += line }
+        for note in trail.notes { log += note.note }
+        try trail.state.write(log, to: "log")
+        let run = try trail.verify("--checkpoint", trail.state.path + "/log")
+        #expect(run.status == 0, "\(run)")
+        let notes = trail.directory + "/checkpoints"
+        try FileManager.default.moveItem(atPath: notes, toPath: trail.state.path + "/notes")
+        try FileManager.default.createSymbolicLink(atPath: notes, withDestinationPath: trail.state.path + "/notes")
+        let linked = try trail.verify()
+        #expect(linked.status != 0 && linked.error.contains("cannot read \(notes)"), "\(linked)")
     }
 
     /// A trail that begins behind everything that was ever signed has nothing that vouches for it.

@@ -248,6 +248,61 @@ enum ViewRig {
         _ = place
     }
 
+    /// A command that may write a directory can put a link where its sandbox names something below it, and so can an account
+    /// on whose way a name lies: the next session must not follow it.
+    @Test func isNotWidenedByALinkThatSomebodyPlanted() async throws {
+        let place = try ViewRig.place()
+        try place.link("listed/root", to: "/")
+        try place.link("listed/etc", to: "/etc")
+        try place.link("listed/within", to: "sub")
+        try place.link("home/up", to: "..")
+        try place.directory("home/out", owner: nobody)
+        try place.link("home/out/up", to: "..")
+        try place.link("theirs", to: "one")
+        try place.link("state", to: "other")
+        try place.link("whole", to: "/")
+        await #expect(processExitsWith: .exitCode(0)) { [path = place.path as String] in
+            alone {
+                // SAFETY: the path is a C string for the call.
+                promise(1, unsafe lchown(path + "/theirs", 1, 1) == 0)
+                let target = Credentials(uid: nobody, gid: nobody, groups: [])
+                let at = { (name: String) in Sandbox.Path.absolute(ByteText(path + "/" + name)) }
+                func confinement(_ change: (inout Sandbox) -> Void) throws -> CommandConfinement {
+                    var sandbox = Sandbox(name: "s")
+                    change(&sandbox)
+                    return try CommandConfinement(
+                        CompiledSandbox(sandbox: sandbox, filter: try SystemCallFilter.compile(sandbox)),
+                        credentials: target, home: ByteText(path + "/home"),
+                        closed: [ClosedDirectory(ByteText(path + "/other"))])
+                }
+                let refused = [
+                    try confinement { ($0.write, $0.execute) = ([at("listed")], [at("listed/root")]) },
+                    try confinement { $0.write = [at("listed"), at("listed/etc")] },
+                    try confinement { $0.write = [at("listed/etc"), at("listed")] },
+                    try confinement { $0.write = [.home("/out"), .home("/out/up")] },
+                    try confinement { $0.read = [at("theirs")] },
+                    try confinement { $0.read = [at("state")] },
+                    try confinement { $0.read = [at("state/file")] },
+                    try confinement { $0.read = [at("whole")] },
+                ]
+                let taken = try confinement { ($0.write, $0.execute) = ([at("listed")], [at("listed/within")]) }
+                let empty = try EmptyMounts.make()
+                for (number, one) in refused.enumerated() {
+                    let found = failure { try one.mount(in: empty) }
+                    promise(Int32(10 + number), found == ConfinementError(.landlock, ELOOP))
+                }
+                // And a plain user's, who has no view.
+                try taken.drop()
+                for (number, one) in refused.enumerated() {
+                    let found = failure { try one.restrict() }
+                    promise(Int32(20 + number), found == ConfinementError(.landlock, ELOOP))
+                }
+                promise(30, failure { try taken.restrict() } == nil)
+            }
+        }
+        _ = place
+    }
+
     @Test func isNotToBeHadWithoutAnEmptyPlaceForIt() async {
         await #expect(processExitsWith: .exitCode(0)) {
             alone {

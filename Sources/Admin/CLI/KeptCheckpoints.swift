@@ -35,8 +35,10 @@ struct KeptCheckpoints {
     /// All good ones, where they are listed.
     private(set) var rows: [Row] = []
 
-    /// The most bytes of a file with a key or a checkpoint.
-    private static let keptLimit = 1 << 20
+    /// The most bytes of a file with a key.
+    private static let keyLimit = 1 << 20
+    /// The most bytes of a log with checkpoints: a minute apart, they take five months.
+    private static let logLimit = 64 << 20
     private static let pieceSize = 1 << 16
     /// The most bad ones that are named.
     private static let faultLimit = 16
@@ -112,7 +114,11 @@ struct KeptCheckpoints {
                     "no checkpoint here is signed by the key that was kept" + (given.count > 1 ? ": \(key)" : ""))
             }
         }
-        for path in kept { take(copies.all.filter { $0.path == path }, isAnyKeyKnown: isAnyKeyKnown) }
+        for path in kept {
+            take(
+                copies.all.filter { $0.path == path }, isAnyKeyKnown: isAnyKeyKnown,
+                unproven: given.isEmpty ? firstKey?.name : nil)
+        }
         marks.sort { $0.position.sequence < $1.position.sequence }
     }
 
@@ -123,18 +129,27 @@ struct KeptCheckpoints {
     /// Takes what stands in a file that was kept elsewhere.
     ///
     /// TRUST: a log takes lines of everybody, so that any note in it may be a stranger's, or an old one that was logged
-    /// again. Each that a key of this trail has signed must be kept; the others are worth a word.
-    private mutating func take(_ copies: [Copies.Copy], isAnyKeyKnown: Bool) {
+    /// again. Each that a key of this trail has signed, or one that such a note names, must be kept; the others are worth a
+    /// word. But where no key was given, the keys are as good as who can write the files beside the trail: then what has
+    /// this trail's name and none of its keys may be the true trail's.
+    ///
+    /// - Parameter unproven: this trail's name, where no key was given.
+    private mutating func take(_ copies: [Copies.Copy], isAnyKeyKnown: Bool, unproven: String?) {
         guard let path = copies.first?.path else { return }
         let name = ByteText(path).printable
         let signed = copies.filter { $0.isSigned == true }
         let trusted = isAnyKeyKnown ? signed : copies
+        let doubtful = copies.count { $0.isSigned != true && $0.signed.checkpoint.origin == unproven }
         marks += trusted.map { CheckpointMark(position: $0.signed.checkpoint.position, number: nil) }
         if !isAnyKeyKnown {
             notices.append("\(name): its key is not here: its signature was not checked")
         } else if signed.isEmpty {
             let isWrong = copies.contains { $0.isSigned == false }
             mismatches.append("\(name): \(isWrong ? "its signature is wrong" : "not signed by a key of this trail")")
+        } else if doubtful > 0 {
+            mismatches.append(
+                "\(name): \(doubtful) of its \(copies.count) checkpoints have this trail's name and none of the keys here: "
+                    + "a key that was kept elsewhere says whose they are (--key)")
         } else if signed.count < copies.count {
             notices.append(
                 "\(name): \(copies.count - signed.count) of its \(copies.count) checkpoints are not this trail's")
@@ -160,9 +175,15 @@ struct KeptCheckpoints {
             }
         }
 
+        /// Looks for what a key has signed, and what the keys have that are named there.
         mutating func check(by key: CheckpointKey, _ check: SignatureCheck) {
-            for place in places[key.id] ?? [] where all[place].isSigned != true {
-                all[place].isSigned = all[place].signed.isSigned(by: key, check)
+            var keys = [key]
+            while let key = keys.popLast() {
+                for place in places[key.id] ?? [] where all[place].isSigned != true {
+                    let isSigned = all[place].signed.isSigned(by: key, check)
+                    all[place].isSigned = isSigned
+                    if isSigned { keys.append(all[place].signed.checkpoint.next) }
+                }
             }
         }
     }
@@ -177,7 +198,7 @@ struct KeptCheckpoints {
 
     private static func firstKey(in directory: String) throws -> CheckpointKey? {
         let path = directory + "/" + CheckpointFile.keyName
-        guard let bytes = try read(path) else { return nil }
+        guard let bytes = try read(path, limit: keyLimit, isOwn: true) else { return nil }
         guard let key = CheckpointKey(text: bytes.prefix { $0 != UInt8(ascii: "\n") }, digest: sha256) else {
             throw Failure(description: "\(path): not a public key of checkpoints")
         }
@@ -186,7 +207,7 @@ struct KeptCheckpoints {
 
     private static func key(_ given: String) throws -> CheckpointKey {
         if let key = CheckpointKey(text: Array(given.utf8), digest: sha256) { return key }
-        guard let bytes = try read(given) else {
+        guard let bytes = try read(given, limit: keyLimit) else {
             throw Failure(
                 description: "--key \(ByteText(given).printable): neither a key (NAME+DIGITS+BASE64) nor a file")
         }
@@ -198,7 +219,7 @@ struct KeptCheckpoints {
     }
 
     private static func copies(_ path: String) throws -> [SignedCheckpoint] {
-        guard let bytes = try read(path) else {
+        guard let bytes = try read(path, limit: logLimit) else {
             throw Failure(description: "--checkpoint \(ByteText(path).printable): no such file")
         }
         let found = SignedCheckpoint.all(inCopy: bytes, digest: sha256)
@@ -208,32 +229,31 @@ struct KeptCheckpoints {
         return found
     }
 
-    /// A small file; nil where there is none.
-    private static func read(_ path: String) throws -> [UInt8]? {
-        let file: Descriptor
+    /// A file; nil where there is none.
+    ///
+    /// - Parameter isOwn: whether it lies beside the trail, where the auditor's account makes names.
+    private static func read(_ path: String, limit: Int, isOwn: Bool = false) throws -> [UInt8]? {
+        guard let file = try opened(path, isOwn: isOwn) else { return nil }
+        guard let bytes = try file.readAll(limit: limit) else {
+            throw Failure(description: "\(ByteText(path).printable) is too long")
+        }
+        return bytes
+    }
+
+    private static func opened(_ path: String, isOwn: Bool) throws -> Descriptor? {
         do throws(SystemError) {
-            file = try File.open(path, [.reading, .nonBlocking])
+            return isOwn ? try File.openRegular(path) : try File.open(path, [.reading, .nonBlocking])
         } catch {
             if error.isNotFound { return nil }
             throw Failure(description: "cannot read \(ByteText(path).printable): \(error.text)")
         }
-        guard let bytes = try file.readAll(limit: keptLimit) else {
-            throw Failure(description: "\(ByteText(path).printable) is too long")
-        }
-        return bytes
     }
 
     /// Reads the file note by note.
     private static func notes(in directory: String, _ body: (_ note: [UInt8]) throws -> Void) throws {
         let path = directory + "/" + CheckpointFile.name
         var count = 0
-        let file: Descriptor
-        do throws(SystemError) {
-            file = try File.open(path, [.reading, .nonBlocking])
-        } catch {
-            if error.isNotFound { return }
-            throw Failure(description: "cannot read \(path): \(error.text)")
-        }
+        guard let file = try opened(path, isOwn: true) else { return }
         var cutter = NoteCutter()
         var offset: Int64 = 0
         var patience = Self.patience

@@ -100,7 +100,8 @@ extension RequestSession {
         do {
             let confinement = try CommandConfinement(
                 settle(compiled, home: entry.home), credentials: credentials, home: entry.home,
-                sparesHome: sparesHome(terms), hasPrivateHome: guest != nil, boundsProcesses: boundsNumbers,
+                sparesHome: sparesHome(terms), closed: closedDirectories, hasPrivateHome: guest != nil,
+                boundsProcesses: boundsNumbers,
                 groupBounds: input.cgroups?.bounds ?? [])
             return LaunchPlan(
                 program: program, arguments: arguments, commandLine: commandLine, entry: entry, sandbox: compiled,
@@ -143,6 +144,14 @@ extension RequestSession {
     /// Whether what runs must not be able to write its own `.rhosts`. A guest's home is gone before anybody reads it.
     private func sparesHome(_ terms: Terms) -> Bool {
         settings.serves(.rsh) && settings.readsHostTrust && !terms.selfTrust && guest == nil
+    }
+
+    /// The gateway's own directories: the policy's may be read, where its mode lets the target.
+    private var closedDirectories: [ClosedDirectory] {
+        [
+            ClosedDirectory(ByteText(input.stateDirectory)), ClosedDirectory(ByteText(input.runtimeDirectory)),
+            ClosedDirectory(ByteText(input.policyDirectory), isReadable: true),
+        ]
     }
 
     /// A sandbox that turns out to cover what it must not: the home without self-trust, or the gateway's directories.

@@ -188,7 +188,8 @@ public struct CheckpointVerifier: Sendable {
         guard signer != nil || isFirstOfAll else { throw fault(.signature, naming: signed) }
         let sequence = signed.checkpoint.position.sequence
         guard sequence > last?.checkpoint.position.sequence ?? 0 else { throw fault(.order, naming: signed) }
-        let isNew = signer != key
+        // One that says that it begins a run does, or what stands before it would be vouched for with it.
+        let isNew = signer != key || signed.checkpoint.first != nil
         if isNew || runs.isEmpty {
             runs.append(CheckpointRun(key: signer, isNew: isNew, first: number, last: number, covered: sequence))
         } else {

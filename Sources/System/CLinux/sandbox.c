@@ -240,9 +240,10 @@ int portcullis_process_share(void (*body)(void *), void *context, pid_t *child) 
         _exit(125);
     }
     if (!is_copy && is_leaving == 0) {
-        // It has ended, and not by execve. By itself it ended between two steps; killed, perhaps within malloc.
+        // It is ending, and not by execve. By itself it ended between two steps; killed, perhaps within malloc. Its memory is
+        // let go of a moment before its end can be heard of.
         siginfo_t how = {.si_pid = 0};
-        if (waitid(P_PID, (id_t)made, &how, WEXITED | WNOHANG | WNOWAIT) < 0 || how.si_pid != made
+        if (waitid(P_PID, (id_t)made, &how, WEXITED | WNOWAIT) < 0 || how.si_pid != made
             || how.si_code != CLD_EXITED)
             _exit(125);
     }

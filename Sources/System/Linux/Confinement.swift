@@ -200,6 +200,7 @@ public struct CommandConfinement: Sendable {
     private let credentials: Credentials
     private let home: ByteText
     private let sparesHome: Bool
+    private let closed: [ClosedDirectory]
     private let hasPrivateHome: Bool
     private let boundsProcesses: Bool
     private let groupBounds: SessionCgroups.Bounds
@@ -213,6 +214,7 @@ public struct CommandConfinement: Sendable {
     ///   - home: the target's home directory.
     ///   - sparesHome: whether what the sandbox writes must not cover the home (self-trust). What a name means is the
     ///     target's to change until it is opened, so the objects that were opened are held against it.
+    ///   - closed: the gateway's own directories, to which no link may lead.
     ///   - hasPrivateHome: whether an empty home of the session's own lies over the home, as a guest has it; root and a
     ///     confined sandbox are needed.
     ///   - boundsProcesses: whether `mount` holds the limit of processes by the session's own process numbers, as
@@ -223,7 +225,8 @@ public struct CommandConfinement: Sendable {
     ///   none, step `mounts` where a private home cannot be had: all are `sandbox-unavailable`.
     public init(
         _ compiled: CompiledSandbox, credentials: Credentials, home: ByteText, sparesHome: Bool = false,
-        hasPrivateHome: Bool = false, boundsProcesses: Bool = false, groupBounds: SessionCgroups.Bounds = []
+        closed: [ClosedDirectory] = [], hasPrivateHome: Bool = false, boundsProcesses: Bool = false,
+        groupBounds: SessionCgroups.Bounds = []
     ) throws(ConfinementError) {
         guard Confinement.canApply(compiled.sandbox) else { throw ConfinementError(.landlock, EOPNOTSUPP) }
         sandbox = compiled.sandbox
@@ -231,6 +234,7 @@ public struct CommandConfinement: Sendable {
         self.credentials = credentials
         self.home = home
         self.sparesHome = sparesHome
+        self.closed = closed
         self.hasPrivateHome = hasPrivateHome
         self.boundsProcesses = boundsProcesses
         self.groupBounds = groupBounds
@@ -379,43 +383,37 @@ public struct CommandConfinement: Sendable {
         return descriptor
     }
 
+    /// What the sandbox names, opened.
+    private func places(
+        _ isSkipped: (_ name: ByteText, _ isWritten: Bool) -> Bool = { _, _ in false }
+    ) throws(ConfinementError) -> SandboxPlaces {
+        try SandboxPlaces(sandbox, home: home, uid: credentials.uid, closed: closed, isSkipped: isSkipped)
+    }
+
     /// What the session is to see of the host's tree, opened; nil where that is all of it.
     private func view() throws(ConfinementError) -> SessionView? {
         var view = SessionView(hasDevices: devices != nil)
-        let home = try view.open(self.home)
-        let isHomeRoot = home?.path == [UInt8(ascii: "/")]
-        if let home, !isHomeRoot { try view.add(home.place, at: home.path, isWritten: false) }
-        var written: [Descriptor] = []
-        for path in sandbox.write where path != .absolute("/tmp") {
-            var name = Confinement.resolve(path, home: self.home)
-            if case .home(let rest) = path, !isHomeRoot {
-                guard let home else { continue }
-                if !rest.isEmpty {
-                    guard case .open(let place) = try SecureOpen.place(rest, beneath: home.place) else { continue }
-                    written.append(place)
-                    try view.add(place, at: nil, isWritten: true)
-                    continue
-                }
-                name = self.home
-            }
-            if view.isOwn(name), name.bytes.starts(with: "/dev".utf8) { continue }
-            guard let opened = try view.open(name) else { continue }
-            written.append(opened.place)
-            try view.add(opened.place, at: opened.path, isWritten: true)
+        let places = try places { [view] name, isWritten in
+            name == "/tmp" && isWritten || view.isOwn(name) && (!isWritten || name.bytes.starts(with: "/dev".utf8))
         }
-        func add(_ paths: [Sandbox.Path], besides others: [Sandbox.Path] = []) throws(ConfinementError) {
-            for path in paths where !others.contains(path) {
-                // What lies in the home is there with it.
-                if case .home = path, !isHomeRoot { continue }
-                let name = Confinement.resolve(path, home: self.home)
-                guard !view.isOwn(name), let opened = try view.open(name) else { continue }
-                try view.add(opened.place, at: opened.path, isWritten: false)
-            }
+        let isHomeRoot = places.home?.path == [UInt8(ascii: "/")]
+        if let home = places.home, !isHomeRoot {
+            view.add(home.links)
+            try view.add(home.descriptor, at: home.path, isWritten: false)
         }
-        try add(sandbox.execute)
-        try add(sandbox.read, besides: sandbox.execute)
-        if devices == nil { try add([.absolute("/dev")]) }
-        try spareHome(written)
+        for place in places.written {
+            view.add(place.links)
+            try view.add(place.descriptor, at: place.path, isWritten: true)
+        }
+        for place in places.executed + places.read {
+            view.add(place.links)
+            try view.add(place.descriptor, at: place.path, isWritten: false)
+        }
+        if devices == nil, let found = try SecureOpen.follow("/dev") {
+            view.add(found.links)
+            try view.add(found.place, at: found.path, isWritten: false)
+        }
+        try spareHome(places.written.map(\.descriptor))
         return view.isWhole ? nil : view
     }
 
@@ -521,23 +519,11 @@ public struct CommandConfinement: Sendable {
             }
         let ruleset = try LandlockRuleset(
             network: network, required: Confinement.requiredLandlock(sandbox))
-        let home = try SecureOpen.place(home)
-        var written: [Descriptor] = []
-        // No array of the three: what it would be made of is looked up anew in each forked process, which takes time.
-        func allow(
-            _ paths: [Sandbox.Path], _ rights: LandlockRights, besides others: [Sandbox.Path] = []
-        ) throws(ConfinementError) {
-            // What executing or writing gives anyway is not opened and allowed twice.
-            for path in paths where !others.contains(path) {
-                guard let descriptor = try open(path, home: home) else { continue }
-                if rights == .writing { written.append(descriptor) }
-                try ruleset.allow(rights, below: descriptor)
-            }
-        }
-        try allow(sandbox.read, .reading, besides: sandbox.execute)
-        try allow(sandbox.write, .writing)
-        try allow(sandbox.execute, .executing)
-        try spareHome(written)
+        let places = try places()
+        for place in places.read { try ruleset.allow(.reading, below: place.descriptor) }
+        for place in places.written { try ruleset.allow(.writing, below: place.descriptor) }
+        for place in places.executed { try ruleset.allow(.executing, below: place.descriptor) }
+        try spareHome(places.written.map(\.descriptor))
         try ruleset.restrict()
     }
 

@@ -24,21 +24,29 @@ public struct EmptyMounts: Sendable {
     public static func make() throws(ConfinementError) -> EmptyMounts {
         do {
             try? CommandConfinement.rehearse()
-            let (report, told) = try Descriptor.pipe()
+            let report: Descriptor
+            var told: Descriptor?
+            do {
+                let ends = try Descriptor.pipe()
+                report = ends.read
+                told = ends.write
+            }
             switch try Namespaces.mounts.fork() {
             case .child:
                 do {
                     try Process.dieWithParent()
                     try empty()
-                    try told.writeAll([0])
+                    try told?.writeAll([0])
                     // Until it is ended.
                     while true { pause() }
                 } catch {
                     let code = (error as? ConfinementError)?.code ?? (error as? SystemError)?.code ?? EINVAL
-                    try? told.writeAll([UInt8(truncatingIfNeeded: code)])
+                    try? told?.writeAll([UInt8(truncatingIfNeeded: code)])
                 }
                 Process.exitNow(125)
             case .parent(let child):
+                // The child alone holds it now: one that dies without a word is heard of.
+                told = nil
                 defer {
                     child.signal(Signals.Number.kill)
                     Children.reap(child.pid)

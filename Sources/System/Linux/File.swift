@@ -122,6 +122,14 @@ public enum File {
         try open(Array(path.utf8), below: directory, options, mode: mode)
     }
 
+    /// Opens a regular file for reading, where another account makes names: its last name is followed nowhere, and nothing
+    /// else that it may be is read from.
+    public static func openRegular(_ path: String) throws(SystemError) -> Descriptor {
+        let file = try open(path, [.reading, .noFollow, .nonBlocking])
+        guard try status(file).kind == .regular else { throw SystemError(EINVAL, "not a regular file") }
+        return file
+    }
+
     /// What an open file is.
     public static func status(_ descriptor: Descriptor) throws(SystemError) -> FileStatus {
         var raw = stat()

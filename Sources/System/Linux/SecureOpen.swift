@@ -343,6 +343,95 @@ public enum SecureOpen {
         try place(path, in: nil, resolve: 0x04)
     }
 
+    /// A link that was followed.
+    struct FollowedLink {
+        /// Where it is, without a link in it.
+        let path: [UInt8]
+        /// Where it leads, as it says.
+        let target: [UInt8]
+        /// Whose it is.
+        let owner: UInt32
+    }
+
+    /// A path that was followed link by link.
+    struct Followed {
+        /// What is at its end, O_PATH.
+        let place: Descriptor
+        /// Where that is, without a link in it.
+        let path: [UInt8]
+        /// The links on the way, in their order.
+        let links: [FollowedLink]
+    }
+
+    /// Follows an absolute path link by link; nil where it leads to nothing.
+    ///
+    /// What is at the end was reached without a link by the path that is returned: whatever somebody changes on the way
+    /// meanwhile, these two belong together.
+    static func follow(_ name: ByteText) throws(ConfinementError) -> Followed? {
+        guard name.bytes.first == slash, !name.bytes.contains(0) else { throw ConfinementError(.landlock, EINVAL) }
+        var path = name.bytes
+        var links: [FollowedLink] = []
+        for _ in 0...linkLimit {
+            switch try plainPlace(ByteText(path)) {
+            case .open(let place):
+                return Followed(place: place, path: canonical(path), links: links)
+            case .missing(ELOOP):
+                // Most have none.
+                guard let (link, next) = firstLink(in: path) else { return nil }
+                links.append(link)
+                path = next
+            case .missing:
+                return nil
+            }
+        }
+        return nil
+    }
+
+    /// The first link in a path, and the path with what that leads to in its place; nil where there is none any more.
+    private static func firstLink(in path: [UInt8]) -> (link: FollowedLink, next: [UInt8])? {
+        var here: [UInt8] = []
+        var rest = path[...]
+        while let start = rest.firstIndex(where: { $0 != slash }) {
+            let end = rest[start...].firstIndex(of: slash) ?? rest.endIndex
+            let name = here + [slash] + rest[start..<end]
+            rest = rest[end...]
+            // No link is behind: a directory's parent is the one before it.
+            if File.link(name) != nil {
+                let shown = ByteText(name)
+                // Target and owner of one object.
+                guard let file = try? open(name[...], in: nil, flags: openPath | O_NOFOLLOW, shown: shown),
+                    let target = try? target(of: file, shown: shown), let found = try? status(of: file, shown: shown)
+                else { return nil }
+                let link = FollowedLink(path: canonical(name), target: target, owner: found.st_uid)
+                return (link, (target.first == slash ? [] : here + [slash]) + target + rest)
+            }
+            here = name
+        }
+        return nil
+    }
+
+    /// A path in which there is no link, without empty components, `.` and `..`.
+    static func canonical(_ path: [UInt8]) -> [UInt8] {
+        var whole: [UInt8] = []
+        for part in path.split(separator: slash) {
+            if part.elementsEqual(".".utf8) { continue }
+            if part.elementsEqual("..".utf8) {
+                if let last = whole.lastIndex(of: slash) { whole.removeSubrange(last...) }
+                continue
+            }
+            whole.append(slash)
+            whole += part
+        }
+        return whole.isEmpty ? [slash] : whole
+    }
+
+    /// Whether a path without links is another, or lies below it.
+    static func isBelow(_ path: [UInt8], _ other: [UInt8]) -> Bool {
+        other == [slash] || path.starts(with: other) && (path.count == other.count || path[other.count] == slash)
+    }
+
+    private static let slash = UInt8(ascii: "/")
+
     /// Opens a path below a directory, O_PATH, in which there is no link.
     static func place(_ path: ByteText, inside directory: Descriptor) throws(ConfinementError) -> Place {
         // RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS.

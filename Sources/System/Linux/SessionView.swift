@@ -51,26 +51,11 @@ struct SessionView {
     /// Whether it is the host's whole tree.
     var isWhole: Bool { places.contains { $0.path == [Self.slash] } }
 
-    /// Opens a path of the host's, and notes the links on its way. Called with the target's rights.
-    ///
-    /// - Parameter name: an absolute path.
-    /// - Returns: what it leads to, and the path of that; nil where it leads to nothing.
-    mutating func open(_ name: ByteText) throws(ConfinementError) -> (place: Descriptor, path: [UInt8])? {
-        guard name.bytes.first == Self.slash, !name.bytes.contains(0) else { throw ConfinementError(.mounts, EINVAL) }
-        var path = name.bytes
-        for _ in 0...SecureOpen.linkLimit {
-            switch try SecureOpen.plainPlace(ByteText(path)) {
-            case .open(let place):
-                return (place, Self.canonical(path))
-            case .missing(ELOOP):
-                // Most have none.
-                guard let next = follow(path) else { return nil }
-                path = next
-            case .missing:
-                return nil
-            }
+    /// Notes the links on the way to what was opened.
+    mutating func add(_ followed: [SecureOpen.FollowedLink]) {
+        for link in followed where !links.contains(where: { $0.path == link.path }) {
+            links.append(Link(path: link.path, target: link.target))
         }
-        return nil
     }
 
     /// Adds what is open at a path of the host's.
@@ -114,44 +99,7 @@ struct SessionView {
         }
     }
 
-    /// Notes the first link in a path, and puts what it leads to in its place; nil where there is none any more.
-    private mutating func follow(_ path: [UInt8]) -> [UInt8]? {
-        var here: [UInt8] = []
-        var rest = path[...]
-        while let start = rest.firstIndex(where: { $0 != Self.slash }) {
-            let end = rest[start...].firstIndex(of: Self.slash) ?? rest.endIndex
-            let next = here + [Self.slash] + rest[start..<end]
-            rest = rest[end...]
-            // No link is behind: a directory's parent is the one before it.
-            if let target = File.link(next) {
-                let link = Self.canonical(next)
-                if !links.contains(where: { $0.path == link }) { links.append(Link(path: link, target: target)) }
-                return (target.first == Self.slash ? [] : here + [Self.slash]) + target + rest
-            }
-            here = next
-        }
-        return nil
-    }
-
-    /// A path in which there is no link, without empty components, `.` and `..`.
-    private static func canonical(_ path: [UInt8]) -> [UInt8] {
-        var whole: [UInt8] = []
-        for part in path.split(separator: slash) {
-            if part.elementsEqual(".".utf8) { continue }
-            if part.elementsEqual("..".utf8) {
-                if let last = whole.lastIndex(of: slash) { whole.removeSubrange(last...) }
-                continue
-            }
-            whole.append(slash)
-            whole += part
-        }
-        return whole.isEmpty ? [slash] : whole
-    }
-
-    /// Whether a path is another, or lies below it.
-    private static func isBelow(_ path: [UInt8], _ other: [UInt8]) -> Bool {
-        path.starts(with: other) && (path.count == other.count || path[other.count] == slash)
-    }
+    private static func isBelow(_ path: [UInt8], _ other: [UInt8]) -> Bool { SecureOpen.isBelow(path, other) }
 
     // MARK: Making it
 

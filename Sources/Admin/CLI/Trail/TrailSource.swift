@@ -46,8 +46,11 @@ struct TrailSource {
         private var offset: Int64 = 0
 
         /// Opens a segment.
-        fileprivate init(_ path: String, isLive: Bool) throws(SystemError) {
-            file = try File.open(path, [.reading, .nonBlocking])
+        ///
+        /// - Parameter isOwn: whether it lies in a trail's directory, where the auditor's account makes names: no link is
+        ///   followed there.
+        fileprivate init(_ path: String, isLive: Bool, isOwn: Bool) throws(SystemError) {
+            file = isOwn ? try File.openRegular(path) : try File.open(path, [.reading, .nonBlocking])
             let status = try File.status(file)
             guard status.kind == .regular else { throw SystemError(22 /* EINVAL */, "not a regular file") }
             self.path = path
@@ -94,7 +97,7 @@ struct TrailSource {
     /// segments are found on the way.
     func check() throws {
         guard case .files(let paths) = place else { return }
-        for path in paths { _ = try Self.open(path, isLive: false) }
+        for path in paths { _ = try Self.open(path, isLive: false, isOwn: false) }
     }
 
     /// The segment after the last; nil where there is none yet.
@@ -103,7 +106,7 @@ struct TrailSource {
         case .files(let paths):
             guard let path = paths.first else { return nil }
             place = .files(paths.dropFirst())
-            return try Self.open(path, isLive: false)
+            return try Self.open(path, isLive: false, isOwn: false)
         case .directory(let directory):
             return try next(in: directory)
         }
@@ -123,7 +126,7 @@ struct TrailSource {
             let live = try Self.openIfThere(path, isLive: true)
             guard let name = try Self.rotated(in: directory, after: lastNumber).first else {
                 guard let live else {
-                    if last == nil { _ = try Self.open(path, isLive: true) }
+                    if last == nil { _ = try Self.open(path, isLive: true, isOwn: true) }
                     return nil
                 }
                 guard live.identity != last?.identity else { return nil }
@@ -140,19 +143,19 @@ struct TrailSource {
         }
     }
 
-    /// Opens a segment; nil where there is none of this name.
+    /// Opens a segment of a directory; nil where there is none of this name.
     private static func openIfThere(_ path: String, isLive: Bool) throws -> Segment? {
         do throws(SystemError) {
-            return try Segment(path, isLive: isLive)
+            return try Segment(path, isLive: isLive, isOwn: true)
         } catch {
             if error.isNotFound { return nil }
             throw unreadable(path, error)
         }
     }
 
-    private static func open(_ path: String, isLive: Bool) throws -> Segment {
+    private static func open(_ path: String, isLive: Bool, isOwn: Bool) throws -> Segment {
         do throws(SystemError) {
-            return try Segment(path, isLive: isLive)
+            return try Segment(path, isLive: isLive, isOwn: isOwn)
         } catch {
             throw unreadable(path, error)
         }
