@@ -25,6 +25,8 @@ enum OpenSessionsFile {
         var sessions = OpenSessions()
         /// How many bytes of the trail were read.
         var read: Int64 = 0
+        /// Whether some of them were in closed segments.
+        var hasReadClosed = false
         /// Closed segments that could not be read, with why.
         var faults: [String] = []
     }
@@ -84,6 +86,7 @@ enum OpenSessionsFile {
         var found = Found(sessions: sessions)
         var offset = offset
         for segment in segments {
+            if segment.first != nil { found.hasReadClosed = true }
             do throws(SystemError) {
                 try read(segment, from: offset, in: directory, &found)
             } catch {

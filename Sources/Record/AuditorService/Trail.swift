@@ -102,6 +102,8 @@ final class Trail {
     private var sinceKept: Int64 = 0
     /// The bytes that they took then.
     private var keptSize: Int64 = 0
+    /// Whether what was written down may lie in a segment that is closed, and can be taken away.
+    private var isKeptInClosed = false
     /// The bytes of the trail after which its open sessions are written down anew: so much a start reads of it. Tests make it
     /// less.
     var keepingInterval: Int64 = 4 << 20
@@ -244,6 +246,7 @@ final class Trail {
             hasOpened = true
             sessions = opening.found?.sessions ?? OpenSessions()
             sinceKept = opening.found?.read ?? 0
+            isKeptInClosed = opening.found?.hasReadClosed ?? false
             for fault in opening.found?.faults ?? [] {
                 notices.append("sessions without an end were not looked for in \(fault)")
             }
@@ -282,6 +285,7 @@ final class Trail {
             return false
         }
         if segmentFirst == nil { segmentFirst = chain.position.sequence &+ 1 }
+        isKeptInClosed = isKeptInClosed || chain.startsSegment
         chain = next
         sessions.take(lines: text[...])
         sinceKept += Int64(text.count)
@@ -333,9 +337,11 @@ final class Trail {
 
     /// Whether the open sessions are to be written down.
     ///
-    /// Many are written down less often, so that they never cost more than a part of the trail.
+    /// Many are written down less often, so that they never cost more than a part of the trail; but once in each segment, since
+    /// those before it may be taken away.
     var isKeepingDue: Bool {
-        sinceKept >= max(keepingInterval, 4 * keptSize) && isSettled && segmentFirst != nil
+        let isDue = isKeptInClosed || sinceKept >= max(keepingInterval, 4 * keptSize)
+        return isDue && isSettled && segmentFirst != nil
     }
 
     /// Writes the open sessions down, for the next start.
@@ -345,6 +351,7 @@ final class Trail {
     func keepSessions(ended: [SessionID]) -> String? {
         guard isKeepingDue, let file, let first = segmentFirst else { return nil }
         sinceKept = 0
+        isKeptInClosed = false
         let place = TrailPlace(segment: first, offset: file.size, position: chain.position)
         let text = sessions.kept(at: place, ended: ended, digest: digest)
         keptSize = Int64(text.count)
