@@ -125,7 +125,7 @@ final class Trail {
     func commit(_ batch: [Item], wall: UInt64, now: Int64) -> Outcome {
         guard !batch.isEmpty else { return .durable }
         if restore(wall: wall, now: now), write(batch, now: now) { return .durable }
-        for item in batch { keep(item, always: settings.onFailure == .goOn) }
+        for item in settings.onFailure == .goOn ? batch : Self.remains(of: batch) { keep(item) }
         return settings.onFailure == .goOn ? .goingOn : .failed
     }
 
@@ -387,8 +387,36 @@ final class Trail {
         if reopening { file = nil }
     }
 
-    private func keep(_ item: Item, always: Bool) {
-        guard item.isKept || always else { return }
+    /// What is written later of a batch whose permits and starts did not happen.
+    ///
+    /// A session can start and be lost in one batch. As it has no start, it has no end: a refusal stands in its place.
+    private static func remains(of batch: [Item]) -> [Item] {
+        var started: Set<SessionID> = []
+        var refused: Set<SessionID> = []
+        for item in batch {
+            guard let session = item.stamp.session else { continue }
+            switch item.entry {
+            case .record(.command): started.insert(session)
+            case .record(.login(let login)) where login.refusal != nil: refused.insert(session)
+            default: break
+            }
+        }
+        return batch.compactMap { item in
+            guard item.isKept else { return nil }
+            guard case .record(.end(let end)) = item.entry, let session = item.stamp.session, started.contains(session)
+            else { return item }
+            return refused.contains(session) ? nil : Item(entry: .record(.login(refusal(of: end))), stamp: item.stamp)
+        }
+    }
+
+    private static func refusal(of end: Record.End) -> Record.Login {
+        var reason = Reason.auditUnavailable
+        if case .lost(let cause) = end.outcome { reason = Reason(name: cause) ?? reason }
+        return Record.Login(
+            origin: end.origin, account: end.account, remoteUser: nil, refusal: reason, rule: nil, revision: nil)
+    }
+
+    private func keep(_ item: Item) {
         guard waiting.count < Self.waitingLimit, item.isEnd || waitingOthers < Self.waitingLimitOfOthers else {
             lost += 1
             return
