@@ -107,6 +107,8 @@ final class Trail {
     /// The bytes of the trail after which its open sessions are written down anew: so much a start reads of it. Tests make it
     /// less.
     var keepingInterval: Int64 = 4 << 20
+    /// Told how many bytes of the trail are about to be read, where they are so many that it takes a while.
+    var sayReading: (Int64) -> Void = { _ in }
     /// Why the last attempt to close a segment failed, until it is told.
     private(set) var rotationFailure: String?
 
@@ -236,7 +238,7 @@ final class Trail {
                 throw .system(error)
             }
         }
-        let (file, opening) = try TrailFile.open(in: directory, knowing: known, digest: digest)
+        let (file, opening) = try TrailFile.open(in: directory, knowing: known, digest: digest, say: sayReading)
         notes = opening.notes + notes
         self.file = file
         promise = nil
