@@ -221,6 +221,39 @@ import Testing
         #expect(try gateway.session(3).record(permitted) == [.durable(number: 1)])
     }
 
+    /// A session that starts and dies in one turn in which nothing can be written never ran: it has no start on the trail, and
+    /// so no end, but a refusal. So has one that says itself that it ended, or was refused.
+    @Test(arguments: ["lost", "ended", "refused"]) func aStartThatIsDroppedLeavesNoEnd(_ word: String) throws {
+        let disk = try SmallDisk()
+        let gateway = try Gateway(in: disk.directory)
+        let sessions = try (UInt8(1)...30).map { try gateway.session($0) }
+        for session in sessions { try session.record(permitted) }
+        try disk.fill()
+        // The last page of the file may have room for a few.
+        for session in sessions {
+            try session.send(started, number: 2)
+            switch word {
+            case "lost": try gateway.order(.sessionLost(session: session.id, reason: .unavailable))
+            case "ended": try session.send(ended, number: 3)
+            default: try session.send(refused(.sandboxUnavailable), number: 3)
+            }
+            try gateway.turn()
+        }
+        try disk.empty()
+        try gateway.turn(after: 1_000)
+        let lines = try gateway.lines
+        let with = { (type: RecordType) in Set(lines.filter { $0.type == type }.compactMap(\.stamp.session)) }
+        #expect(with(.command).count < sessions.count)
+        #expect(with(.end) == with(.command))
+        for session in sessions where !with(.command).contains(session.id) {
+            let logins = lines.filter { $0.type == .login && $0.stamp.session == session.id }
+            let refusals = logins.compactMap { $0["reason"] }
+            let reason = ["lost": "unavailable", "ended": "audit-unavailable"][word] ?? "sandbox-unavailable"
+            #expect(refusals == [ByteText(reason)])
+        }
+        try gateway.verify()
+    }
+
     /// Refusals are all that comes while nothing can be written: they wait with the beginning of their commands.
     @Test func aRefusalWaitsWithTheBeginningOfItsCommand() throws {
         let disk = try SmallDisk()

@@ -57,16 +57,21 @@ extension OpenSessions {
     /// Reads such a text; nil where it is none, or not whole.
     public init?(kept text: [UInt8], place: inout TrailPlace?, digest: Digest) {
         let newline = UInt8(ascii: "\n")
-        guard text.last == newline else { return nil }
-        let lines = text.dropLast().split(separator: newline, omittingEmptySubsequences: false)
-        guard lines.count >= 3, lines[0].elementsEqual(Self.title.utf8), let sum = lines.last,
-            sum.elementsEqual("sum \(Hexadecimal.lower(digest(Array(text[..<sum.startIndex]))))".utf8),
-            let at = TrailPlace(kept: lines[1])
+        // The sum before anything else of it is looked at; and one line at a time, since there can be as many as bytes.
+        guard text.last == newline, text.starts(with: "\(Self.title)\n".utf8),
+            let end = text.dropLast().lastIndex(of: newline),
+            text[end...].dropFirst().dropLast()
+                .elementsEqual("sum \(Hexadecimal.lower(digest(Array(text[...end]))))".utf8)
         else { return nil }
+        var rest = text[...end].dropFirst(Self.title.utf8.count + 1)
+        guard let first = rest.firstIndex(of: newline), let at = TrailPlace(kept: rest[..<first]) else { return nil }
+        rest = rest[first...].dropFirst()
         self.init()
-        for line in lines.dropFirst(2).dropLast() {
-            let ended = "ended ".utf8
+        let ended = "ended ".utf8
+        while let next = rest.firstIndex(of: newline) {
+            let line = rest[..<next]
             if line.starts(with: ended) { complete.insert(Array(line.dropFirst(ended.count))) } else { take(line) }
+            rest = rest[next...].dropFirst()
         }
         place = at
     }

@@ -211,10 +211,16 @@ extension Auditor {
 
     /// Writes the open sessions down for the next start, where there is much that it would have to read.
     func keepOpenSessions() {
-        guard trail.isKeepingDue else { return }
+        // ORDER: before all sessions are named it is not known which of those that ended can still be spoken of.
+        guard hasRecovered, trail.isKeepingDue else { return }
         let ended = sessions.filter { $0.value.phase.isComplete }.map(\.key)
-        guard let failure = trail.keepSessions(ended: ended) else { return }
-        log.warning("the open sessions could not be written down, and the next start may take longer: \(failure)")
+        let failure = trail.keepSessions(ended: ended)
+        let isSaid = failure == keepingFailure
+        keepingFailure = failure
+        guard let failure, !isSaid else { return }
+        log.warning(
+            "the open sessions could not be written down: the next start may take longer, and needs the closed segments: \(failure)"
+        )
     }
 }
 

@@ -69,6 +69,8 @@ final class Auditor {
     private var outbox: [[UInt8]] = []
     private var isWatchingForRoom = false
     var hasRecovered = false
+    /// Why the open sessions could not be written down, as it was said last.
+    var keepingFailure: String?
     /// Whether the monitor has named all sessions that another auditor had.
     var hasAll = false
     /// Orders of such sessions that came before the trail could be read: what it says of them comes first.
@@ -107,6 +109,7 @@ final class Auditor {
         try epoll.add(monitor.descriptor, token: Self.monitorToken)
         if let kernel { try epoll.add(kernel, token: Self.kernelToken) }
         checkpointing.made = time.monotonic()
+        trail.sayReading = { log.notice("reading \($0 >> 20) MiB of the trail for sessions that stand open") }
         checkpoints.announce = { [weak self] in self?.announce($0) }
     }
 

@@ -102,9 +102,13 @@ final class Trail {
     private var sinceKept: Int64 = 0
     /// The bytes that they took then.
     private var keptSize: Int64 = 0
+    /// Whether what was written down may lie in a segment that is closed, and can be taken away.
+    private var isKeptInClosed = false
     /// The bytes of the trail after which its open sessions are written down anew: so much a start reads of it. Tests make it
     /// less.
     var keepingInterval: Int64 = 4 << 20
+    /// Told how many bytes of the trail are about to be read, where they are so many that it takes a while.
+    var sayReading: (Int64) -> Void = { _ in }
     /// Why the last attempt to close a segment failed, until it is told.
     private(set) var rotationFailure: String?
 
@@ -123,7 +127,7 @@ final class Trail {
     func commit(_ batch: [Item], wall: UInt64, now: Int64) -> Outcome {
         guard !batch.isEmpty else { return .durable }
         if restore(wall: wall, now: now), write(batch, now: now) { return .durable }
-        for item in batch { keep(item, always: settings.onFailure == .goOn) }
+        for item in settings.onFailure == .goOn ? batch : Self.remains(of: batch) { keep(item) }
         return settings.onFailure == .goOn ? .goingOn : .failed
     }
 
@@ -234,7 +238,7 @@ final class Trail {
                 throw .system(error)
             }
         }
-        let (file, opening) = try TrailFile.open(in: directory, knowing: known, digest: digest)
+        let (file, opening) = try TrailFile.open(in: directory, knowing: known, digest: digest, say: sayReading)
         notes = opening.notes + notes
         self.file = file
         promise = nil
@@ -244,6 +248,7 @@ final class Trail {
             hasOpened = true
             sessions = opening.found?.sessions ?? OpenSessions()
             sinceKept = opening.found?.read ?? 0
+            isKeptInClosed = opening.found?.hasReadClosed ?? false
             for fault in opening.found?.faults ?? [] {
                 notices.append("sessions without an end were not looked for in \(fault)")
             }
@@ -282,6 +287,7 @@ final class Trail {
             return false
         }
         if segmentFirst == nil { segmentFirst = chain.position.sequence &+ 1 }
+        isKeptInClosed = isKeptInClosed || chain.startsSegment
         chain = next
         sessions.take(lines: text[...])
         sinceKept += Int64(text.count)
@@ -333,9 +339,11 @@ final class Trail {
 
     /// Whether the open sessions are to be written down.
     ///
-    /// Many are written down less often, so that they never cost more than a part of the trail.
+    /// Many are written down less often, so that they never cost more than a part of the trail; but once in each segment, since
+    /// those before it may be taken away.
     var isKeepingDue: Bool {
-        sinceKept >= max(keepingInterval, 4 * keptSize) && isSettled && segmentFirst != nil
+        let isDue = isKeptInClosed || sinceKept >= max(keepingInterval, 4 * keptSize)
+        return isDue && isSettled && segmentFirst != nil
     }
 
     /// Writes the open sessions down, for the next start.
@@ -345,6 +353,7 @@ final class Trail {
     func keepSessions(ended: [SessionID]) -> String? {
         guard isKeepingDue, let file, let first = segmentFirst else { return nil }
         sinceKept = 0
+        isKeptInClosed = false
         let place = TrailPlace(segment: first, offset: file.size, position: chain.position)
         let text = sessions.kept(at: place, ended: ended, digest: digest)
         keptSize = Int64(text.count)
@@ -380,8 +389,36 @@ final class Trail {
         if reopening { file = nil }
     }
 
-    private func keep(_ item: Item, always: Bool) {
-        guard item.isKept || always else { return }
+    /// What is written later of a batch whose permits and starts did not happen.
+    ///
+    /// A session can start and be lost in one batch. As it has no start, it has no end: a refusal stands in its place.
+    private static func remains(of batch: [Item]) -> [Item] {
+        var started: Set<SessionID> = []
+        var refused: Set<SessionID> = []
+        for item in batch {
+            guard let session = item.stamp.session else { continue }
+            switch item.entry {
+            case .record(.command): started.insert(session)
+            case .record(.login(let login)) where login.refusal != nil: refused.insert(session)
+            default: break
+            }
+        }
+        return batch.compactMap { item in
+            guard item.isKept else { return nil }
+            guard case .record(.end(let end)) = item.entry, let session = item.stamp.session, started.contains(session)
+            else { return item }
+            return refused.contains(session) ? nil : Item(entry: .record(.login(refusal(of: end))), stamp: item.stamp)
+        }
+    }
+
+    private static func refusal(of end: Record.End) -> Record.Login {
+        var reason = Reason.auditUnavailable
+        if case .lost(let cause) = end.outcome { reason = Reason(name: cause) ?? reason }
+        return Record.Login(
+            origin: end.origin, account: end.account, remoteUser: nil, refusal: reason, rule: nil, revision: nil)
+    }
+
+    private func keep(_ item: Item) {
         guard waiting.count < Self.waitingLimit, item.isEnd || waitingOthers < Self.waitingLimitOfOthers else {
             lost += 1
             return

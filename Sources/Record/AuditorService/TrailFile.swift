@@ -114,12 +114,14 @@ public final class TrailFile {
     ///   - directory: The directory, open for reading; only this process's user writes there.
     ///   - known: What is known of it.
     ///   - digest: SHA-256.
+    ///   - say: told, before it is read, how many bytes of the trail have to be, where they are so many that it takes a while.
     public static func open(
-        in directory: Descriptor, knowing known: Known = Known(), digest: @escaping Digest
+        in directory: Descriptor, knowing known: Known = Known(), digest: @escaping Digest,
+        say: (Int64) -> Void = { _ in }
     ) throws(TrailFileError) -> (TrailFile, Opening) {
         let result: Result<(TrailFile, Opening), TrailFileError>
         do throws(SystemError) {
-            result = try openTrail(in: directory, known, digest: digest)
+            result = try openTrail(in: directory, known, digest: digest, say: say)
         } catch {
             throw .system(error)
         }
@@ -127,7 +129,7 @@ public final class TrailFile {
     }
 
     private static func openTrail(
-        in directory: Descriptor, _ known: Known, digest: @escaping Digest
+        in directory: Descriptor, _ known: Known, digest: @escaping Digest, say: (Int64) -> Void
     ) throws(SystemError) -> Result<(TrailFile, Opening), TrailFileError> {
         var opening = Opening(position: .start, startsSegment: false, notes: [])
         // Twice: a broken or short segment is moved away, and then there is none.
@@ -146,7 +148,7 @@ public final class TrailFile {
             let status = try File.status(writer)
             // ORDER: nobody else writes the trail any more, and nothing of it was moved yet.
             if opening.found == nil, known.written == nil {
-                opening.found = try OpenSessionsFile.find(in: directory, digest: digest)
+                opening.found = try OpenSessionsFile.find(in: directory, digest: digest, say: say)
             }
             let reader = try File.open(name, below: directory, [.reading, .noFollow, .nonBlocking])
             let file = TrailFile(directory: directory, writer: writer, status: status)
