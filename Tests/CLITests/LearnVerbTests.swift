@@ -82,6 +82,40 @@ import Testing
         #expect(!text.contains("none"))
     }
 
+    /// In a session of root's gateway a link that no listed place has is not there.
+    @Test func aNameWithALinkIsListedAsItWasUsed() throws {
+        let directory = try TemporaryDirectory()
+        let place = "/var/tmp/" + URL(fileURLWithPath: directory.path).lastPathComponent
+        let manager = FileManager.default
+        try manager.createDirectory(atPath: place + "/real/deep", withIntermediateDirectories: true)
+        defer { try? manager.removeItem(atPath: place) }
+        try Data("x".utf8).write(to: URL(fileURLWithPath: place + "/real/deep/file"))
+        try manager.createSymbolicLink(atPath: place + "/two", withDestinationPath: "one")
+        try manager.createSymbolicLink(atPath: place + "/one", withDestinationPath: place + "/real/deep")
+        let json = try learned("cat \(place)/two/../deep/./file \(place)//two/file; touch \(place)/one/new")
+        let text = try #require(json["sandbox"] as? String)
+        let lines = text.split(separator: "\n").map { $0.trimmingCharacters(in: .whitespaces) }
+        let item = { (word: String) in lines.first { $0.hasPrefix(word + " ") } ?? "" }
+        #expect(item("read").hasSuffix("/dev/urandom \(place)/two"), "\(text)")
+        #expect(item("write") == "write /dev/null \(place)/one \(place)/real/deep", "\(text)")
+        // What is asked of a link itself.
+        let asked = try learned("/usr/bin/readlink", place + "/two")
+        #expect(
+            (asked["notes"] as? [String])?.contains { $0.contains("asked for ") && $0.contains(place + "/two") }
+                == true,
+            "\(asked)")
+    }
+
+    @Test(
+        arguments: [
+            "readlink", "readlinkat", "getxattr", "lgetxattr", "listxattr", "llistxattr", "inotify_add_watch",
+            "name_to_handle_at",
+        ])
+    func whatIsAskedOfAPathIsLookedAt(call: String) {
+        #expect(PathArgument.of(call).count == 1)
+        #expect(PathArgument.calls.contains(call))
+    }
+
     /// What no sandbox allows fails here as it does there, so the command goes the same way.
     @Test(.enabled(if: FileManager.default.isExecutableFile(atPath: "/usr/bin/unshare"), "unshare is not installed"))
     func whatNoSandboxAllowsFailsAndIsSaid() throws {

@@ -70,6 +70,90 @@ import Testing
         #expect(more(nobody.read, \.read) == ["/x/y"])
     }
 
+    // MARK: Names with links
+
+    /// Steps are of a link's path and what was still to come.
+    private func named(
+        _ uses: [(links: [(String, String)], end: String, use: Observations.Use)], homeLinks: Set<ByteText> = []
+    ) -> LearnedSandbox {
+        learned(uses.filter { $0.use != .asked }.map { ($0.end, $0.use) }) { seen in
+            seen.homeLinks = homeLinks
+            for (links, end, use) in uses {
+                let steps = links.map { link, rest in
+                    Observations.Name.Link(link: ByteText(link), path: ByteText(link + rest))
+                }
+                seen.names[Observations.Name(links: steps, end: ByteText(end)), default: []].formUnion(use)
+                if use == .asked { seen.add(.asked, ByteText(end)) }
+            }
+        }
+    }
+
+    /// A session of root's gateway sees no link but those on the way to what is listed.
+    @Test func aNameWithALinkThatWouldNotBeThereIsListedBesideItsEnd() {
+        let sandbox = named([
+            ([("/var/run", "/x/f")], "/run/x/f", .read), ([("/var/run", "/y")], "/run/y", .changed),
+            ([("/opt/l", ""), ("/opt/m", "/p")], "/opt/n/p", .executed),
+        ])
+        #expect(more(sandbox.read, \.read) == ["/run/x/f", "/var/run/x/f"])
+        #expect(more(sandbox.write, \.write) == ["/run/y", "/var/run/y"])
+        #expect(more(sandbox.execute, \.execute) == ["/opt/l", "/opt/n/p"])
+        #expect(sandbox.notes.isEmpty)
+    }
+
+    @Test func aLinkThatIsThereAnywayIsNotNamed() {
+        let sandbox = named(
+            [
+                ([("/bin", "/cat")], "/usr/bin/cat", .executed), ([("/etc/l", "/x")], "/srv/x", .read),
+                ([("/srv/d/l", "")], "/srv/e", .read), ([], "/srv/d", .listed),
+                ([("/home/alice/l", "")], "/srv/f", .read), ([("/u", "/alice/f")], "/home/alice/f", .read),
+                ([("/dev/fd", "/3")], "/proc/1/fd/3", .read),
+            ], homeLinks: ["/u"])
+        #expect(more(sandbox.read, \.read) == ["~/f", "/srv/d", "/srv/e", "/srv/f", "/srv/x"])
+        #expect(more(sandbox.execute, \.execute).isEmpty)
+    }
+
+    @Test func manyNamesOfADirectoryAreTheDirectoryWhereItsFilesAre() {
+        let files = { (link: String, end: String) in
+            (1...9).map {
+                (links: [(link, "/f\($0)")], end: "\(end)/f\($0)", use: Observations.Use.read)
+            }
+        }
+        #expect(more(named(files("/opt/l", "/srv/data")).read, \.read) == ["/opt/l", "/srv/data"])
+        // `/var/run` is `/run`, which no files of it become.
+        #expect(more(named(files("/var/run", "/run")).read, \.read).count == 18)
+        // Where each file is a link, its directory is another.
+        let each = (1...9).map {
+            (
+                links: [("/opt/l", "/f\($0)"), ("/opt/m/f\($0)", "")], end: "/srv/data/f\($0)",
+                use: Observations.Use.read
+            )
+        }
+        #expect(more(named(each).read, \.read) == (1...9).map { "/opt/l/f\($0)" } + ["/srv/data"])
+    }
+
+    /// What was only asked for gives no right that nothing else gave.
+    @Test func aNameThatWasAskedForIsThereWithWhatIsListed() {
+        let opened = (links: [(String, String)](), end: "/run/x/f", use: Observations.Use.written)
+        let below = named([opened, ([("/var/run", "/x")], "/run/x", .asked)])
+        #expect(more(below.write, \.write) == ["/run/x/f", "/var/run/x/f"] && below.read == nil)
+        #expect(below.notes.isEmpty)
+        let same = named([opened, ([("/var/run", "/x/f")], "/run/x/f", .asked)])
+        #expect(more(same.read, \.read) == ["/var/run/x/f"])
+        let absent = named([opened, ([("/var/run", "/y")], "/run/y", .asked)])
+        #expect(absent.read == nil && absent.notes.count == 1)
+        #expect(absent.notes.first?.contains("/run/y, /var/run/y") == true)
+    }
+
+    /// It would open the host's /tmp, or everything.
+    @Test func aNameOfWhatIsNotGivenIsNotListed() {
+        let sandbox = named([
+            ([("/var/t", "/x")], "/tmp/x", .changed), ([("/host", "")], "/", .listed),
+            ([("/opt/tty", "")], "/dev/tty", .read),
+        ])
+        #expect(more(sandbox.write, \.write) == ["/tmp"] && sandbox.read == nil)
+        #expect(sandbox.notes.contains { $0.contains("/host, /opt/tty, /var/t/x") })
+    }
+
     @Test func temporaryFilesAreThePrivateDirectory() {
         let sandbox = learned([
             ("/tmp/a/b", .changed), ("/tmp/c", .read), ("/tmp/prog", .executed), ("/var/tmp", .changed),

@@ -37,6 +37,10 @@ struct LearnTests {
                 + "print(json.dumps([len(os.listdir(\"DATA\")),s.check_output([\"echo\",\"x\"]).decode()]))'",
             output: "[3, \"x\\n\"]\n"),
         Work(
+            name: "names through a link", programs: ["cat", "readlink"],
+            command: "cat DATA-link/one DATA-link/two && cd DATA-link && readlink -e DATA-link/one >/dev/null && echo",
+            output: "data/onedata/two\n"),
+        Work(
             name: "gcc and what it made", programs: ["gcc"],
             command: "cd /tmp && printf 'int main(){return 7;}' > learned.c && gcc learned.c -o learned && "
                 + "{ ./learned; echo $?; rm learned learned.c; }", output: "7\n"),
@@ -82,6 +86,8 @@ struct LearnTests {
         for file in ["data/one", "data/two", "data/three", "other/file"] {
             try Files.write(file, to: gate.directory + "/" + file, mode: 0o644)
         }
+        try FileManager.default.createSymbolicLink(
+            atPath: gate.directory + "/data-link", withDestinationPath: gate.directory + "/data")
     }
 
     /// Learns a command, has the gateway run it in what was learned, and then something else there.

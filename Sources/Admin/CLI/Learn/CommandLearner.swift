@@ -41,6 +41,11 @@ struct CommandLearner {
         self.searchPath = searchPath
     }
 
+    /// Notes the links on the way of a home: a session has them by the account's entry.
+    mutating func seesHome(by name: ByteText?) {
+        seen.homeLinks = Set(name.map { ObservedProcess.links(on: $0).map(\.link) } ?? [])
+    }
+
     /// Answers the command's calls until it has ended, and ends what it left.
     mutating func watch(_ observer: CommandObserver) throws(SystemError) -> ExitStatus {
         let started = Clock.monotonicMilliseconds()
@@ -65,7 +70,8 @@ struct CommandLearner {
     // MARK: What is looked at
 
     /// The numbers of calls that need no look: `strict` allows them whatever their arguments, and none of those is a path, an
-    /// address or anything else that a sandbox is made of. As children come, processes are counted when one ends.
+    /// address or anything else that a sandbox is made of, but an address of sendmsg or sendmmsg, which goes unseen. As
+    /// children come, processes are counted when one ends.
     static let passed: [UInt32] = {
         guard let strict = SandboxDefinition.builtIn("strict") else { return [] }
         let looked = PathArgument.calls.union(["clone3", "exit", "exit_group", "ioctl", "socketpair", "sendto"])
@@ -210,6 +216,7 @@ struct CommandLearner {
         case .execute:
             guard let place = ObservedProcess.place(path), place.kind == .regular else { return }
             seen.add(.executed, place.path)
+            addName(path, .executed, place.path)
             if place.mode & 0o6000 != 0 {
                 note("executed \(place.path.printable), which is setuid or setgid: that gives nothing in a sandbox")
             }
@@ -222,27 +229,50 @@ struct CommandLearner {
             var follows = true
             if case .changeLink = action { follows = false }
             guard let place = ObservedProcess.place(path, followsLast: follows), place.kind != nil else { return }
-            add(.written, place.path)
+            add(.written, place.path, as: path)
         case .make:
             // Where it is there already the kernel says so before it asks anybody; but rename replaces it.
             guard let place = ObservedProcess.place(path, followsLast: false) else { return }
             let replaces = (name(of: call.number) ?? "").hasPrefix("rename")
             guard place.kind == nil || replaces else { return }
-            changeDirectory(of: place.path)
+            changeDirectory(of: place.path, as: path)
             made.insert(place.path)
         case .remove:
             guard let place = ObservedProcess.place(path, followsLast: false), place.kind != nil else { return }
             measure(place.path)
-            changeDirectory(of: place.path)
+            changeDirectory(of: place.path, as: path)
         case .ask:
             ask(path)
+        case .askLink:
+            ask(path, followsLast: false)
         }
     }
 
     /// A session as root sees the listed paths alone: what is not there for it matters to some programs.
-    private mutating func ask(_ path: ByteText) {
-        guard let place = ObservedProcess.place(path), place.kind != nil else { return }
+    private mutating func ask(_ path: ByteText, followsLast: Bool = true) {
+        guard let place = ObservedProcess.place(path, followsLast: followsLast), place.kind != nil else { return }
         seen.add(.asked, place.path)
+        // Who asks for a link goes where it leads, on his own.
+        guard let end = place.kind == .link ? File.resolved(path.bytes).map({ ByteText($0) }) : place.path else {
+            return
+        }
+        addName(path, .asked, end)
+    }
+
+    /// Notes the links by which a path was used.
+    private mutating func addName(_ name: ByteText, _ use: Observations.Use, _ end: ByteText) {
+        guard name != end else { return }
+        var whole: [Observations.Name.Link] = []
+        for found in ObservedProcess.links(on: name) {
+            let link = Observations.Name.Link(link: found.link, path: found.path)
+            if found.isWhole {
+                whole.append(link)
+            } else if let passed = File.resolved(found.path.bytes) {
+                // No policy names a path with `..` in it; but the directory has to be there.
+                seen.names[Observations.Name(links: [link], end: ByteText(passed)), default: []].formUnion(.asked)
+            }
+        }
+        if !whole.isEmpty { seen.names[Observations.Name(links: whole, end: end), default: []].formUnion(use) }
     }
 
     private mutating func open(_ path: ByteText, flags: UInt64) {
@@ -254,32 +284,41 @@ struct CommandLearner {
         switch place.kind {
         case nil:
             guard has(.creating) else { return }
-            changeDirectory(of: place.path)
+            changeDirectory(of: place.path, as: path)
             made.insert(place.path)
         case .directory:
-            if flags & Self.unnamed != 0 { return add(.changed, place.path) }
-            add(.listed, place.path)
+            if flags & Self.unnamed != 0 { return add(.changed, place.path, as: path) }
+            add(.listed, place.path, as: path)
         case .link:
             // O_NOFOLLOW: it fails.
             return
         case .regular, .fifo, .other:
             if writes { written.insert(place.path) }
-            add(writes ? .written : .read, place.path)
+            add(writes ? .written : .read, place.path, as: path)
         }
     }
 
-    private mutating func changeDirectory(of path: ByteText) {
-        guard let slash = path.bytes.lastIndex(of: UInt8(ascii: "/")) else { return }
-        add(.changed, ByteText(slash == 0 ? [UInt8(ascii: "/")] : Array(path.bytes[..<slash])))
+    private mutating func changeDirectory(of path: ByteText, as name: ByteText) {
+        let above = { (path: ByteText) -> ByteText? in
+            let bytes = AbsolutePath.withoutLastSlash(path).bytes
+            guard let slash = bytes.lastIndex(of: UInt8(ascii: "/")) else { return nil }
+            return ByteText(slash == 0 ? [UInt8(ascii: "/")] : Array(bytes[..<slash]))
+        }
+        guard let directory = above(path), let named = above(name) else { return }
+        add(.changed, directory, as: named)
     }
 
-    private mutating func add(_ use: Observations.Use, _ path: ByteText) {
+    /// Takes a use of a path down.
+    ///
+    /// - Parameter name: the path as it was used, absolute, its links not resolved.
+    private mutating func add(_ use: Observations.Use, _ path: ByteText, as name: ByteText) {
         let isPrivate = AbsolutePath.isBeneath(path, "/tmp") && path != "/tmp"
         let isOwn = use == .changed || made.contains(where: { AbsolutePath.isBeneath(path, $0) })
         if isPrivate, !isOwn {
             note("used \(path.printable), which was there before: /tmp is empty at a command's start")
         }
         seen.add(use, path)
+        addName(name, use, path)
     }
 
     private mutating func note(_ text: String) {
@@ -347,7 +386,7 @@ struct CommandLearner {
             let text = ByteText(Array(name.prefix { $0 != 0 }))
             guard let path = ObservedProcess.absolute(text, of: call.thread) else { return }
             if binds {
-                if let found = ObservedProcess.place(path) { changeDirectory(of: found.path) }
+                if let found = ObservedProcess.place(path) { changeDirectory(of: found.path, as: path) }
                 seen.network.further.insert("binds the socket \(path.printable)")
                 return
             }
@@ -357,7 +396,7 @@ struct CommandLearner {
             }
             seen.network.further.insert("connects to the socket \(found.path.printable)")
             // It has to be there.
-            add(.read, found.path)
+            add(.read, found.path, as: path)
         case 2, 10:
             guard bytes.count >= 4 else { return }
             let port = UInt16(bytes[2]) << 8 | UInt16(bytes[3])

@@ -175,6 +175,7 @@ struct CommandLesson {
         let said = account?.home ?? Linux.Process.environmentVariable("HOME").map { ByteText($0) }
         let home = said.flatMap { File.resolved($0.bytes) }.map { ByteText($0) }
         var learner = CommandLearner(home: home, searchPath: searchPath)
+        learner.seesHome(by: said)
         let status = try learner.watch(observer)
         return lesson(learner, status)
     }

@@ -23,6 +23,8 @@ struct PathArgument {
         case remove
         /// Asked for: that it is there, whose it is, its size and times; or made the working directory.
         case ask
+        /// The same of a link itself, or what it says.
+        case askLink
     }
 
     /// The argument that holds the descriptor of a directory; nil where the path starts at the working directory.
@@ -67,8 +69,13 @@ struct PathArgument {
         "rmdir": [at(0, .remove)], "unlink": [at(0, .remove)], "unlinkat": [below(0, 1, .remove)],
         "rename": [at(0, .remove), at(1, .make)], "renameat": [below(0, 1, .remove), below(2, 3, .make)],
         "renameat2": [below(0, 1, .remove), below(2, 3, .make)],
-        "stat": [at(0, .ask)], "lstat": [at(0, .ask)], "newfstatat": [below(0, 1, .ask)], "statx": [below(0, 1, .ask)],
+        "stat": [at(0, .ask)], "lstat": [at(0, .askLink)], "newfstatat": [below(0, 1, .ask)],
+        "statx": [below(0, 1, .ask)],
         "access": [at(0, .ask)], "faccessat": [below(0, 1, .ask)], "faccessat2": [below(0, 1, .ask)],
         "statfs": [at(0, .ask)], "chdir": [at(0, .ask)],
+        "readlink": [at(0, .askLink)], "readlinkat": [below(0, 1, .askLink)],
+        "getxattr": [at(0, .ask)], "lgetxattr": [at(0, .askLink)],
+        "listxattr": [at(0, .ask)], "llistxattr": [at(0, .askLink)],
+        "inotify_add_watch": [at(1, .ask)], "name_to_handle_at": [below(0, 1, .askLink)],
     ]
 }

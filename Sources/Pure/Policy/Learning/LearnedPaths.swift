@@ -20,6 +20,8 @@ struct LearnedPaths {
     private(set) var notes: [String] = []
     /// What was asked for and nothing more.
     private var asked: Set<[UInt8]> = []
+    /// Links that a session sees because a name in which they are followed is listed.
+    private var links: Set<[UInt8]> = []
 
     init(home: ByteText?, extending base: Sandbox) {
         // A home of `/` or `/var` would be no home but half the machine.
@@ -40,14 +42,19 @@ struct LearnedPaths {
         guard path.text != nil, !bytes.contains(where: { $0 < 0x20 || $0 == 0x7F }) else {
             return note("used \(path.printable), which a policy cannot name")
         }
+        let wanted = Self.rights(for: use)
+        if let place = kept(bytes, wanted) {
+            for right in wanted where !isOpen(place, right) { rights[right, default: []].insert(place) }
+        }
+    }
+
+    private static func rights(for use: Observations.Use) -> Set<Right> {
         var wanted: Set<Right> = []
         if !use.isDisjoint(with: [.read, .listed]) { wanted.insert(.read) }
         if !use.isDisjoint(with: [.written, .changed]) { wanted.insert(.write) }
         if use.contains(.executed) { wanted.insert(.execute) }
         if wanted.contains(.write) { wanted.remove(.read) }
-        if let place = kept(bytes, wanted) {
-            for right in wanted where !isOpen(place, right) { rights[right, default: []].insert(place) }
-        }
+        return wanted
     }
 
     /// The path that is to be opened for a path; nil where none is, which a note says.
@@ -118,6 +125,104 @@ struct LearnedPaths {
         dropCovered()
     }
 
+    // MARK: Names
+
+    /// Adds the names by which paths were used, where a link in them would not be there for a session of root's gateway:
+    /// one that lies in no listed place. None opens more than what it leads to. Comes after `reduce`.
+    ///
+    /// - Parameter homeLinks: links that are there with the home.
+    mutating func name(_ names: [Observations.Name: Observations.Use], homeLinks: Set<ByteText>) {
+        links.formUnion(homeLinks.map(\.bytes))
+        let sorted = names.sorted { one, other in
+            let (first, second) = (one.key.links.map(\.path.bytes), other.key.links.map(\.path.bytes))
+            return first.lexicographicallyPrecedes(second) { $0.lexicographicallyPrecedes($1) }
+        }
+        let (listed, known) = (rights, links)
+        for (name, use) in sorted {
+            guard let first = hidden(name, listed, but: known) else { continue }
+            for right in Self.rights(for: use) {
+                if let path = path(first, of: name, right, listed) { list(path, right, name) }
+            }
+        }
+        // ORDER: what was only asked for is there with the links of what was opened.
+        for (name, _) in sorted {
+            guard let first = hidden(name, listed, but: links) else { continue }
+            if let (path, right) = path(first, asking: name.end.bytes, listed) {
+                list(path, right, name)
+            } else {
+                asked.insert(first.path.bytes)
+            }
+        }
+    }
+
+    private mutating func list(_ path: [UInt8], _ right: Right, _ name: Observations.Name) {
+        rights[right, default: []].insert(path)
+        links.formUnion(name.links.map(\.link.bytes))
+    }
+
+    /// The first link of a name that a session does not see; nil where it sees all, or no policy can name it.
+    private func hidden(
+        _ name: Observations.Name, _ listed: [Right: Set<[UInt8]>], but known: Set<[UInt8]>
+    ) -> Observations.Name.Link? {
+        let first = name.links.first { link in
+            let path = link.link.bytes
+            let own = ["/proc", "/dev", "/tmp"].map { Array($0.utf8) } + (home.map { [$0] } ?? [])
+            return !known.contains(path) && !own.contains { Self.isBeneath(path, $0) } && !isOpen(path, .read)
+                && !Right.allCases.contains { Self.place(of: path, in: listed[$0]) != nil }
+        }
+        guard let first, AbsolutePath.isPlain(first.path), first.path.count <= 4_096, first.path.text != nil,
+            !first.path.bytes.contains(where: { $0 < 0x20 || $0 == 0x7F })
+        else { return nil }
+        return first
+    }
+
+    /// A name for what was opened: of the directory, where that is listed instead; nil where nothing of it is given.
+    private func path(
+        _ link: Observations.Name.Link, of whole: Observations.Name, _ right: Right, _ listed: [Right: Set<[UInt8]>]
+    ) -> [UInt8]? {
+        let end = whole.end.bytes
+        // Of a /tmp of its own there is no other name.
+        guard !Self.isBeneath(end, "/tmp") else { return nil }
+        let places = [right] + (right == .read ? [.write, .execute] : [])
+        guard let place = places.lazy.compactMap({ Self.place(of: end, in: listed[$0]) }).first else {
+            return isOpen(end, right) ? link.path.bytes : nil
+        }
+        let rest = end.dropFirst(place.count)
+        let name = link.path.bytes
+        // Without its last components a name leads to the directory only where no link is among them.
+        let isSame =
+            [link, whole.links.last ?? link].allSatisfy { $0.path.count - $0.link.count >= rest.count }
+            && name.suffix(rest.count).elementsEqual(rest)
+        return isSame ? Array(name.dropLast(rest.count)) : name
+    }
+
+    /// A name by which there is what was asked for, with what it opens anyway; nil where that is not there itself.
+    private func path(
+        _ link: Observations.Name.Link, asking end: [UInt8], _ listed: [Right: Set<[UInt8]>]
+    ) -> ([UInt8], Right)? {
+        if Self.isBeneath(end, "/tmp") { return nil }
+        if isOpen(end, .read) || Right.allCases.contains(where: { Self.place(of: end, in: listed[$0]) != nil }) {
+            return (link.path.bytes, .read)
+        }
+        for right in Right.allCases {
+            let below = (listed[right] ?? []).filter { Self.isBelow($0, end) && !Self.isBeneath($0, "/tmp") }
+            guard let first = below.min(by: { $0.lexicographicallyPrecedes($1) }) else { continue }
+            return (link.path.bytes + first.dropFirst(Self.depth(end) == 0 ? 0 : end.count), right)
+        }
+        return nil
+    }
+
+    /// The listed place that a path is, or lies in; nil for none.
+    private static func place(of path: [UInt8], in places: Set<[UInt8]>?) -> [UInt8]? {
+        guard let places else { return nil }
+        var next: [UInt8]? = path
+        while let here = next {
+            if places.contains(here) { return here }
+            next = above(here)
+        }
+        return nil
+    }
+
     /// Says what was asked for and will not be there: a session of root's gateway sees the listed paths, the directories
     /// above them, the home, and its own /proc, /dev and /tmp. Comes after `reduce`.
     mutating func noteUnseen() {
@@ -125,6 +230,7 @@ struct LearnedPaths {
         let named = Right.allCases.reduce(into: own) { $0 += rights[$1] ?? [] }
         let unseen = asked.filter { path in
             !named.contains { Self.isBeneath(path, $0) || Self.isBeneath($0, path) } && !isShown(path)
+                && !links.contains(path)
         }.sorted { $0.lexicographicallyPrecedes($1) }
         guard !unseen.isEmpty else { return }
         let more = unseen.count > Self.unseenLimit ? " and \(unseen.count - Self.unseenLimit) more" : ""

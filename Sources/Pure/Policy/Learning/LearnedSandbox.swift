@@ -56,12 +56,16 @@ public struct LearnedSandbox: Sendable, Hashable {
         for (path, use) in seen.paths.sorted(by: { $0.key.bytes.lexicographicallyPrecedes($1.key.bytes) }) {
             paths.take(path, use)
         }
-        take(paths, extending: strict)
+        take(paths, extending: strict, seen.names, homeLinks: seen.homeLinks)
     }
 
-    private mutating func take(_ taken: LearnedPaths, extending sandbox: Sandbox) {
+    private mutating func take(
+        _ taken: LearnedPaths, extending sandbox: Sandbox, _ names: [Observations.Name: Observations.Use] = [:],
+        homeLinks: Set<ByteText> = []
+    ) {
         var paths = taken
         paths.reduce()
+        paths.name(names, homeLinks: homeLinks)
         paths.noteUnseen()
         notes += paths.notes
         let fresh = paths.rights

@@ -5,7 +5,7 @@ public import Core
 
 /// What a command was seen to do, from which the smallest sandbox for it is worked out.
 ///
-/// Paths are absolute, with their links resolved, as the host has them.
+/// Paths are absolute, with their links resolved, as the host has them; `names` has those by which links were followed.
 public struct Observations: Sendable, Hashable {
     /// What was done with a path.
     public struct Use: OptionSet, Sendable, Hashable {
@@ -29,6 +29,34 @@ public struct Observations: Sendable, Hashable {
         public static let executed = Use(rawValue: 16)
         /// It was asked for, by its name, or made the working directory: it has to be in the session's view.
         public static let asked = Use(rawValue: 32)
+    }
+
+    /// The links that were followed on the way of a path: a session has to have them, too.
+    public struct Name: Sendable, Hashable {
+        /// One of them.
+        public struct Link: Sendable, Hashable {
+            /// Where the link itself is; nothing before its last component is a link.
+            public var link: ByteText
+            /// Its path with what was still to come: a name of the end.
+            public var path: ByteText
+
+            /// A link and the name that it begins.
+            public init(link: ByteText, path: ByteText) {
+                self.link = link
+                self.path = path
+            }
+        }
+
+        /// In the order in which they were followed.
+        public var links: [Link]
+        /// What they lead to, links resolved.
+        public var end: ByteText
+
+        /// Links and their end.
+        public init(links: [Link], end: ByteText) {
+            self.links = links
+            self.end = end
+        }
     }
 
     /// The network, as far as a sandbox tells parts of it apart.
@@ -67,6 +95,8 @@ public struct Observations: Sendable, Hashable {
     public var forbidden: Set<String> = []
     /// What it did with paths.
     public var paths: [ByteText: Use] = [:]
+    /// What of that it did by names with links.
+    public var names: [Name: Use] = [:]
     /// The network.
     public var network = Network()
     /// Resources.
@@ -76,6 +106,8 @@ public struct Observations: Sendable, Hashable {
     public var searchPath: [ByteText]?
     /// The home of who it ran as, links resolved; nil where that is not known.
     public var home: ByteText?
+    /// The links on the way of the account's home: a session has them.
+    public var homeLinks: Set<ByteText> = []
 
     /// Nothing yet.
     public init() {}

@@ -137,6 +137,46 @@ public enum ObservedProcess {
         return described(ByteText(directory + slashEnd + name))
     }
 
+    /// A link on the way of a path.
+    public struct Link: Sendable, Hashable {
+        /// Where it is, the links before it resolved.
+        public var link: ByteText
+        /// Its path with what is still to come, up to the first `..`.
+        public var path: ByteText
+        /// Whether no `..` is to come.
+        public var isWhole: Bool
+    }
+
+    /// The links that an absolute path is resolved by, in their order, the one in the last place among them.
+    ///
+    /// What the links of /proc lead to is no path, and is not followed.
+    public static func links(on path: ByteText) -> [Link] {
+        let slash = UInt8(ascii: "/")
+        var found: [Link] = []
+        var here: [UInt8] = []
+        // The next component last.
+        var rest = Array(path.bytes.split(separator: slash).reversed())
+        while let part = rest.popLast() {
+            if part.elementsEqual(".".utf8) { continue }
+            if part.elementsEqual("..".utf8) {
+                here = Array(here[..<(here.lastIndex(of: slash) ?? 0)])
+                continue
+            }
+            here += [slash] + part
+            guard let target = File.link(here) else { continue }
+            guard found.count < SecureOpen.linkLimit, !here.starts(with: "/proc/".utf8) else { break }
+            let further = rest.reversed().filter { !$0.elementsEqual(".".utf8) }
+            let plain = further.prefix { !$0.elementsEqual("..".utf8) }
+            found.append(
+                Link(
+                    link: ByteText(here), path: ByteText(plain.reduce(here) { $0 + [slash] + $1 }),
+                    isWhole: plain.count == further.count))
+            here = target.first == slash ? [] : Array(here[..<(here.lastIndex(of: slash) ?? 0)])
+            rest += target.split(separator: slash).reversed()
+        }
+        return found
+    }
+
     private static func described(_ path: ByteText) -> Place {
         var place = Place(path: path, kind: nil, size: 0, mode: 0)
         if let status = try? File.status(path.bytes, followingLast: false) {
