@@ -20,6 +20,10 @@ guard Process.isRoot, let rounds = Swift.CommandLine.arguments.dropFirst().first
     fatalError("usage, as root: launch-cost ROUNDS")
 }
 let target = Credentials(uid: 65_534, gid: 65_534, groups: [])
+let closed = [
+    ClosedDirectory("/var/lib/portcullis"), ClosedDirectory("/run/portcullis"),
+    ClosedDirectory("/etc/portcullis", isReadable: true),
+]
 let network = try EmptyNetwork.make()
 let mounts = try EmptyMounts.make()
 let common = CommonDevices.make()
@@ -46,7 +50,7 @@ func confined(_ name: String) throws -> Start {
     let compiled = CompiledSandbox(sandbox: sandbox, filter: try SystemCallFilter.compile(sandbox))
     return { report in
         let confinement = try CommandConfinement(
-            compiled, credentials: target, home: "/var", boundsProcesses: boundsProcesses,
+            compiled, credentials: target, home: "/var", closed: closed, boundsProcesses: boundsProcesses,
             groupBounds: cgroup?.sessions.bounds ?? [])
         let group = try cgroup?.sessions.make(session: 1)
         try group?.bound(memory: sandbox.limits.memory, processes: sandbox.limits.processes)
@@ -99,7 +103,7 @@ func measure(_ start: Start) throws -> Double {
     let time = begun.duration(to: .now)
     Children.reap(handle.pid)
     if let cgroup {
-        while !cgroup.sessions.clear(session: 1) {}
+        while try !cgroup.sessions.clear(session: 1) {}
     }
     let (seconds, attoseconds) = time.components
     return Double(seconds) * 1e6 + Double(attoseconds) / 1e12

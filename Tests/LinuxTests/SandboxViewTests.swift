@@ -275,29 +275,33 @@ enum ViewRig {
                         credentials: target, home: ByteText(path + "/home"),
                         closed: [ClosedDirectory(ByteText(path + "/other"))])
                 }
-                let refused = [
-                    try confinement { ($0.write, $0.execute) = ([at("listed")], [at("listed/root")]) },
-                    try confinement { $0.write = [at("listed"), at("listed/etc")] },
-                    try confinement { $0.write = [at("listed/etc"), at("listed")] },
-                    try confinement { $0.write = [.home("/out"), .home("/out/up")] },
-                    try confinement { $0.read = [at("theirs")] },
-                    try confinement { $0.read = [at("state")] },
-                    try confinement { $0.read = [at("state/file")] },
-                    try confinement { $0.read = [at("whole")] },
-                ]
-                let taken = try confinement { ($0.write, $0.execute) = ([at("listed")], [at("listed/within")]) }
+                func refused() throws -> [CommandConfinement] {
+                    [
+                        try confinement { ($0.write, $0.execute) = ([at("listed")], [at("listed/root")]) },
+                        try confinement { $0.write = [at("listed"), at("listed/etc")] },
+                        try confinement { $0.write = [at("listed/etc"), at("listed")] },
+                        try confinement { $0.write = [.home("/out"), .home("/out/up")] },
+                        try confinement { $0.read = [at("theirs")] },
+                        try confinement { $0.read = [at("state")] },
+                        try confinement { $0.read = [at("state/file")] },
+                        try confinement { $0.read = [at("whole")] },
+                    ]
+                }
+                let within = { (sandbox: inout Sandbox) in
+                    (sandbox.write, sandbox.execute) = ([at("listed")], [at("listed/within")])
+                }
                 let empty = try EmptyMounts.make()
-                for (number, one) in refused.enumerated() {
+                for (number, one) in try refused().enumerated() {
                     let found = failure { try one.mount(in: empty) }
                     promise(Int32(10 + number), found == ConfinementError(.landlock, ELOOP))
                 }
                 // And a plain user's, who has no view.
-                try taken.drop()
-                for (number, one) in refused.enumerated() {
+                try confinement(within).drop()
+                for (number, one) in try refused().enumerated() {
                     let found = failure { try one.restrict() }
                     promise(Int32(20 + number), found == ConfinementError(.landlock, ELOOP))
                 }
-                promise(30, failure { try taken.restrict() } == nil)
+                promise(30, failure { try confinement(within).restrict() } == nil)
             }
         }
         _ = place

@@ -205,6 +205,8 @@ public struct CommandConfinement: Sendable {
     private let boundsProcesses: Bool
     private let groupBounds: SessionCgroups.Bounds
     private let devices: PrivateDevices?
+    /// Whether `mount` makes a view of the host's tree, and looks at links.
+    private let hasView: Bool
 
     /// A confinement, checked as far as can be before anything is forked.
     ///
@@ -239,6 +241,7 @@ public struct CommandConfinement: Sendable {
         self.boundsProcesses = boundsProcesses
         self.groupBounds = groupBounds
         devices = PrivateDevices(for: compiled.sandbox)
+        hasView = Process.isRoot && compiled.sandbox.isConfined
         guard !hasPrivateHome || compiled.sandbox.isConfined else { throw ConfinementError(.mounts, EPERM) }
     }
 
@@ -519,11 +522,33 @@ public struct CommandConfinement: Sendable {
             }
         let ruleset = try LandlockRuleset(
             network: network, required: Confinement.requiredLandlock(sandbox))
-        let places = try places()
-        for place in places.read { try ruleset.allow(.reading, below: place.descriptor) }
-        for place in places.written { try ruleset.allow(.writing, below: place.descriptor) }
-        for place in places.executed { try ruleset.allow(.executing, below: place.descriptor) }
-        try spareHome(places.written.map(\.descriptor))
+        if !hasView {
+            let places = try places()
+            for place in places.read { try ruleset.allow(.reading, below: place.descriptor) }
+            for place in places.written { try ruleset.allow(.writing, below: place.descriptor) }
+            for place in places.executed { try ruleset.allow(.executing, below: place.descriptor) }
+            try spareHome(places.written.map(\.descriptor))
+            return try ruleset.restrict()
+        }
+        // TRUST: links were looked at when the view was made. Who changes one since then leads the sandbox to what is in the
+        // view, of which nothing else can be written.
+        let home = try SecureOpen.place(home)
+        var written: [Descriptor] = []
+        // No array of the three: what it would be made of is looked up anew in each forked process, which takes time.
+        func allow(
+            _ paths: [Sandbox.Path], _ rights: LandlockRights, besides others: [Sandbox.Path] = []
+        ) throws(ConfinementError) {
+            // What executing or writing gives anyway is not opened and allowed twice.
+            for path in paths where !others.contains(path) {
+                guard let descriptor = try open(path, home: home) else { continue }
+                if rights == .writing { written.append(descriptor) }
+                try ruleset.allow(rights, below: descriptor)
+            }
+        }
+        try allow(sandbox.read, .reading, besides: sandbox.execute)
+        try allow(sandbox.write, .writing)
+        try allow(sandbox.execute, .executing)
+        try spareHome(written)
         try ruleset.restrict()
     }
 

@@ -6,14 +6,14 @@ internal import Glibc
 
 /// A directory that no link may lead a sandbox to.
 public struct ClosedDirectory: Sendable, Hashable {
-    /// Its path.
-    public var path: ByteText
+    /// Where it is, without a link in it.
+    let path: [UInt8]
     /// Whether a sandbox may read it.
-    public var isReadable: Bool
+    let isReadable: Bool
 
-    /// A directory of the gateway's.
+    /// A directory of the gateway's, as it lies in the host's tree: looked up here, before a session is in its view.
     public init(_ path: ByteText, isReadable: Bool = false) {
-        self.path = path
+        self.path = File.resolved(path.bytes) ?? SecureOpen.canonical(path.bytes)
         self.isReadable = isReadable
     }
 }
@@ -111,8 +111,7 @@ private struct LinkRules {
         }
         let isClosed = closed.contains { directory in
             if directory.isReadable, !isWritten { return false }
-            let path = File.resolved(directory.path.bytes) ?? SecureOpen.canonical(directory.path.bytes)
-            return SecureOpen.isBelow(place.path, path) || SecureOpen.isBelow(path, place.path)
+            return SecureOpen.isBelow(place.path, directory.path) || SecureOpen.isBelow(directory.path, place.path)
         }
         guard isAdmitted, !isClosed, place.path != [UInt8(ascii: "/")] else { throw ConfinementError(.landlock, ELOOP) }
     }
