@@ -69,16 +69,18 @@ import Testing
         return Int(clock() - before)
     }
 
-    /// Processor time, not the clock's; without the hash it would be a hundredth.
+    /// Processor time, not the clock's, of what was done before, so that no first time is in it; without the hash it would be
+    /// a hundredth of the least.
     @Test func anUnknownUserAndAMissingFileCostAHashToo() async {
         await #expect(processExitsWith: .exitCode(0)) {
             let line = "alice:\(CredentialsFileTests.hash)\n"
-            let wrong = try CredentialsFileTests.cost(line, user: "alice")
+            _ = try CredentialsFileTests.cost(line, user: "alice")
+            let wrong = try (0..<3).map { _ in try CredentialsFileTests.cost(line, user: "alice") }.min() ?? .max
             for (text, user) in [(line as String?, "bob"), ("", "alice"), (nil, "alice"), ("x", "alice")] {
-                #expect(try CredentialsFileTests.cost(text, user: user) > wrong / 4, "\(text ?? "no file")")
+                #expect(try CredentialsFileTests.cost(text, user: user) > wrong / 10, "\(text ?? "no file")")
             }
             let locked = "alice:!\(CredentialsFileTests.hash)\n"
-            #expect(try CredentialsFileTests.cost(locked, user: "alice") > wrong / 4, "a locked account")
+            #expect(try CredentialsFileTests.cost(locked, user: "alice") > wrong / 10, "a locked account")
         }
     }
 }
