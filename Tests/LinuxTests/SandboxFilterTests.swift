@@ -3,7 +3,9 @@
 
 import Core
 import Linux
+import Policy
 import Seccomp
+import TestSupport
 import Testing
 
 /// A confined sandbox with what a small command calls.
@@ -49,6 +51,39 @@ func number(_ name: String) throws -> UInt32 {
                 #expect(verdict == SandboxProgram.eperm || verdict == SandboxProgram.enosys, "call \(candidate)")
             }
         }
+    }
+
+    /// Whatever is listed, every number finds its own answer: lists with few neighbours have more steps than one jump passes.
+    @Test(arguments: 0..<40 as Range<UInt64>) func answersEachNumberAsTheListSays(seed: UInt64) throws {
+        var random = SeededGenerator(seed: seed)
+        let known = SystemCallGroups.knownSystemCalls
+        var sandbox = Sandbox(name: "random")
+        // From every other call to a few, or runs of them.
+        let share = [2, 3, 7, 40].randomElement(using: &random) ?? 2
+        sandbox.systemCalls = known.enumerated().compactMap { index, name in
+            (seed < 4 ? index % 2 == Int(seed % 2) : Int.random(in: 0..<share, using: &random) == 0) ? name : nil
+        }
+        sandbox.isConfined = seed % 5 != 3
+        sandbox.network = sandbox.isConfined ? Self.networks.randomElement(using: &random) ?? .off : .on
+        let program = SandboxProgram(try SystemCallFilter.compile(sandbox))
+        #expect(program.count <= SeccompProgram.instructionLimit)
+        let clone3 = try number("clone3")
+        let allowed = Set(SystemCallFilter.allowedNames(sandbox).compactMap(SystemCallFilter.number))
+        let denied = Set(SystemCallFilter.never.compactMap(SystemCallFilter.number))
+        // Each passes the checks of its call.
+        let passing: [UInt32: [UInt64]] = [
+            try number("socket"): [2, 1, 6], try number("socketpair"): [1, 1], try number("ioctl"): [0, 0x5401],
+        ]
+        for candidate in UInt32(0)...1_100 {
+            let isKnown = SystemCallFilter.name(of: candidate) != nil
+            let isAllowed = sandbox.isConfined ? allowed.contains(candidate) : !denied.contains(candidate)
+            let expected =
+                !isKnown || candidate == clone3
+                ? SandboxProgram.enosys : isAllowed ? SandboxProgram.Verdict.allow : SandboxProgram.eperm
+            let found = program.verdict(candidate, passing[candidate] ?? [])
+            #expect(found == expected, "call \(candidate)")
+        }
+        for candidate in [UInt32(1_101), 0x3FFF_FFFF] { #expect(program.verdict(candidate) == SandboxProgram.enosys) }
     }
 
     @Test(arguments: [Sandbox.OnViolation.errno, .kill])

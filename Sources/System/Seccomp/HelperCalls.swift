@@ -8,8 +8,8 @@ public enum HelperCalls {
     /// `listen` is NIO's, on listeners that are bound and listen already.
     public static let front = runtime + channels + connections + threads + ["listen"]
 
-    /// The engine: it reads files that are open, speaks on channels that are open, and compiles filters.
-    public static let engine = runtime + channels + compiling
+    /// The engine: it reads files that are open, and speaks on channels that are open.
+    public static let engine = runtime + channels
 
     /// The auditor: it has files, of which Landlock leaves those below its directory.
     public static let auditor = runtime + channels + files
@@ -42,9 +42,6 @@ public enum HelperCalls {
     public static let connections: [String] = [
         "accept", "accept4", "getpeername", "getsockname", "pread64", "recvmmsg", "sendmmsg",
     ]
-
-    /// Compiling filters: libseccomp writes them to memory that has a descriptor.
-    public static let compiling: [String] = ["ftruncate", "memfd_create", "pread64", "prctl", "seccomp"]
 
     /// Files below a directory: the trail.
     public static let files: [String] = [

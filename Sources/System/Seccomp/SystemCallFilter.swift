@@ -6,21 +6,14 @@ public import Core
 
 /// A filter that could not be compiled.
 public enum SystemCallFilterError: Error, Sendable, Hashable, CustomStringConvertible {
-    /// libseccomp failed, with its errno.
-    case failed(Int32)
     /// The filter has more instructions than the kernel takes.
     case tooLong
 
     /// For logs.
-    public var description: String {
-        switch self {
-        case .failed(let code): "system-call filter: libseccomp: errno \(code)"
-        case .tooLong: "system-call filter: more than 4096 instructions"
-        }
-    }
+    public var description: String { "system-call filter: more than 4096 instructions" }
 }
 
-/// Compiles system-call filters with libseccomp: names in, a classic BPF program for seccomp(2) out.
+/// Compiles system-call filters: names in, which libseccomp knows the numbers of, a classic BPF program for seccomp(2) out.
 ///
 /// Every filter ends the process at a call of a foreign architecture or of x32, and answers ENOSYS to clone3 (its
 /// flags lie in memory, where no filter looks; the C library falls back to clone) and to every number newer than what
@@ -79,26 +72,23 @@ public enum SystemCallFilter {
     ///
     /// - Returns: the program, at most `CompiledSandbox.filterLimit` bytes.
     public static func compile(_ sandbox: Sandbox) throws(SystemCallFilterError) -> [UInt8] {
-        let refusal: FilterGuard.Action = sandbox.onViolation == .kill ? .killProcess : .refuse
+        let refusal: FilterProgram.Action = sandbox.onViolation == .kill ? .killProcess : .refuse
         let denied = Set(deniedNames(sandbox))
-        var list: [String]
+        var answers: Answers
         if sandbox.isConfined {
-            list = sandbox.systemCalls + floor
+            var list = sandbox.systemCalls + floor
             switch sandbox.network {
             case .off: break
             case .tcpConnect: list += ["socket", "connect"] + using
             case .on: list += opening + using
             }
             list.removeAll(where: denied.contains)
+            answers = Answers(otherwise: refusal, answered: list, with: .allow)
         } else {
-            list = Array(denied)
+            answers = Answers(otherwise: .allow, answered: Array(denied), with: refusal)
         }
-        var guarding = makeGuard()
-        hold(sandbox, &guarding, refusal: refusal)
-        let body = try program(
-            otherwise: sandbox.isConfined ? refusal : .allow, action: sandbox.isConfined ? .allow : refusal,
-            numbers: numbers(list))
-        return try joined(guarding, body)
+        hold(sandbox, &answers, refusal: refusal)
+        return try answers.compiled()
     }
 
     /// The names that a sandbox's filter allows beyond doubt, sorted: for documents and diagnostics. Empty for
@@ -140,7 +130,7 @@ public enum SystemCallFilter {
     ]
 
     /// What the arguments of a call are held to in every confined sandbox, whatever its words say; nil where nothing is.
-    private static func commonCheck(_ name: String) -> FilterGuard.Check? {
+    private static func commonCheck(_ name: String) -> FilterProgram.Check? {
         switch name {
         case "clone": .without(0, bits: cloneNamespaces | cloneParent)
         case "ioctl": .noneOf(1, terminalRequests)
@@ -159,10 +149,10 @@ public enum SystemCallFilter {
         commonCheck(name).map { !$0.passes(arguments) } ?? false
     }
 
-    /// What the guard holds a command to.
-    private static func hold(_ sandbox: Sandbox, _ guarding: inout FilterGuard, refusal: FilterGuard.Action) {
-        func hold(_ name: String, _ checks: FilterGuard.Check...) {
-            guarding.hold(number(of: name), to: checks, else: refusal)
+    /// What the arguments of a command's calls are held to.
+    private static func hold(_ sandbox: Sandbox, _ answers: inout Answers, refusal: FilterProgram.Action) {
+        func hold(_ name: String, _ checks: FilterProgram.Check...) {
+            answers.hold(name, to: checks, else: refusal)
         }
         for name in ["clone", "ioctl"] + (sandbox.isConfined ? ["personality", "prlimit64"] : []) {
             if let check = commonCheck(name) { hold(name, check) }
@@ -197,14 +187,14 @@ public enum SystemCallFilter {
     public static func helper(
         allowing names: [String], threads: Bool = false, onViolation: Sandbox.OnViolation = .kill
     ) throws(SystemCallFilterError) -> [UInt8] {
-        let refusal: FilterGuard.Action = onViolation == .kill ? .killProcess : .refuse
+        let refusal: FilterProgram.Action = onViolation == .kill ? .killProcess : .refuse
         var list = names
         if threads { list += HelperCalls.threads }
         let denied = Set(never + neverConfined + ["execve", "execveat", "fork", "vfork"])
         list.removeAll(where: denied.contains)
-        var guarding = makeGuard()
-        func hold(_ name: String, _ checks: FilterGuard.Check...) {
-            guarding.hold(number(of: name), to: checks, else: .refuse)
+        var answers = Answers(otherwise: refusal, answered: list, with: .allow)
+        func hold(_ name: String, _ checks: FilterProgram.Check...) {
+            answers.hold(name, to: checks, else: .refuse)
         }
         // CLONE_VM, CLONE_SIGHAND and CLONE_THREAD.
         hold("clone", .with(0, bits: 0x1_0900), .without(0, bits: cloneNamespaces))
@@ -217,8 +207,7 @@ public enum SystemCallFilter {
         hold("sendmmsg", .without(3, bits: fastOpen))
         // TCGETS (isatty), FIONREAD, FIONBIO, FIONCLEX and FIOCLEX.
         hold("ioctl", .oneOf(1, mask: .max, [0x5401, 0x541B, 0x5421, 0x5450, 0x5451]))
-        let body = try program(otherwise: refusal, action: .allow, numbers: numbers(list))
-        return try joined(guarding, body)
+        return try answers.compiled()
     }
 
     // MARK: Numbers and bytes
@@ -247,48 +236,46 @@ public enum SystemCallFilter {
     /// No system call has a longer name.
     private static let nameLimit = 64
 
-    private static func numbers(_ names: [String]) -> [Int32] {
-        Set(names.compactMap(number)).sorted().compactMap(Int32.init(exactly:))
-    }
-
     /// No architecture here has a call above this.
     private static let highestNumber = 1_023
 
-    private static func makeGuard() -> FilterGuard {
-        var unknown: [ClosedRange<UInt32>] = []
-        var start: UInt32?
-        for number in 0...highestNumber {
-            let known = portcullis_call_is_known(Int32(number)) != 0
-            if known, let first = start {
-                unknown.append(first...UInt32(number - 1))
-                start = nil
-            } else if !known, start == nil {
-                start = UInt32(number)
+    /// Numbers that this build knows a call for, up to the highest.
+    private static let known = (0...highestNumber).map { portcullis_call_is_known(Int32($0)) != 0 }
+
+    /// What a filter answers, by number.
+    private struct Answers {
+        private var answers: [FilterProgram.Answer]
+
+        /// The same answer to all calls that this build knows but some, and what every filter says.
+        init(otherwise: FilterProgram.Action, answered names: [String], with action: FilterProgram.Action) {
+            answers = known.map { .always($0 ? otherwise : .unknown) }
+            for name in names { answer(name, action) }
+            answer("clone3", .unknown)
+        }
+
+        private mutating func answer(_ name: String, _ action: FilterProgram.Action) {
+            guard let number = number(of: name), answers.indices.contains(Int(number)) else { return }
+            answers[Int(number)] = .always(action)
+        }
+
+        /// Holds a call that is allowed to checks, all of which must pass, besides those that it is held to already.
+        mutating func hold(_ name: String, to checks: [FilterProgram.Check], else action: FilterProgram.Action) {
+            guard let number = number(of: name), answers.indices.contains(Int(number)) else { return }
+            let further = checks.map { FilterProgram.Refusal(check: $0, action: action) }
+            switch answers[Int(number)] {
+            case .always(.allow): answers[Int(number)] = .checked(further)
+            case .always: break
+            case .checked(let before): answers[Int(number)] = .checked(before + further)
             }
         }
-        unknown.append((start ?? UInt32(highestNumber + 1))...UInt32.max)
-        var made = FilterGuard(
-            architecture: portcullis_filter_architecture(), hasX32: portcullis_filter_has_x32() != 0, unknown: unknown)
-        made.answer(number(of: "clone3"), .unknown)
-        return made
-    }
 
-    private static func program(
-        otherwise: FilterGuard.Action, action: FilterGuard.Action, numbers: [Int32]
-    ) throws(SystemCallFilterError) -> [UInt8] {
-        var bytes = [UInt8](repeating: 0, count: CompiledSandbox.filterLimit)
-        var length = 0
-        // SAFETY: both arrays live for the call, with the lengths that are passed.
-        let code = unsafe portcullis_filter_compile(
-            otherwise.value, action.value, numbers, numbers.count, &bytes, bytes.count, &length)
-        guard code == 0 else { throw code == 105 /* ENOBUFS */ ? .tooLong : .failed(code) }
-        bytes.removeSubrange(length...)
-        return bytes
-    }
-
-    private static func joined(_ guarding: FilterGuard, _ body: [UInt8]) throws(SystemCallFilterError) -> [UInt8] {
-        let bytes = guarding.assembled() + body
-        guard bytes.count <= CompiledSandbox.filterLimit else { throw .tooLong }
-        return bytes
+        func compiled() throws(SystemCallFilterError) -> [UInt8] {
+            let program = FilterProgram(
+                architecture: nativeArchitecture, answers: answers, further: .always(.unknown),
+                hasX32: portcullis_filter_has_x32() != 0)
+            let bytes = program.assembled()
+            guard bytes.count <= CompiledSandbox.filterLimit else { throw .tooLong }
+            return bytes
+        }
     }
 }

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the Portcullis authors
 //
-// libseccomp, as much of it as a filter by names needs. In C because its rules are added through variadic functions
-// and its actions are macros. Functions return 0 or a positive errno.
+// libseccomp's tables of system calls. In C because this machine's architecture, and what it stands for, are macros.
 #pragma once
 
 #include <stddef.h>
@@ -22,11 +21,3 @@ int portcullis_call_is_known(int number);
 
 /// Writes the name of a system call of this architecture, with its NUL; ENOENT for a number that libseccomp does not know.
 int portcullis_call_name(int number, char *_Nonnull name, size_t capacity);
-
-/// Compiles a filter: `otherwise` for every call of this architecture, `action` for the numbers listed, the end of
-/// the process for foreign architectures; a binary tree, so that loading it is cheap.
-///
-/// Writes at most `capacity` bytes of `struct sock_filter` and says how many; ENOBUFS where there are more.
-int portcullis_filter_compile(
-    uint32_t otherwise, uint32_t action, const int *_Nonnull numbers, size_t count, uint8_t *_Nonnull bytes,
-    size_t capacity, size_t *_Nonnull length);

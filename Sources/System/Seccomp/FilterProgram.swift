@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the Portcullis authors
 
-/// The first part of a filter: what cannot be said to libseccomp as a rule by name.
+/// A filter as a classic BPF program: what it answers to each call, found by halving the numbers.
 ///
-/// It runs before libseccomp's program, and only ever refuses: a call that it lets pass is still up to the list.
-/// libseccomp compares 64-bit arguments, where the kernel looks at the low 32 bits of many: a request with anything in
-/// the upper half would get by (CVE-2019-7303). The guard compares what the kernel compares.
-struct FilterGuard {
+/// Neighbours with one answer are one step of the search, so that a filter for a command has some 150 instructions where one
+/// comparison for each call takes three times as many: the kernel translates them anew at each start of a command.
+///
+/// Arguments are compared as the kernel compares them. Of many it looks at the low 32 bits alone, and a filter that compares
+/// all 64 lets a request by that has anything in the upper half (CVE-2019-7303).
+struct FilterProgram {
     /// What a filter does with a call (linux/seccomp.h).
     struct Action: Hashable {
         let value: UInt32
@@ -19,6 +21,20 @@ struct FilterGuard {
         static func errno(_ code: UInt32) -> Action {
             Action(value: 0x0005_0000 | code & 0xFFFF)
         }
+    }
+
+    /// What becomes of a call.
+    enum Answer: Hashable {
+        /// The same, whatever its arguments.
+        case always(Action)
+        /// It is allowed where all of these pass, and what the first one that does not says is done.
+        case checked([Refusal])
+    }
+
+    /// A check, and what answers a call that does not pass it.
+    struct Refusal: Hashable {
+        let check: Check
+        let action: Action
     }
 
     /// What an argument must be for the call to pass. Arguments count from 0; but for `zero`, the low 32 bits.
@@ -63,10 +79,6 @@ struct FilterGuard {
             Instruction(code: 0x15, whenTrue: UInt8(yes), whenFalse: UInt8(no), operand: value)
         }
 
-        static func ifAbove(_ value: UInt32, _ yes: Int, _ no: Int) -> Instruction {
-            Instruction(code: 0x25, whenTrue: UInt8(yes), whenFalse: UInt8(no), operand: value)
-        }
-
         static func ifAtLeast(_ value: UInt32, _ yes: Int, _ no: Int) -> Instruction {
             Instruction(code: 0x35, whenTrue: UInt8(yes), whenFalse: UInt8(no), operand: value)
         }
@@ -82,77 +94,86 @@ struct FilterGuard {
     private static func low(_ argument: Int) -> UInt32 { UInt32(16 + 8 * argument) }
     private static func high(_ argument: Int) -> UInt32 { UInt32(20 + 8 * argument) }
 
-    /// The AUDIT_ARCH_* value of this machine.
-    let architecture: UInt32
-    /// Whether numbers from 0x40000000 on are x32's.
-    let hasX32: Bool
-    /// Numbers that this build knows no call for, as ranges; the last ends where numbers end.
-    let unknown: [ClosedRange<UInt32>]
+    /// The AUDIT_ARCH_* value of this machine; a call of any other ends the process.
+    private let architecture: UInt32
+    /// Numbers that have one answer: from this one on, to the next step's. In order, from 0.
+    private var steps: [(from: UInt32, answer: Answer)] = []
 
-    /// Calls by number, in order: refused with an action whatever their arguments.
-    private(set) var answered: [(number: UInt32, action: Action)] = []
-    /// Calls by number, in order: held to checks, each with what answers a call that does not pass it.
+    /// A program.
     ///
-    /// INVARIANT: a number stands here once, as a call that passed an entry's checks meets no other entry.
-    private(set) var checked: [(number: UInt32, checks: [(check: Check, action: Action)])] = []
-
-    init(architecture: UInt32, hasX32: Bool, unknown: [ClosedRange<UInt32>]) {
+    /// - Parameters:
+    ///   - architecture: the AUDIT_ARCH_* value of this machine.
+    ///   - answers: what is answered to the calls numbered from 0.
+    ///   - further: to all from there on.
+    ///   - hasX32: whether numbers from 0x40000000 on are x32's, which end the process.
+    init(architecture: UInt32, answers: [Answer], further: Answer, hasX32: Bool) {
         self.architecture = architecture
-        self.hasX32 = hasX32
-        self.unknown = unknown
+        for (number, answer) in answers.enumerated() { add(answer, from: UInt32(number)) }
+        add(further, from: UInt32(answers.count))
+        if hasX32 { add(.always(.killProcess), from: 0x4000_0000) }
     }
 
-    /// Answers a call with an action, always.
-    mutating func answer(_ number: UInt32?, _ action: Action) {
-        guard let number else { return }
-        answered.append((number, action))
+    private mutating func add(_ answer: Answer, from number: UInt32) {
+        if steps.last?.answer != answer { steps.append((number, answer)) }
     }
 
-    /// Holds a call to checks, all of which must pass, besides those that it is held to already.
-    mutating func hold(_ number: UInt32?, to checks: [Check], else action: Action) {
-        guard let number, !checks.isEmpty else { return }
-        let further = checks.map { (check: $0, action: action) }
-        if let place = checked.firstIndex(where: { $0.number == number }) {
-            checked[place].checks += further
-        } else {
-            checked.append((number, further))
+    /// Instructions in reverse: where a jump leads is there before the jump is, as jumps lead forward alone.
+    private struct Assembly {
+        /// The most instructions that a conditional jump is made over; it can be made over 255, and there may be two.
+        private static let reach = 250
+
+        private(set) var reversed: [Instruction] = []
+        /// The last place of what answers; one is made anew where a jump does not reach it.
+        private var places: [Answer: Int] = [:]
+
+        mutating func append(_ instructions: [Instruction]) { reversed += instructions.reversed() }
+
+        /// How many instructions lie between what comes next and a place.
+        func distance(to place: Int) -> Int { reversed.count - place - 1 }
+
+        /// A place from which an answer is given, within reach.
+        mutating func place(of answer: Answer) -> Int {
+            if let place = places[answer], distance(to: place) < Self.reach { return place }
+            switch answer {
+            case .always(let action): append([.result(action)])
+            case .checked(let refusals):
+                append(refusals.flatMap { FilterProgram.body(of: $0.check, else: $0.action) } + [.result(.allow)])
+            }
+            places[answer] = reversed.count - 1
+            return reversed.count - 1
+        }
+
+        /// A place within reach that leads to another.
+        mutating func near(_ place: Int) -> Int {
+            guard distance(to: place) >= Self.reach else { return place }
+            append([.skip(distance(to: place))])
+            return reversed.count - 1
+        }
+
+        /// A place from which the answers of some steps are given.
+        mutating func search(_ steps: ArraySlice<(from: UInt32, answer: Answer)>) -> Int {
+            guard steps.count > 1 else {
+                return steps.first.map { place(of: $0.answer) } ?? place(of: .always(.killProcess))
+            }
+            let middle = steps.startIndex + steps.count / 2
+            let above = search(steps[middle...])
+            let below = near(search(steps[..<middle]))
+            let reached = near(above)
+            append([.ifAtLeast(steps[middle].from, distance(to: reached), distance(to: below))])
+            return reversed.count - 1
         }
     }
 
-    /// The program; what passes runs on into what is put behind it.
+    /// The program's bytes.
     func assembled() -> [UInt8] {
-        var out: [Instruction] = []
-        // Where `skip` to the end must be patched in.
-        var ends: [Int] = []
-
-        out.append(.load(Self.architectureOffset))
-        out.append(.ifEqual(architecture, 1, 0))
-        ends.append(out.count)
-        out.append(.skip(0))  // a foreign one: libseccomp's program ends the process
-        out.append(.load(Self.numberOffset))
-        if hasX32 {
-            out.append(.ifAtLeast(0x4000_0000, 0, 1))
-            out.append(.result(.killProcess))
-        }
-        for range in unknown {
-            out.append(.ifAtLeast(range.lowerBound, 0, 2))
-            out.append(.ifAbove(range.upperBound, 1, 0))
-            out.append(.result(.unknown))
-        }
-        for (number, action) in answered {
-            out.append(.ifEqual(number, 0, 1))
-            out.append(.result(action))
-        }
-        for (number, checks) in checked {
-            let body = checks.flatMap { Self.body(of: $0.check, else: $0.action) }
-            // The body and the skip behind it.
-            out.append(.ifEqual(number, 0, body.count + 1))
-            out += body
-            ends.append(out.count)
-            out.append(.skip(0))
-        }
-        for end in ends { out[end] = .skip(out.count - end - 1) }
-        return out.flatMap(Self.bytes)
+        var assembly = Assembly()
+        let start = assembly.search(steps[...])
+        if assembly.distance(to: start) > 0 { assembly.append([.skip(assembly.distance(to: start))]) }
+        assembly.append([
+            .load(Self.architectureOffset), .ifEqual(architecture, 1, 0), .result(.killProcess),
+            .load(Self.numberOffset),
+        ])
+        return assembly.reversed.reversed().flatMap(Self.bytes)
     }
 
     private static func body(of check: Check, else action: Action) -> [Instruction] {
