@@ -2,10 +2,11 @@
 # Copyright the Portcullis authors
 #
 # Tries what a sandbox must refuse, and prints a line for each thing that WORKED, then `done`. perl-base is on every Debian.
-# Usage: probe.pl OPEN-DIRECTORY HOME, given as perl -e TEXT WORDS. System call numbers are those of x86-64.
+# Usage: probe.pl OPEN-DIRECTORY HOME yes|no [disconnect], given as perl -e TEXT WORDS; yes for a target that is not root.
+# System call numbers are those of x86-64.
 use Socket;
 $| = 1;
-my ($open, $home) = @ARGV;
+my ($open, $home, $ordinary, $disconnect) = @ARGV;
 sub worked { print "WORKED @_\n" }
 
 # Files: everywhere that anybody can usually write, and a directory and file that are open to all.
@@ -40,7 +41,7 @@ listen(STDIN, 1) and worked("listen on stdin");
 bind(STDIN, pack_sockaddr_in(0, inet_aton("127.0.0.1"))) and worked("bind stdin");
 
 # Privilege.
-$< = 0; $> = 0; ($< == 0 || $> == 0) and $ARGV[2] and worked("setuid");
+$< = 0; $> = 0; ($< == 0 || $> == 0) and $ordinary eq "yes" and worked("setuid");
 for my $row (["ptrace", 101, 0, 0, 0, 0], ["mount", 165, "none", "/tmp", "tmpfs", 0, 0], ["unshare user", 272, 0x10000000],
     ["unshare mount", 272, 0x20000], ["keyctl", 250, 0, -3, 0], ["add_key", 248, "user", "a", "b", 1, -3],
     ["io_uring_setup", 425, 1, "\0" x 120], ["userfaultfd", 323, 1], ["memfd_secret", 447, 0],
@@ -63,4 +64,4 @@ open(my $status, "<", "/proc/self/status");
 while (<$status>) { print if /^(Uid|Gid|Groups|NoNewPrivs|Seccomp|Cap...):/ }
 print "done\n";
 # AF_UNSPEC undoes a connection, so that it can be made anew elsewhere. Last, because where it works stdout is gone.
-connect(STDOUT, pack("S x14", 0)) and print STDERR "WORKED disconnect stdout\n";
+$disconnect and connect(STDOUT, pack("S x14", 0)) and print STDERR "WORKED disconnect stdout\n";
