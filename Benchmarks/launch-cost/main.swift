@@ -63,7 +63,7 @@ func confined(_ name: String) throws -> Start {
                 try Process.dieWithParent()
                 try Namespaces.hideGroups()
                 try confinement.leaveNetwork(for: network)
-                try confinement.mount(in: mounts, devices: devices)
+                let rules = try confinement.mount(in: mounts, devices: devices)
                 try Process.dieWithParent()
                 try Process.becomeUndumpable()
                 _ = try Process.startSharing {
@@ -72,7 +72,7 @@ func confined(_ name: String) throws -> Start {
                         _ = try confinement.limit()
                         Process.setUmask(sandbox.umask)
                         try confinement.drop()
-                        try confinement.restrict()
+                        try confinement.restrict(rules)
                         try confinement.load()
                     } catch {
                         StandardError("launch-cost").say("\(name): \(error)")

@@ -51,7 +51,7 @@ func ended(_ child: Int32) throws -> Linux.ExitStatus {
 }
 
 /// The step of confinement that fails, or nil where none does.
-func failure(_ body: () throws -> Any) -> ConfinementError? {
+func failure<Result>(_ body: () throws -> Result) -> ConfinementError? {
     do {
         _ = try body()
         return nil

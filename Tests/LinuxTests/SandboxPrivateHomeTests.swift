@@ -34,9 +34,9 @@ import Testing
                 let empty = try EmptyMounts.make()
                 switch try Namespaces.session.fork() {
                 case .child:
-                    try confinement.mount(in: empty)
+                    let rules = try confinement.mount(in: empty)
                     try confinement.drop()
-                    try confinement.restrict()
+                    try confinement.restrict(rules)
                     let status = try File.status(home)
                     promise(1, status.mode & 0o7777 == 0o700 && status.uid == nobody && status.gid == nobody)
                     promise(2, try Directory.names(home).isEmpty)

@@ -17,31 +17,29 @@ private struct SupervisorDescriptors {
     let gate: Descriptor
     let primary: Descriptor
     let errors: Descriptor?
+    let ruleset: Descriptor?
 
-    /// Moves them to their numbers, and closes everything else that this process has open.
+    /// Moves them to their numbers, from 3 on, and closes everything else that this process has open.
     func placed() throws(SystemError) -> SupervisorDescriptors {
-        let count = errors == nil ? 5 : 6
+        let all = [session, signals, report, gate, primary, errors, ruleset].compactMap(\.self)
         do {
             // High copies first, so that placing one does not close another.
             var high: [Descriptor] = []
-            for descriptor in [session, signals, report, gate, primary, errors].compactMap(\.self) {
-                high.append(try descriptor.duplicate(from: 64))
-            }
+            for descriptor in all { high.append(try descriptor.duplicate(from: 64)) }
             for (copy, number) in zip(high, Int32(3)...) { try copy.place(at: number) }
         }
-        Descriptor.closeAll(from: 3 + Int32(count))
+        Descriptor.closeAll(from: 3 + Int32(all.count))
         // The former numbers are closed, or have become another's.
-        for descriptor in [session, signals, report, gate, primary, errors].compactMap(\.self) {
-            descriptor.leaveOpen()
-        }
-        var placed: [Descriptor] = []
-        for number in 3..<3 + Int32(count) {
-            guard let descriptor = Descriptor.inherited(number) else { throw SystemError(9 /* EBADF */, "dup2") }
-            placed.append(descriptor)
+        for descriptor in all { descriptor.leaveOpen() }
+        var next: Int32 = 3
+        func take() throws(SystemError) -> Descriptor {
+            guard let descriptor = Descriptor.inherited(next) else { throw SystemError(9 /* EBADF */, "dup2") }
+            next += 1
+            return descriptor
         }
         return SupervisorDescriptors(
-            session: placed[0], signals: placed[1], report: placed[2], gate: placed[3], primary: placed[4],
-            errors: errors == nil ? nil : placed[5])
+            session: try take(), signals: try take(), report: try take(), gate: try take(), primary: try take(),
+            errors: errors == nil ? nil : try take(), ruleset: ruleset == nil ? nil : try take())
     }
 }
 
@@ -231,6 +229,7 @@ extension RequestSession {
         errors: Descriptor?, group: SessionCgroup?, devices: Descriptor?
     ) -> Never {
         var report = report
+        var rules: PlaceRules?
         do {
             // In a namespace the command ends with its init. Without one it would be left over, so there the end of the
             // session's channel tells the init, and it ends the command first.
@@ -240,7 +239,7 @@ extension RequestSession {
                 try group?.enter()
                 try Namespaces.hideGroups()
                 try plan.confinement.leaveNetwork(for: parts.network)
-                try plan.confinement.mount(in: parts.mounts, devices: devices)
+                rules = try plan.confinement.mount(in: parts.mounts, devices: devices)
                 // It looked at the target's paths with the target's ids, which clears both.
                 try Process.dieWithParent()
                 try Process.becomeUndumpable()
@@ -252,10 +251,11 @@ extension RequestSession {
             // it stands still, nobody waits for an end that it holds.
             let kept = try SupervisorDescriptors(
                 session: session.descriptor, signals: signals.descriptor, report: report, gate: gate,
-                primary: parts.primary, errors: errors
+                primary: parts.primary, errors: errors, ruleset: rules?.descriptor
             ).placed()
             report = kept.report
-            let pid = try startCommand { [self] in runChild(plan, environment, kept) }
+            rules = kept.ruleset.flatMap { rules?.moved(to: $0) }
+            let pid = try startCommand { [self, rules] in runChild(plan, environment, kept, rules) }
             // INVARIANT: the init holds no copy of the client's sockets or of any channel but its own.
             Descriptor.closeAll(from: SupervisorDescriptors.own)
             if Process.isRoot {
@@ -286,7 +286,14 @@ extension RequestSession {
     ///
     /// ORDER: descriptors, limits, ids, directory, no_new_privs and Landlock, the filter; then ready, the gate, the
     /// status byte, execve. A step that fails ends it, and nothing runs.
-    private func runChild(_ plan: LaunchPlan, _ environment: [[UInt8]], _ kept: SupervisorDescriptors) -> Never {
+    ///
+    /// - Parameters:
+    ///   - kept: what the init has open for it.
+    ///   - rules: what the init's mounts have made; nil where it mounted nothing, or the command is unconfined.
+    private func runChild(
+        _ plan: LaunchPlan, _ environment: [[UInt8]], _ kept: SupervisorDescriptors, _ rules: PlaceRules?
+    ) -> Never {
+        var rules = rules
         do {
             Signals.reset()
             try Process.startSession()
@@ -295,12 +302,17 @@ extension RequestSession {
             try (kept.errors ?? kept.primary).place(at: 2)
             try kept.report.place(at: 3)
             try kept.gate.place(at: 4)
-            Descriptor.closeAll(from: 5)
+            try kept.ruleset?.place(at: 5)
+            Descriptor.closeAll(from: kept.ruleset == nil ? 5 : 6)
         } catch {
             say(kept.report, [ChildReport.failed, 0, UInt8(truncatingIfNeeded: error.code)])
             Process.exitNow(125)
         }
         guard let report = Descriptor.inherited(3), let gate = Descriptor.inherited(4) else { Process.exitNow(125) }
+        if let made = rules {
+            guard let ruleset = Descriptor.inherited(5) else { Process.exitNow(125) }
+            rules = made.moved(to: ruleset)
+        }
         var ready = ChildReport.ready
         do throws(ConfinementError) {
             // What PAM's modules set (pam_limits) comes first: the sandbox lowers hard limits and raises none.
@@ -316,7 +328,7 @@ extension RequestSession {
                 ready = ChildReport.readyWithoutHome
                 try? Process.changeDirectory(Array("/".utf8))
             }
-            try plan.confinement.restrict()
+            try plan.confinement.restrict(rules)
             try plan.confinement.load(logged: settings.audit.kernel != .off)
         } catch {
             say(report, [ChildReport.failed, error.step.rawValue, UInt8(truncatingIfNeeded: error.code)])

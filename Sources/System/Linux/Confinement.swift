@@ -101,15 +101,20 @@ public enum Confinement {
     // MARK: Before a launch
 
     /// Whether the running kernel can apply a sandbox; where it cannot, a session is refused, never run with less.
-    public static func canApply(_ sandbox: Sandbox) -> Bool {
-        Landlock.version() >= requiredLandlock(sandbox)
+    ///
+    /// - Parameter isRoot: whether this is root's gateway, which has namespaces and mounts besides.
+    public static func canApply(_ sandbox: Sandbox, isRoot: Bool = Process.isRoot) -> Bool {
+        Landlock.version() >= requiredLandlock(sandbox, isRoot: isRoot)
     }
 
     /// The least ABI that a sandbox needs: 0 for an unconfined one that asks for none.
-    static func requiredLandlock(_ sandbox: Sandbox) -> Int {
-        var least = max(sandbox.requiredLandlock, 0)
-        guard sandbox.isConfined else { return least }
-        least = max(least, 1)
+    ///
+    /// What root's gateway holds by namespaces and read-only mounts (signals, abstract sockets, truncate(2), devices) a plain
+    /// user's holds by Landlock alone: all of it is needed, unless the sandbox says in words that less will do.
+    static func requiredLandlock(_ sandbox: Sandbox, isRoot: Bool = Process.isRoot) -> Int {
+        guard sandbox.isConfined else { return max(sandbox.requiredLandlock, 0) }
+        var least = max(sandbox.requiredLandlock, 1)
+        if sandbox.requiredLandlock <= 0, !isRoot { least = Landlock.scopeVersion }
         if case .tcpConnect = sandbox.network { least = max(least, Landlock.networkVersion) }
         return least
     }
@@ -205,8 +210,6 @@ public struct CommandConfinement: Sendable {
     private let boundsProcesses: Bool
     private let groupBounds: SessionCgroups.Bounds
     private let devices: PrivateDevices?
-    /// Whether `mount` makes a view of the host's tree, and looks at links.
-    private let hasView: Bool
 
     /// A confinement, checked as far as can be before anything is forked.
     ///
@@ -241,7 +244,6 @@ public struct CommandConfinement: Sendable {
         self.boundsProcesses = boundsProcesses
         self.groupBounds = groupBounds
         devices = PrivateDevices(for: compiled.sandbox)
-        hasView = Process.isRoot && compiled.sandbox.isConfined
         guard !hasPrivateHome || compiled.sandbox.isConfined else { throw ConfinementError(.mounts, EPERM) }
     }
 
@@ -295,60 +297,58 @@ public struct CommandConfinement: Sendable {
     /// it does not write is read-only, so that modes, owners, times and attributes, which Landlock does not govern, stay
     /// as they are there; /dev has what programs expect and no more; no program is setuid.
     ///
-    /// A sandbox that names the root itself has the host's tree, with all the rest of this.
-    ///
-    /// Places are opened as the target would open them, and mounted by descriptor: root follows no link of the target's.
+    /// Places are opened once, as the target would open them, and mounted and allowed by descriptor: root follows no link of
+    /// the target's, and what the command may open is what was looked at.
     ///
     /// - Parameters:
     ///   - empty: where a confined session's mounts are made. Before that it is in its caller's, where it mounts nothing.
     ///   - common: a copy of the `CommonDevices`, for a sandbox that has no more than those; nil makes them anew.
+    /// - Returns: what `restrict` holds a confined command to; nil for an unconfined one.
     /// - Throws: step `mounts` in a confined sandbox where there is no such place: it does not run in the host's tree.
-    public func mount(in empty: EmptyMounts?, devices common: Descriptor? = nil) throws(ConfinementError) {
+    @discardableResult
+    public func mount(in empty: EmptyMounts?, devices common: Descriptor? = nil) throws(ConfinementError) -> PlaceRules?
+    {
         guard sandbox.isConfined else {
             try Mounts.makePrivate()
-            return try mountOwn()
+            try mountOwn()
+            return nil
         }
-        let opened: SessionView?
+        // Names are everybody's to see.
+        Process.setUmask(0o022)
+        let prepared = try prepare(common)
+        guard let empty else { throw ConfinementError(.mounts, EOPNOTSUPP) }
+        try prepared.view.enter(empty)
+        try mountOwn()
+        if let copies = prepared.devices {
+            try devices?.mount(copies)
+            if !copies.isCommon { try freezeDevices() }
+        }
+        try prepared.view.close()
+        return prepared.rules
+    }
+
+    /// What is made in the host's tree, before the session leaves it.
+    private struct Prepared {
+        let view: SessionView.Made
+        let rules: PlaceRules
+        /// What is to be seen of the host's devices; nil where there is no /dev of the session's own.
+        let devices: PrivateDevices.Copies?
+    }
+
+    private func prepare(_ common: Descriptor?) throws(ConfinementError) -> Prepared {
+        var opened: (view: SessionView, places: SandboxPlaces)
         do {
             opened = try credentials.borrowed { try view() }
         } catch {
             throw error as? ConfinementError ?? ConfinementError(.mounts, EINVAL)
         }
-        guard var view = opened else {
-            try Namespaces.mounts.unshare()
-            try Mounts.makePrivate()
-            return try mountWhole(common)
-        }
-        guard let empty else { throw ConfinementError(.mounts, EOPNOTSUPP) }
         if hasPrivateHome {
             let (place, copy) = try makeHome()
-            try view.cover(place, by: copy)
+            try opened.view.cover(place, by: copy)
         }
-        let copies = try devices?.copies(common)
-        // Names are everybody's to see.
-        Process.setUmask(0o022)
-        let made = try view.make()
-        try made.enter(empty)
-        try mountOwn()
-        if let copies {
-            try devices?.mount(copies)
-            if !copies.isCommon {
-                try freeze("/dev") { $0 == "/dev" || $0.bytes.starts(with: "/dev/".utf8) }
-            }
-        }
-        try made.close()
-    }
-
-    /// The host's tree, with what the sandbox does not write read-only.
-    private func mountWhole(_ common: Descriptor?) throws(ConfinementError) {
-        // ORDER: before the write places are opened, so that the home and the devices among them are these.
-        if hasPrivateHome {
-            let (place, copy) = try makeHome()
-            try Mounts.attach(copy, over: place)
-        }
-        if let copies = try devices?.copies(common) { try devices?.mount(copies) }
-        try freeze("/") { _ in true }
-        try mountOwn()
+        var rules = PlaceRules(ruleset: try ruleset())
+        for entry in opened.places.entries { try rules.allow(entry, in: opened.view) }
+        return Prepared(view: try opened.view.make(), rules: rules, devices: try devices?.copies(common))
     }
 
     /// The session's own /tmp and /proc.
@@ -357,6 +357,26 @@ public struct CommandConfinement: Sendable {
         try Mounts.processes()
         if boundsProcesses, let count = sandbox.limits.processes { try ProcessNumbers.bound(to: count) }
         if sandbox.isConfined { try Mounts.freezeProcesses() }
+    }
+
+    /// Makes the session's own /dev read-only but for what the sandbox writes there, opened with the target's rights.
+    private func freezeDevices() throws(ConfinementError) {
+        let places: [Descriptor]
+        do {
+            places = try credentials.borrowed {
+                try sandbox.write.compactMap { path in
+                    let name = Confinement.resolve(path, home: home)
+                    guard SecureOpen.isBelow(name.bytes, Array("/dev".utf8)),
+                        case .open(let place) = try SecureOpen.place(name)
+                    else { return nil }
+                    // A read-only mount does not hold devices.
+                    return [.directory, .regular].contains(try File.status(place).kind) ? place : nil
+                }
+            }
+        } catch {
+            throw error as? ConfinementError ?? ConfinementError(.mounts, (error as? SystemError)?.code ?? EINVAL)
+        }
+        try Mounts.freeze("/dev", except: places)
     }
 
     /// An empty home, and the target's own that it lies over.
@@ -374,101 +394,36 @@ public struct CommandConfinement: Sendable {
         return (opened.descriptor, try Mounts.home(uid: credentials.uid, gid: credentials.gid))
     }
 
-    /// Opens a path of the sandbox's, as whoever's rights the process has.
-    private func open(_ path: Sandbox.Path, home: SecureOpen.Place) throws(ConfinementError) -> Descriptor? {
-        let place: SecureOpen.Place =
-            switch (path, home) {
-            case (.absolute(let path), _): try SecureOpen.place(path)
-            case (.home(let rest), .open(let home)): try SecureOpen.place(rest, beneath: home)
-            case (.home, .missing(let code)): .missing(code)
-            }
-        guard case .open(let descriptor) = place else { return nil }
-        return descriptor
-    }
-
     /// What the sandbox names, opened.
     private func places(
-        _ isSkipped: (_ name: ByteText, _ isWritten: Bool) -> Bool = { _, _ in false }
+        _ isSkipped: (_ name: ByteText) -> Bool = { _ in false }
     ) throws(ConfinementError) -> SandboxPlaces {
         try SandboxPlaces(sandbox, home: home, uid: credentials.uid, closed: closed, isSkipped: isSkipped)
     }
 
-    /// What the session is to see of the host's tree, opened; nil where that is all of it.
-    private func view() throws(ConfinementError) -> SessionView? {
+    /// What the session is to see of the host's tree, opened.
+    private func view() throws(ConfinementError) -> (view: SessionView, places: SandboxPlaces) {
         var view = SessionView(hasDevices: devices != nil)
-        let places = try places { [view] name, isWritten in
-            name == "/tmp" && isWritten || view.isOwn(name) && (!isWritten || name.bytes.starts(with: "/dev".utf8))
+        let places = try places { [view] name in view.isOwn(name.bytes) }
+        if let home = places.home { try view.add(home, isWritten: false) }
+        for entry in places.entries {
+            if let place = entry.place { try view.add(place, isWritten: entry.rights == .writing) }
         }
-        let isHomeRoot = places.home?.path == [UInt8(ascii: "/")]
-        if let home = places.home, !isHomeRoot {
-            view.add(home.links)
-            try view.add(home.descriptor, at: home.path, isWritten: false)
-        }
-        for place in places.written {
-            view.add(place.links)
-            try view.add(place.descriptor, at: place.path, isWritten: true)
-        }
-        for place in places.executed + places.read {
-            view.add(place.links)
-            try view.add(place.descriptor, at: place.path, isWritten: false)
-        }
-        if devices == nil, let found = try SecureOpen.follow("/dev") {
-            view.add(found.links)
-            try view.add(found.place, at: found.path, isWritten: false)
-        }
-        try spareHome(places.written.map(\.descriptor))
-        return view.isWhole ? nil : view
+        if devices == nil, let found = try SecureOpen.follow("/dev") { try view.add(found, isWritten: false) }
+        try spareHome(places.written.map(\.place))
+        return (view, places)
     }
 
     /// Does once what each session does in its init, so that those who are forked later find it done: types looked up, and
     /// symbols of libraries bound.
     static func rehearse() throws(ConfinementError) {
         var sandbox = Sandbox(name: "rehearsal")
-        sandbox.write = [.home("")]
+        sandbox.write = [.home(""), .absolute("/tmp")]
         sandbox.execute = [.absolute("/usr"), .absolute("/bin")]
         sandbox.read = [.absolute("/etc"), .absolute("/sys/devices/system/cpu")]
         // A filter that permits everything, and is not loaded: one instruction.
         let compiled = CompiledSandbox(sandbox: sandbox, filter: [6, 0, 0, 0, 0, 0, 0xFF, 0x7F])
-        let confinement = try CommandConfinement(compiled, credentials: .current(), home: "/var")
-        do {
-            _ = try confinement.credentials.borrowed { try confinement.view() }?.make()
-        } catch {
-            throw error as? ConfinementError ?? ConfinementError(.mounts, EINVAL)
-        }
-    }
-
-    private static func isFileOrDirectory(_ descriptor: Descriptor) throws(ConfinementError) -> Bool {
-        guard let status = try? File.status(descriptor) else { throw ConfinementError(.mounts, EIO) }
-        return status.kind == .directory || status.kind == .regular
-    }
-
-    /// Makes a mount and those below it read-only but for what the sandbox writes there, opened with the target's rights.
-    private func freeze(_ path: String, _ isThere: (ByteText) -> Bool) throws(ConfinementError) {
-        let places: [Descriptor]?
-        do {
-            places = try credentials.borrowed { try writePlaces(isThere) }
-        } catch {
-            throw error as? ConfinementError ?? ConfinementError(.mounts, EINVAL)
-        }
-        try Mounts.freeze(path, except: places)
-    }
-
-    /// What the sandbox writes and exists, opened; nil where that is the whole machine.
-    private func writePlaces(_ isThere: (ByteText) -> Bool) throws(ConfinementError) -> [Descriptor]? {
-        let home = try SecureOpen.place(home)
-        var places: [Descriptor] = []
-        var opened: [Descriptor] = []
-        // The private /tmp is no place of the host's.
-        for path in sandbox.write where path != .absolute("/tmp") && isThere(Confinement.resolve(path, home: self.home))
-        {
-            guard let descriptor = try open(path, home: home) else { continue }
-            opened.append(descriptor)
-            // A read-only mount does not hold devices, and nothing is mounted over the root.
-            if try Self.isFileOrDirectory(descriptor) { places.append(descriptor) }
-        }
-        try spareHome(opened)
-        guard let root = SecureOpen.way(to: "/").last else { throw ConfinementError(.mounts, EIO) }
-        return places.contains { SecureOpen.identity(of: $0) == root } ? nil : places
+        _ = try CommandConfinement(compiled, credentials: .current(), home: "/var").prepare(nil)
     }
 
     /// All steps in their order, for a child that has nothing to do between them.
@@ -511,45 +466,33 @@ public struct CommandConfinement: Sendable {
     ///
     /// Comes after the drop, so that paths are opened with the target's rights: one that the target cannot reach is
     /// left out. What lies below the home is not followed out of it.
-    public func restrict() throws(ConfinementError) {
+    ///
+    /// - Parameter rules: what `mount` has made; nil where it was not called: then the places are opened here.
+    public func restrict(_ rules: PlaceRules? = nil) throws(ConfinementError) {
         try NoNewPrivileges.promise()
         guard sandbox.isConfined else { return }
+        guard let rules else {
+            let ruleset = try ruleset()
+            let places = try places()
+            for entry in places.entries {
+                if let place = entry.place { try ruleset.allow(entry.rights, below: place.place) }
+            }
+            try spareHome(places.written.map(\.place))
+            return try ruleset.restrict()
+        }
+        for place in rules.own { _ = try rules.ruleset.allow(place.rights, at: place.path) }
+        try rules.ruleset.restrict()
+    }
+
+    /// A ruleset of the sandbox's ports, without a path.
+    private func ruleset() throws(ConfinementError) -> LandlockRuleset {
         let network: LandlockRuleset.Network =
             switch sandbox.network {
             case .off: .tcpConnect([])
             case .tcpConnect(let ports): .tcpConnect(ports)
             case .on: .open
             }
-        let ruleset = try LandlockRuleset(
-            network: network, required: Confinement.requiredLandlock(sandbox))
-        if !hasView {
-            let places = try places()
-            for place in places.read { try ruleset.allow(.reading, below: place.descriptor) }
-            for place in places.written { try ruleset.allow(.writing, below: place.descriptor) }
-            for place in places.executed { try ruleset.allow(.executing, below: place.descriptor) }
-            try spareHome(places.written.map(\.descriptor))
-            return try ruleset.restrict()
-        }
-        // TRUST: links were looked at when the view was made. Who changes one since then leads the sandbox to what is in the
-        // view, of which nothing else can be written.
-        let home = try SecureOpen.place(home)
-        var written: [Descriptor] = []
-        // No array of the three: what it would be made of is looked up anew in each forked process, which takes time.
-        func allow(
-            _ paths: [Sandbox.Path], _ rights: LandlockRights, besides others: [Sandbox.Path] = []
-        ) throws(ConfinementError) {
-            // What executing or writing gives anyway is not opened and allowed twice.
-            for path in paths where !others.contains(path) {
-                guard let descriptor = try open(path, home: home) else { continue }
-                if rights == .writing { written.append(descriptor) }
-                try ruleset.allow(rights, below: descriptor)
-            }
-        }
-        try allow(sandbox.read, .reading, besides: sandbox.execute)
-        try allow(sandbox.write, .writing)
-        try allow(sandbox.execute, .executing)
-        try spareHome(written)
-        try ruleset.restrict()
+        return try LandlockRuleset(network: network, required: Confinement.requiredLandlock(sandbox))
     }
 
     /// Last: the system-call filter.

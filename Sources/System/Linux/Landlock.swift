@@ -160,6 +160,17 @@ public struct LandlockRuleset: Sendable {
         }
     }
 
+    private init(_ other: LandlockRuleset, at descriptor: Descriptor) {
+        version = other.version
+        handled = other.handled
+        self.descriptor = descriptor
+    }
+
+    /// The same ruleset, open at another descriptor of the same open file.
+    func moved(to descriptor: Descriptor) -> LandlockRuleset {
+        LandlockRuleset(self, at: descriptor)
+    }
+
     /// Allows rights at and below an open file or directory.
     ///
     /// Rights that the object cannot have (a file), or that the ABI does not know, are left out.

@@ -121,14 +121,13 @@ public enum Mounts {
     /// setuid programs mean nothing in any of them.
     ///
     /// Landlock does not govern modes, owners, times and attributes; a read-only mount does. What was read-only in
-    /// those places stays so. Comes after `makePrivate` and before further mounts.
+    /// those places stays so.
     ///
     /// - Parameters:
     ///   - path: where it is mounted.
-    ///   - places: opened in this namespace; nil leaves everything writable.
-    static func freeze(_ path: String = "/", except places: [Descriptor]?) throws(ConfinementError) {
+    ///   - places: opened in this namespace.
+    static func freeze(_ path: String, except places: [Descriptor]) throws(ConfinementError) {
         let root = try opened(path)
-        guard let places else { return try restrict(root, [.noSetuid], below: true) }
         var trees: [(tree: Descriptor, place: Descriptor)] = []
         for place in places { trees.append((try copy(place, [.noSetuid]), place)) }
         try restrict(root, [.readOnly, .noSetuid], below: true)

@@ -94,23 +94,20 @@ public enum Process {
     static func withPointers<Result>(
         _ strings: [[UInt8]], _ body: (UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> Result
     ) -> Result {
-        // SAFETY: no pointer yet.
-        var pointers: [UnsafeMutablePointer<CChar>?] = unsafe []
-        for string in strings {
+        // No array: its type would be looked up anew in each forked process, which takes as long as ten system calls.
+        let pointers = UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>.allocate(capacity: strings.count + 1)
+        for (index, string) in strings.enumerated() {
             // SAFETY: the string is NUL-terminated; its copy is freed below, or replaced with the whole program.
-            let pointer = unsafe string.withUnsafeBufferPointer { unsafe copy($0) }
-            // SAFETY: as above.
-            unsafe pointers.append(pointer)
+            unsafe (pointers + index).initialize(to: string.withUnsafeBufferPointer { unsafe copy($0) })
         }
-        // SAFETY: nil ends the list.
-        unsafe pointers.append(nil)
-        // SAFETY: the list has at least its terminator, so its base is not nil.
-        let result = unsafe pointers.withUnsafeMutableBufferPointer { list in
-            guard let base = list.baseAddress else { fatalError("an array of at least one has no storage") }
-            return unsafe body(base)
-        }
+        // SAFETY: the last element of those allocated.
+        unsafe (pointers + strings.count).initialize(to: nil)
+        // SAFETY: the list lives for the call.
+        let result = unsafe body(pointers)
         // SAFETY: every pointer but the last came from strdup, and free takes nil.
-        unsafe pointers.forEach { unsafe free($0) }
+        for index in strings.indices { unsafe free(pointers[index]) }
+        // SAFETY: allocated above, and nothing of it is used from here on.
+        unsafe pointers.deallocate()
         return result
     }
 

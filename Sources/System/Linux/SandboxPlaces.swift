@@ -26,21 +26,21 @@ public struct ClosedDirectory: Sendable, Hashable {
 /// - one that lies in a place that the sandbox writes leads to nothing outside that place;
 /// - none leads to the root, nor to the gateway's own directories, against which the engine has held the names.
 struct SandboxPlaces {
-    /// A place, open.
-    struct Place {
-        let descriptor: Descriptor
-        /// Where it is, without a link in it.
-        let path: [UInt8]
-        /// The links on the way.
-        let links: [SecureOpen.FollowedLink]
+    /// One of them, and what may be done there.
+    struct Entry {
+        /// What the sandbox gives there.
+        let rights: LandlockRights
+        /// How the sandbox names it, with the home in place of `~`.
+        let name: ByteText
+        /// What that is; nil where it was not to be opened.
+        let place: SecureOpen.Followed?
     }
 
-    /// The target's home; nil where there is none.
-    private(set) var home: Place?
-    /// What is written, executed and read. What lies in the home by its name is without links on the way to the home.
-    private(set) var written: [Place] = []
-    private(set) var executed: [Place] = []
-    private(set) var read: [Place] = []
+    /// The target's home; nil where there is none. The root is nobody's home: it would be the whole host.
+    private(set) var home: SecureOpen.Followed?
+    /// What is written, executed and read, in this order. What lies in the home by its name is without links on the way to
+    /// the home; what is not there, or out of the target's reach, is left out.
+    private(set) var entries: [Entry] = []
 
     /// Opens them.
     ///
@@ -49,58 +49,67 @@ struct SandboxPlaces {
     ///   - home: the target's home.
     ///   - uid: the target.
     ///   - closed: the gateway's own directories.
-    ///   - isSkipped: whether a name, written or not, is not to be opened.
+    ///   - isSkipped: whether a name is not to be opened.
     /// - Throws: step `landlock`, ELOOP where a link leads where it must not: nothing runs.
     init(
         _ sandbox: Sandbox, home path: ByteText, uid: UInt32, closed: [ClosedDirectory],
-        isSkipped: (_ name: ByteText, _ isWritten: Bool) -> Bool = { _, _ in false }
+        isSkipped: (_ name: ByteText) -> Bool = { _ in false }
     ) throws(ConfinementError) {
-        if let found = try SecureOpen.follow(path) {
-            home = Place(descriptor: found.place, path: found.path, links: found.links)
-        }
-        func opened(_ paths: [Sandbox.Path], isWritten: Bool) throws(ConfinementError) -> [Place] {
-            var places: [Place] = []
-            for path in paths {
-                switch path {
-                case .absolute(let name):
-                    guard !isSkipped(name, isWritten), let found = try SecureOpen.follow(name) else { continue }
-                    places.append(Place(descriptor: found.place, path: found.path, links: found.links))
-                case .home(let rest):
-                    guard let home, let place = try Self.place(rest, in: home) else { continue }
-                    places.append(place)
-                }
-            }
-            return places
-        }
-        written = try opened(sandbox.write, isWritten: true)
-        executed = try opened(sandbox.execute, isWritten: false)
+        if let found = try SecureOpen.follow(path), found.path != SecureOpen.rootPath { home = found }
+        entries.reserveCapacity(sandbox.write.count + sandbox.execute.count + sandbox.read.count)
+        for path in sandbox.write { try add(path, .writing, isSkipped) }
+        for path in sandbox.execute { try add(path, .executing, isSkipped) }
         // What executing gives anyway is not opened twice.
-        read = try opened(sandbox.read.filter { !sandbox.execute.contains($0) }, isWritten: false)
+        for path in sandbox.read where !sandbox.execute.contains(path) { try add(path, .reading, isSkipped) }
         let rules = LinkRules(owners: [0, uid], written: written.map(\.path), closed: closed)
-        for place in written { try rules.check(place, isWritten: true) }
-        for place in executed + read { try rules.check(place, isWritten: false) }
+        for entry in entries {
+            if let place = entry.place { try rules.check(place, isWritten: entry.rights == .writing) }
+        }
         if let home { try rules.check(home, isWritten: false) }
     }
 
+    /// What is written.
+    var written: [SecureOpen.Followed] { entries.compactMap { $0.rights == .writing ? $0.place : nil } }
+
+    private mutating func add(
+        _ path: Sandbox.Path, _ rights: LandlockRights, _ isSkipped: (_ name: ByteText) -> Bool
+    ) throws(ConfinementError) {
+        switch path {
+        case .absolute(let name):
+            if isSkipped(name) {
+                entries.append(Entry(rights: rights, name: name, place: nil))
+            } else if let place = try SecureOpen.follow(name) {
+                entries.append(Entry(rights: rights, name: name, place: place))
+            }
+        case .home(let rest):
+            guard let home, let place = try Self.place(rest, in: home) else { return }
+            entries.append(Entry(rights: rights, name: ByteText(home.path + rest.bytes), place: place))
+        }
+    }
+
     /// A place by its name below the home; nil where it is not there, or a link leads out of the home.
-    private static func place(_ rest: ByteText, in home: Place) throws(ConfinementError) -> Place? {
+    private static func place(
+        _ rest: ByteText, in home: SecureOpen.Followed
+    ) throws(ConfinementError) -> SecureOpen.Followed? {
         guard !rest.isEmpty else { return home }
-        guard case .open(let descriptor) = try SecureOpen.place(rest, beneath: home.descriptor) else { return nil }
+        guard case .open(let descriptor) = try SecureOpen.place(rest, beneath: home.place) else { return nil }
         guard let found = try SecureOpen.follow(ByteText(home.path + rest.bytes)),
             SecureOpen.isBelow(found.path, home.path),
             SecureOpen.identity(of: found.place) == SecureOpen.identity(of: descriptor)
         else { return nil }
-        return Place(descriptor: found.place, path: found.path, links: found.links)
+        return found
     }
 }
 
 /// Where links may lead.
 private struct LinkRules {
-    let owners: Set<UInt32>
+    let owners: [UInt32]
     let written: [[UInt8]]
     let closed: [ClosedDirectory]
 
-    func check(_ place: SandboxPlaces.Place, isWritten: Bool) throws(ConfinementError) {
+    func check(_ place: SecureOpen.Followed, isWritten: Bool) throws(ConfinementError) {
+        // The engine lets no sandbox name it.
+        guard place.path != SecureOpen.rootPath else { throw ConfinementError(.landlock, ELOOP) }
         if place.links.isEmpty { return }
         let isAdmitted = place.links.allSatisfy { link in
             // What it lies in, most closely.
@@ -113,6 +122,6 @@ private struct LinkRules {
             if directory.isReadable, !isWritten { return false }
             return SecureOpen.isBelow(place.path, directory.path) || SecureOpen.isBelow(directory.path, place.path)
         }
-        guard isAdmitted, !isClosed, place.path != [UInt8(ascii: "/")] else { throw ConfinementError(.landlock, ELOOP) }
+        guard isAdmitted, !isClosed else { throw ConfinementError(.landlock, ELOOP) }
     }
 }

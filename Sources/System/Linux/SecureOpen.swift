@@ -425,9 +425,12 @@ public enum SecureOpen {
         return whole.isEmpty ? [slash] : whole
     }
 
+    /// The root, as a path without links.
+    static let rootPath = [slash]
+
     /// Whether a path without links is another, or lies below it.
     static func isBelow(_ path: [UInt8], _ other: [UInt8]) -> Bool {
-        other == [slash] || path.starts(with: other) && (path.count == other.count || path[other.count] == slash)
+        other == rootPath || path.starts(with: other) && (path.count == other.count || path[other.count] == slash)
     }
 
     private static let slash = UInt8(ascii: "/")

@@ -19,18 +19,11 @@ struct SessionView {
         var isWritten: Bool
     }
 
-    /// A link on the way to a place.
-    private struct Link {
-        let path: [UInt8]
-        let target: [UInt8]
-    }
-
-    private static let slash = UInt8(ascii: "/")
-
     /// Where the session has something of its own, and nothing of the host's is seen.
     private let own: [[UInt8]]
     private var places: [Place] = []
-    private var links: [Link] = []
+    /// The links on the way to them.
+    private var links: [SecureOpen.FollowedLink] = []
     /// The session's own home, attached nowhere, and where it goes.
     private var home: (copy: Descriptor, place: Place)?
 
@@ -38,52 +31,45 @@ struct SessionView {
     ///
     /// - Parameter hasDevices: whether /dev is the session's own.
     init(hasDevices: Bool) {
-        own = ["/tmp", "/proc"].map { Array($0.utf8) } + (hasDevices ? [Array("/dev".utf8)] : [])
+        own = hasDevices ? Self.ownWithDevices : Self.ownAlways
     }
+
+    private static let ownAlways = ["/tmp", "/proc"].map { Array($0.utf8) }
+    private static let ownWithDevices = ownAlways + [Array("/dev".utf8)]
 
     // MARK: What is in it
 
-    /// Whether a path as it is written lies where the session has something of its own, so that there is nothing to open.
-    func isOwn(_ path: ByteText) -> Bool {
-        own.contains { Self.isBelow(path.bytes, $0) }
+    /// Whether a path, as it is written or without links, lies where the session has something of its own: what the host
+    /// has there is not seen.
+    func isOwn(_ path: [UInt8]) -> Bool {
+        if let home, SecureOpen.isBelow(path, home.place.path) { return true }
+        return own.contains { SecureOpen.isBelow(path, $0) }
     }
 
-    /// Whether it is the host's whole tree.
-    var isWhole: Bool { places.contains { $0.path == [Self.slash] } }
-
-    /// Notes the links on the way to what was opened.
-    mutating func add(_ followed: [SecureOpen.FollowedLink]) {
-        for link in followed where !links.contains(where: { $0.path == link.path }) {
-            links.append(Link(path: link.path, target: link.target))
-        }
-    }
-
-    /// Adds what is open at a path of the host's.
+    /// Adds what is open at a path of the host's, and the links on the way to it.
     ///
-    /// - Parameters:
-    ///   - path: where it is, links followed; nil asks the kernel.
-    ///   - isWritten: whether the session writes it: a read-only mount does not hold devices and sockets anyway.
-    mutating func add(_ place: Descriptor, at path: [UInt8]?, isWritten: Bool) throws(ConfinementError) {
-        let path = if let path { path } else { try Self.path(of: place) }
-        if own.contains(where: { Self.isBelow(path, $0) }) { return }
+    /// - Parameter isWritten: whether the session writes it: a read-only mount does not hold devices and sockets anyway.
+    mutating func add(_ found: SecureOpen.Followed, isWritten: Bool) throws(ConfinementError) {
+        for link in found.links where !links.contains(where: { $0.path == link.path }) { links.append(link) }
+        if isOwn(found.path) { return }
         var isMounted = false
         if isWritten {
-            guard let kind = (try? File.status(place))?.kind else { throw ConfinementError(.mounts, EIO) }
+            guard let kind = (try? File.status(found.place))?.kind else { throw ConfinementError(.mounts, EIO) }
             isMounted = kind == .directory || kind == .regular
         }
-        if let index = places.firstIndex(where: { $0.path == path }) {
+        if let index = places.firstIndex(where: { $0.path == found.path }) {
             if isMounted { places[index].isWritten = true }
             return
         }
-        places.append(Place(descriptor: place, path: path, isWritten: isMounted))
+        places.append(Place(descriptor: found.place, path: found.path, isWritten: isMounted))
     }
 
     /// Puts a home of the session's own over an open one of the host's: nothing of that is seen, nor of what lies in it.
     mutating func cover(_ opened: Descriptor, by copy: Descriptor) throws(ConfinementError) {
         let path = try Self.path(of: opened)
-        let isWritten = places.contains { $0.isWritten && Self.isBelow(path, $0.path) }
-        places.removeAll { Self.isBelow($0.path, path) }
-        guard !own.contains(where: { Self.isBelow(path, $0) }) else { return }
+        let isWritten = places.contains { $0.isWritten && SecureOpen.isBelow(path, $0.path) }
+        places.removeAll { SecureOpen.isBelow($0.path, path) }
+        guard !isOwn(path) else { return }
         if !isWritten { try Mounts.restrict(copy, [.readOnly]) }
         home = (copy, Place(descriptor: opened, path: path, isWritten: isWritten))
     }
@@ -92,14 +78,12 @@ struct SessionView {
     private static func path(of descriptor: Descriptor) throws(ConfinementError) -> [UInt8] {
         do {
             let path = try File.linkTarget("/proc/self/fd/\(descriptor.number)").bytes
-            guard path.first == slash else { throw SystemError(ENOENT, "readlink") }
+            guard path.first == SecureOpen.rootPath.first else { throw SystemError(ENOENT, "readlink") }
             return path
         } catch {
             throw ConfinementError(.mounts, (error as? SystemError)?.code ?? EINVAL)
         }
     }
-
-    private static func isBelow(_ path: [UInt8], _ other: [UInt8]) -> Bool { SecureOpen.isBelow(path, other) }
 
     // MARK: Making it
 
@@ -113,7 +97,7 @@ struct SessionView {
     /// Makes the root with its names, and the copies of the places. As root, still in the host's tree.
     func make() throws(ConfinementError) -> Made {
         let outermost = places.filter { place in
-            !places.contains { $0.path.count < place.path.count && Self.isBelow(place.path, $0.path) }
+            !places.contains { $0.path.count < place.path.count && SecureOpen.isBelow(place.path, $0.path) }
         }
         var made = Made(root: try Mounts.detachedRoot())
         var names: [[UInt8]] = []
@@ -123,19 +107,20 @@ struct SessionView {
                 try Self.makePoint(for: place, below: made.root, &names)
                 made.trees.append((place.path, try Self.copy(place), nil))
             }
-            for link in links where !(outermost.map(\.path) + own).contains(where: { Self.isBelow(link.path, $0) }) {
+            for link in links
+            where !(outermost.map(\.path) + own).contains(where: { SecureOpen.isBelow(link.path, $0) }) {
                 try Self.makeWay(to: link.path, below: made.root, &names)
                 try File.makeLink(link.path.dropFirst(), to: link.target, below: made.root)
             }
             for place in places where place.isWritten && !outermost.contains(where: { $0.path == place.path }) {
                 // What lies in a place that is written is written with it.
                 let isCovered = places.contains { other in
-                    other.isWritten && other.path.count < place.path.count && Self.isBelow(place.path, other.path)
+                    other.isWritten && other.path.count < place.path.count && SecureOpen.isBelow(place.path, other.path)
                 }
                 if !isCovered { made.trees.append((place.path, try Self.copy(place), try Self.identity(of: place))) }
             }
             if let home {
-                let isInside = outermost.contains { Self.isBelow(home.place.path, $0.path) }
+                let isInside = outermost.contains { SecureOpen.isBelow(home.place.path, $0.path) }
                 if !isInside { try Self.makePoint(for: home.place, below: made.root, &names) }
                 let expected = isInside ? try Self.identity(of: home.place) : nil
                 made.trees.append((home.place.path, home.copy, expected))
@@ -175,7 +160,7 @@ struct SessionView {
 
     /// Makes the directories above a path.
     private static func makeWay(to path: [UInt8], below root: Descriptor, _ names: inout [[UInt8]]) throws {
-        guard let last = path.lastIndex(of: slash), last > 0 else { return }
+        guard let last = path.lastIndex(of: UInt8(ascii: "/")), last > 0 else { return }
         try makeDirectory(Array(path[..<last]), below: root, &names)
     }
 }
