@@ -4,9 +4,10 @@
 import Core
 import Foundation
 import Glibc
-import Linux
 import Seccomp
 import Testing
+
+@testable import Linux
 
 /// What the kernel does under a ruleset, and does not without it.
 @Suite(.enabled(if: Landlock.version() > 0, "this kernel has no Landlock"))
@@ -214,5 +215,20 @@ struct `Under a ruleset` {
         #expect(!Confinement.canApply(sandbox))
         sandbox.isConfined = false
         #expect(!Confinement.canApply(sandbox))
+    }
+
+    /// As a plain user nothing else keeps signals and abstract sockets within, truncate(2) and devices out.
+    @Test func lessThanAPlainUserNeedsIsSaidInWords() {
+        var sandbox = Sandbox(name: "s")
+        #expect(Confinement.requiredLandlock(sandbox, isRoot: true) == 1)
+        #expect(Confinement.requiredLandlock(sandbox, isRoot: false) == Landlock.scopeVersion)
+        sandbox.requiredLandlock = 2
+        #expect(Confinement.requiredLandlock(sandbox, isRoot: false) == 2)
+        sandbox.network = .tcpConnect([80])
+        #expect(Confinement.requiredLandlock(sandbox, isRoot: false) == Landlock.networkVersion)
+        sandbox.requiredLandlock = 0
+        #expect(Confinement.requiredLandlock(sandbox, isRoot: true) == Landlock.networkVersion)
+        sandbox.isConfined = false
+        #expect(Confinement.requiredLandlock(sandbox, isRoot: false) == 0)
     }
 }

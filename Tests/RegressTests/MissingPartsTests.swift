@@ -16,6 +16,8 @@ struct MissingPartsTests {
         ("an empty place for mounts", false), ("limits", false), ("the bounding set", false),
         ("capabilities", false), ("no_new_privs", false), ("Landlock", false), ("a rule of Landlock", false),
         ("a domain of Landlock", false), ("filter", false),
+        // Namespaces hold what they would hold.
+        ("the scopes of Landlock", true),
         // The init goes to its group itself; and where there are no groups to be seen, there is nothing to hide.
         ("clone3", true), ("clone3 for a filter", true), ("cgroup namespaces", true),
         // Where others could write the memory of the command's process, it is a copy of the init's.
@@ -24,7 +26,8 @@ struct MissingPartsTests {
     /// Of a plain user's, for whom there is less to be missing.
     private static let plain: [(part: String, runs: Bool)] = [
         ("nothing", true), ("limits", false), ("no_new_privs", false), ("Landlock", false),
-        ("a rule of Landlock", false), ("a domain of Landlock", false), ("filter", false),
+        ("the scopes of Landlock", false), ("a rule of Landlock", false), ("a domain of Landlock", false),
+        ("filter", false),
     ]
 
     private static let cases: [(part: String, asRoot: Bool, runs: Bool)] =
@@ -32,6 +35,20 @@ struct MissingPartsTests {
 
     @Test(arguments: cases) func whatTheKernelLacksIsRefusedAndNotLeftOut(part: String, asRoot: Bool, runs: Bool) throws
     {
+        try ask(without: part, asRoot: asRoot, runs: runs)
+    }
+
+    /// As a plain user nothing else holds what the newer parts of Landlock do.
+    @Test(arguments: [(5, true), (4, true), (6, false)])
+    func aPlainUsersSandboxRunsWithLessWhereThePolicySaysSo(version: Int, runs: Bool) throws {
+        try ask(
+            without: "the scopes of Landlock", asRoot: false,
+            prelude: "sandbox less extends strict {\n    require landlock \(version)\n}\n", sandbox: "less", runs: runs)
+    }
+
+    private func ask(
+        without part: String, asRoot: Bool, prelude: String = "", sandbox: String = "strict", runs: Bool
+    ) throws {
         let base = Host.isRoot ? "/run" : FileManager.default.temporaryDirectory.path
         let folder = base + "/portcullis-lack-" + UUID().uuidString
         Files.makeDirectory(folder, mode: 0o755)
@@ -41,7 +58,7 @@ struct MissingPartsTests {
         Files.set(library, mode: 0o755)
         let account = asRoot ? "alice" : Host.isRoot ? "nobody" : NSUserName()
         var setup = Gateway.Setup(
-            "permit any: rexec from 127.0.0.0/8 as \(account) run any sandbox strict")
+            prelude + "permit any: rexec from 127.0.0.0/8 as \(account) run any sandbox \(sandbox)")
         setup.asNobody = Host.isRoot && !asRoot
         setup.environment = ["LD_PRELOAD": library, "PORTCULLIS_WITHOUT": "lack " + part]
         try Gateway.with(setup) { gate throws in

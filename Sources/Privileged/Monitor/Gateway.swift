@@ -149,6 +149,13 @@ public final class Gateway {
             log.say(
                 "not root: serving uid \(Process.userID) alone; no RSH from reserved ports, no stderr channel for it, "
                     + "no private namespaces, and the trail is this user's to edit")
+            let version = Landlock.version()
+            if version < Landlock.scopeVersion {
+                log.say(
+                    "this kernel's Landlock has ABI \(version), and without root a confined sandbox needs "
+                        + "\(Landlock.scopeVersion): only one that says 'require landlock \(max(version, 1))' or less can be had"
+                )
+            }
         }
     }
 

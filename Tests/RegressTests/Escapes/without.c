@@ -164,6 +164,9 @@ long syscall(long number, ...) {
     case LANDLOCK_CREATE:
         if (is_lacking("Landlock", ENOSYS))
             return -1;
+        // LANDLOCK_CREATE_RULESET_VERSION: asks for the ABI.
+        if (c == 1 && is_lacking("the scopes of Landlock", 0))
+            return 5;
         break;
     case LANDLOCK_ADD:
         if (is_lacking("a rule of Landlock", ENOSYS))
