@@ -19,7 +19,7 @@ final class PrivateHost {
     init() throws {
         try Namespaces.mounts.unshare()
         try Mounts.makePrivate()
-        try Mounts.temporary(at: "/etc", size: 1 << 20)
+        try Mounts.temporary(at: "/etc")
         try File.setMode("/etc", 0o755)
         try put("/etc/passwd", "root:x:0:0::/etc/root:/bin/sh\nalice:x:61121:61122::/etc/alice:/bin/sh\n")
         try put("/etc/group", "root:x:0:\nalice:x:61122:\n")

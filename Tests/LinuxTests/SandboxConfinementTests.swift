@@ -360,7 +360,7 @@ func startTree() throws -> (ProcessHandle, Descriptor) {
                 case .child:
                     promise(1, getpid() == 1)
                     try Mounts.makePrivate()
-                    try Mounts.temporary(size: 1 << 20, entries: 16)
+                    try Mounts.temporary(options: "mode=1777,size=1048576,nr_inodes=16")
                     try Mounts.processes()
                     promise(2, try Directory.names("/tmp").isEmpty)
                     promise(3, (try? File.open(name, [.writing, .creating])) != nil)

@@ -163,7 +163,7 @@ struct ProcessSurroundingsTests {
                 try surroundings.restore()
                 try Namespaces.mounts.unshare()
                 try Mounts.makePrivate()
-                try Mounts.temporary(at: "/proc", size: 1 << 20)
+                try Mounts.temporary(at: "/proc")
                 do throws(ProcessSurroundings.Change) {
                     try surroundings.restore()
                     return "went on"

@@ -20,18 +20,17 @@ public enum Mounts {
         try mount(nil, at: "/", type: nil, flags: recursive | slave, options: nil)
     }
 
-    /// Mounts an empty tmpfs over a directory, mode 1777, without setuid and devices.
+    /// Mounts an empty tmpfs over a directory, without setuid and devices.
     ///
     /// - Parameters:
     ///   - place: the directory, `/tmp` mostly; a path of our own, not a stranger's.
-    ///   - size: the most bytes that it holds.
-    ///   - entries: the most files and directories that it holds.
+    ///   - options: its mode, and how many bytes and names it holds: 256 MiB and 65,536, unless a test wants less. Written out,
+    ///     as what puts text together each session's init would have to fault in.
     public static func temporary(
-        at place: StaticString = "/tmp", size: UInt64 = 256 << 20, entries: UInt64 = 65_536
+        at place: StaticString = "/tmp", options: StaticString = "mode=1777,size=268435456,nr_inodes=65536"
     ) throws(ConfinementError) {
         try mount(
-            "tmpfs", at: place.description, type: "tmpfs", flags: noSetuid | noDevices,
-            options: "mode=1777,size=\(size),nr_inodes=\(entries)")
+            "tmpfs", at: place.description, type: "tmpfs", flags: noSetuid | noDevices, options: options.description)
     }
 
     /// An empty tmpfs for one account alone, attached nowhere: mode 0700, without setuid and devices.

@@ -44,16 +44,27 @@ public enum ProcessNumbers {
     static func bound(to count: UInt64) throws(ConfinementError) {
         guard count > 0, count < end - reserved else { return }
         // A namespace that is new has all numbers. Where it has not, this number is not the namespace's alone.
-        guard text(of: highest) == String(end) else { throw ConfinementError(.limits, EPERM) }
-        let wanted = String(reserved + count)
+        guard line(of: highest) == digits(end) else { throw ConfinementError(.limits, EPERM) }
+        let wanted = digits(reserved + count)
         do {
             // ORDER: the last number first: from here on the kernel gives out `reserved` and above, `count` in all.
-            try File.open(last, .writing).writeAll(Array(String(reserved).utf8))
-            try File.open(highest, .writing).writeAll(Array(wanted.utf8))
+            try File.open(last, .writing).writeAll(digits(reserved))
+            try File.open(highest, .writing).writeAll(wanted)
         } catch {
             throw ConfinementError(.limits, error.code)
         }
-        guard text(of: highest) == wanted else { throw ConfinementError(.limits, EPERM) }
+        guard line(of: highest) == wanted else { throw ConfinementError(.limits, EPERM) }
+    }
+
+    /// A number in decimal. Not by way of text, whose code each session's init would have to fault in.
+    private static func digits(_ number: UInt64) -> [UInt8] {
+        var digits: [UInt8] = []
+        var rest = number
+        repeat {
+            digits.insert(UInt8(ascii: "0") + UInt8(rest % 10), at: 0)
+            rest /= 10
+        } while rest > 0
+        return digits
     }
 
     /// Whether all numbers of this namespace that `bound(to:)` left are taken, so that nothing more could be started in it.
@@ -68,7 +79,10 @@ public enum ProcessNumbers {
     }
 
     private static func text(of path: String) -> String? {
-        guard let bytes = try? File.open(path, .reading).read(128) else { return nil }
-        return String(decoding: bytes.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)
+        line(of: path).map { String(decoding: $0, as: UTF8.self) }
+    }
+
+    private static func line(of path: String) -> [UInt8]? {
+        (try? File.open(path, .reading).read(128)).map { Array($0.prefix { $0 != UInt8(ascii: "\n") }) }
     }
 }

@@ -395,8 +395,8 @@ public enum SecureOpen {
             let end = rest[start...].firstIndex(of: slash) ?? rest.endIndex
             let name = here + [slash] + rest[start..<end]
             rest = rest[end...]
-            // No link is behind: a directory's parent is the one before it.
-            if File.link(name) != nil {
+            // No link is behind: a directory's parent is the one before it. With none before the last it is that one.
+            if rest.allSatisfy({ $0 == slash }) || File.link(name) != nil {
                 let shown = ByteText(name)
                 // Target and owner of one object.
                 guard let file = try? open(name[...], in: nil, flags: openPath | O_NOFOLLOW, shown: shown),
