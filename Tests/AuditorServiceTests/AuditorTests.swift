@@ -8,6 +8,7 @@ import Linux
 import Messages
 import TestSupport
 import Testing
+import TrailCrypto
 
 @testable import AuditorService
 

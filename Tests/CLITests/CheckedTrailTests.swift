@@ -7,6 +7,7 @@ import Crypto
 import Foundation
 import TestSupport
 import Testing
+import TrailCrypto
 
 /// A trail in segments with checkpoints, made here with keys of its own: what the auditor leaves behind.
 private struct CheckedTrail {
@@ -664,12 +665,8 @@ private struct CheckedTrail {
 
     /// The first thing that is wrong with lines and notes, as `verify` looks at them; nil where all is whole.
     private func fault(_ trail: CheckedTrail, _ segments: [[[UInt8]]], notes: [UInt8]? = nil) throws -> (any Error)? {
-        let check: SignatureCheck = { signature, text, key in
-            guard let key = try? Curve25519.Signing.PublicKey(rawRepresentation: key) else { return false }
-            return key.isValidSignature(signature, for: text)
-        }
         var verifier = TrailVerifier(digest: CheckedTrail.digest)
-        var checkpoints = CheckpointVerifier(from: trail.firstKey, digest: CheckedTrail.digest, check: check)
+        var checkpoints = CheckpointVerifier(from: trail.firstKey, digest: CheckedTrail.digest, check: ed25519)
         do {
             if let notes {
                 var cutter = NoteCutter()

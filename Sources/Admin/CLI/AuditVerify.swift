@@ -4,8 +4,8 @@
 import ArgumentParser
 import Audit
 import Core
-import Crypto
 import Linux
+import TrailCrypto
 
 /// `portcullis audit verify`: whether the trail is whole.
 struct AuditVerify: ParsableCommand {
@@ -294,9 +294,4 @@ struct AuditVerify: ParsableCommand {
             if isShown, shown > 0 { try? StandardStreams.error.writeAll(Array("\r\u{1B}[K".utf8)) }
         }
     }
-}
-
-/// SHA-256, for the chain.
-@Sendable func sha256(_ bytes: [UInt8]) -> [UInt8] {
-    Array(SHA256.hash(data: bytes))
 }
