@@ -129,11 +129,11 @@ extension Auditor {
             // The auditor before this one wrote it, and died before it answered.
             if let place = session.known.firstIndex(of: record) {
                 sessions[id]?.known.remove(at: place)
-                answer(.session(id, number: number), .record(record), .durable)
+                batch.append(.written(asker: .session(id, number: number)))
                 return true
             }
             if session.wasComplete, record.isLastWord {
-                answer(.session(id, number: number), .record(record), .durable)
+                batch.append(.written(asker: .session(id, number: number)))
                 return true
             }
             guard session.phase.admit(record) else { return false }
@@ -141,7 +141,7 @@ extension Auditor {
                 // The kernel has told of it, and by which call; where some of its messages were lost, that may have been
                 // another process of the session.
                 sessions[id] = session
-                answer(.session(id, number: number), .record(record), trail.failure == nil ? .durable : .failed)
+                batch.append(.counted(asker: .session(id, number: number)))
                 return true
             }
             if let (origin, account) = record.origin {
