@@ -44,6 +44,14 @@ enum ViewRig {
         unsafe Glibc.mount(source, target, type, flags, nil) == 0
     }
 
+    /// Makes a directory a mount of the host's, with flags, in a mount namespace of this process's own.
+    static func makeMount(_ path: String, _ flags: UInt) throws {
+        try Namespaces.mounts.unshare()
+        try Mounts.makePrivate()
+        promise(103, mount(path, path, 4_096 /* MS_BIND */))
+        promise(104, mount("none", path, flags))
+    }
+
     static func isThere(_ path: String) -> Bool { (try? File.linkStatus(path)) != nil }
     static func text(_ path: String) -> String? {
         (try? File.open(path, .reading).read(64)).map { String(decoding: $0, as: UTF8.self) }
@@ -199,10 +207,7 @@ enum ViewRig {
         let place = try ViewRig.place()
         await #expect(processExitsWith: .exitCode(0)) { [path = place.path as String] in
             alone {
-                try Namespaces.mounts.unshare()
-                try Mounts.makePrivate()
-                promise(1, ViewRig.mount(path + "/listed", path + "/listed", 4_096 /* MS_BIND */))
-                promise(2, ViewRig.mount("none", path + "/listed", 1 << 20 /* MS_SHARED */))
+                try ViewRig.makeMount(path + "/listed", 1 << 20 /* MS_SHARED */)
                 func table() throws -> [UInt8]? {
                     try File.open("/proc/self/mountinfo", .reading).readAll(limit: 1 << 20)
                 }
@@ -231,11 +236,8 @@ enum ViewRig {
         let place = try ViewRig.place()
         await #expect(processExitsWith: .exitCode(0)) { [path = place.path as String] in
             alone {
-                try Namespaces.mounts.unshare()
-                try Mounts.makePrivate()
-                promise(1, ViewRig.mount(path + "/listed", path + "/listed", 4_096 /* MS_BIND */))
                 // MS_BIND, and with MS_REMOUNT MS_RDONLY and MS_NOEXEC.
-                promise(2, ViewRig.mount("none", path + "/listed", 4_096 | 1 | 8 | 32))
+                try ViewRig.makeMount(path + "/listed", 4_096 | 1 | 8 | 32)
                 var sandbox = Sandbox(name: "s")
                 sandbox.write = [.absolute(ByteText(path + "/listed"))]
                 try ViewRig.see(sandbox, home: path + "/home") { _ in
