@@ -105,6 +105,7 @@ let package = Package(
         library(.system, "KernelAudit", ["CAudit", "Core", "Linux"]),
         library(.system, "Seccomp", ["CSeccomp", "Core", "Linux"]),
         library(.system, "PasswordHash", ["CCrypt", "Core", "Linux"]),
+        library(.system, "TrailCrypto", [crypto]),
 
         // Network: reads strangers' bytes; knows no rules.
         library(
@@ -129,7 +130,8 @@ let package = Package(
 
         // Record: the one writer of the trail.
         library(
-            .record, "AuditorService", ["Audit", "Core", "LineLog", "Linux", "Messages", "Seccomp", crypto, logging]),
+            .record, "AuditorService",
+            ["Audit", "Core", "LineLog", "Linux", "Messages", "Seccomp", "TrailCrypto", crypto, logging]),
         program(.record, "portcullis-auditor", ["AuditorService", "Linux"]),
 
         // Admin: what an administrator types.
@@ -137,7 +139,7 @@ let package = Package(
             .admin, "CLI",
             [
                 "Audit", "Core", "Linux", "Messages", "PasswordHash", "Policy", "PolicyLanguage", "Seccomp", "Trust",
-                argumentParser, crypto,
+                "TrailCrypto", argumentParser, crypto,
             ]),
         program(.admin, "portcullis", ["CLI", argumentParser]),
 
@@ -163,12 +165,12 @@ let package = Package(
         tests("EngineService", ["Core", "EngineService", "Linux", "Messages", "Policy", "PolicyLanguage", logging]),
         tests("Monitor", ["Core", "Linux", "Messages", "Monitor"]),
         tests("Session", ["Audit", "Core", "Linux", "Messages", "PasswordHash", "Session"]),
-        tests("AuditorService", ["Audit", "AuditorService", "Core", "Linux", "Messages", logging]),
+        tests("AuditorService", ["Audit", "AuditorService", "Core", "Linux", "Messages", "TrailCrypto", logging]),
         tests(
             "CLI",
             [
                 "Audit", "CLI", "Core", "Linux", "Messages", "PasswordHash", "PolicyLanguage",
-                "portcullis", crypto,
+                "TrailCrypto", "portcullis", crypto,
             ]),
         tests(
             "RemoteCommand",

@@ -23,7 +23,7 @@ let shims: Set<String> = ["CAudit", "CCrypt", "CLinux", "CPAM", "CSeccomp"]
 
 let zones = [
     Zone(name: "Pure", modules: []),
-    Zone(name: "System", modules: ["Core", "Glibc", "Logging", "Trust"]),
+    Zone(name: "System", modules: ["Core", "Crypto", "Glibc", "Logging", "Trust"]),
     Zone(
         name: "Network",
         modules: [
@@ -38,10 +38,11 @@ let zones = [
             "Audit", "Core", "HostTrustFiles", "KernelAudit", "Linux", "Messages", "PAM", "PasswordHash", "Trust",
         ]),
     Zone(
-        name: "Record", modules: ["Audit", "Core", "Crypto", "LineLog", "Linux", "Logging", "Messages", "Seccomp"]),
+        name: "Record",
+        modules: ["Audit", "Core", "Crypto", "LineLog", "Linux", "Logging", "Messages", "Seccomp", "TrailCrypto"]),
     Zone(
         name: "Admin",
-        modules: pureModules.union(["ArgumentParser", "Crypto", "Linux", "PasswordHash", "Seccomp"])),
+        modules: pureModules.union(["ArgumentParser", "Crypto", "Linux", "PasswordHash", "Seccomp", "TrailCrypto"])),
     Zone(name: "Client", modules: ["ArgumentParser", "Core", "HostTrustFiles", "Linux", "Trust", "Wire"]),
 ]
 

@@ -8,6 +8,7 @@ import Linux
 import Messages
 import TestSupport
 import Testing
+import TrailCrypto
 
 @testable import AuditorService
 
@@ -422,6 +423,23 @@ import Testing
         try gateway.order(.recover)
         #expect(try again.record(started, number: 8) == [.durable(number: 8)])
         #expect(try gateway.entries == [.record(permitted), .record(started)])
+    }
+
+    /// An answer says that all before it is on disk, too: that the trail has a record is not said before what the session sent
+    /// earlier is on it. Were it, an auditor that is killed between would take that along.
+    @Test func whatTheTrailHasIsNotAnsweredBeforeWhatIsStillToBeWritten() throws {
+        let gateway = try Gateway()
+        let session = try gateway.session(1)
+        try session.record(permitted)
+        try session.record(noticed, number: 2)
+        try gateway.restart()
+        let again = try gateway.session(1)
+        try gateway.order(.recover)
+        try again.send(checked, number: 3)
+        try again.send(noticed, number: 4)
+        try gateway.turn()
+        #expect(try again.answers() == [.durable(number: 3), .durable(number: 4)])
+        #expect(try gateway.entries == [.record(permitted), .record(noticed), .record(checked)])
     }
 
     @Test func aRefusalThatIsSentAgainIsWrittenOnce() throws {

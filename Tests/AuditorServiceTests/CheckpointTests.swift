@@ -8,6 +8,7 @@ import Linux
 import Messages
 import TestSupport
 import Testing
+import TrailCrypto
 
 @testable import AuditorService
 
@@ -27,8 +28,8 @@ import Testing
         let signature = "x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM="
         let bytes = Array(try #require(Data(base64Encoded: signature)))
         #expect(Array(bytes.prefix(4)) == key.id)
-        #expect(CheckpointSigner.check(Array(bytes.dropFirst(4)), Array(note.utf8), key.bytes))
-        #expect(!CheckpointSigner.check(Array(bytes.dropFirst(4)), Array((note + "x").utf8), key.bytes))
+        #expect(ed25519(Array(bytes.dropFirst(4)), Array(note.utf8), key.bytes))
+        #expect(!ed25519(Array(bytes.dropFirst(4)), Array((note + "x").utf8), key.bytes))
     }
 
     @Test(
@@ -69,8 +70,8 @@ import Testing
         #expect(lines[5].hasPrefix("\u{2014} gate.example/portcullis "))
         #expect(lines[6] == "")
         #expect(SignedCheckpoint(note: signed.note, digest: sha256) == signed)
-        #expect(signed.isSigned(by: signer.key, CheckpointSigner.check))
-        #expect(!signed.isSigned(by: signed.checkpoint.next, CheckpointSigner.check))
+        #expect(signed.isSigned(by: signer.key, ed25519))
+        #expect(!signed.isSigned(by: signed.checkpoint.next, ed25519))
     }
 
     /// Whatever byte of a note is changed, it is none, or not signed.
@@ -81,7 +82,7 @@ import Testing
             var changed = signed.note
             changed[place] ^= UInt8.random(in: 1...255, using: &random)
             let read = SignedCheckpoint(note: changed, digest: sha256)
-            #expect(read.map { $0.isSigned(by: signer.key, CheckpointSigner.check) } != true, "byte \(place)")
+            #expect(read.map { $0.isSigned(by: signer.key, ed25519) } != true, "byte \(place)")
         }
     }
 
@@ -413,7 +414,7 @@ import Testing
         try changed.restart()
         for _ in 0..<2 { try changed.turn(after: 60_000) }
         #expect(try subjects(changed) == [.brokenCheckpoints, .brokenCheckpoints], "what is wrong, and what follows")
-        var verifier = CheckpointVerifier(from: try changed.firstKey, digest: sha256, check: CheckpointSigner.check)
+        var verifier = CheckpointVerifier(from: try changed.firstKey, digest: sha256, check: ed25519)
         var cutter = NoteCutter()
         var faults: [CheckpointFault] = []
         for byte in try #require(changed.file("checkpoints")) {

@@ -56,6 +56,18 @@ import Testing
         #expect(last.session == nil)
     }
 
+    /// An answer says that all before it is on disk, too: one to what is only counted waits for what its session sent before.
+    @Test func aCountedRefusalIsNotAnsweredBeforeWhatTheSessionSentBefore() throws {
+        let gateway = try Gateway()
+        for number in 1...10 { try gateway.session(UInt8(number)).record(refused(.noRule)) }
+        let session = try gateway.session(11)
+        try session.send(noticed, number: 1)
+        try session.send(refused(.noRule), number: 2)
+        try gateway.turn()
+        #expect(try session.answers() == [.durable(number: 1), .durable(number: 2)])
+        #expect(try gateway.lines.count == 11)
+    }
+
     @Test func aSingleFurtherRefusalKeepsItsSession() throws {
         let gateway = try Gateway()
         for number in 1...11 { try gateway.session(UInt8(number)).record(refused(.noRule)) }

@@ -7,6 +7,7 @@ import Foundation
 import Linux
 import Messages
 import Testing
+import TrailCrypto
 
 @testable import AuditorService
 

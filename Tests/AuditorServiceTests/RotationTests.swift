@@ -7,6 +7,7 @@ import Foundation
 import Linux
 import Messages
 import Testing
+import TrailCrypto
 
 @testable import AuditorService
 
@@ -111,6 +112,48 @@ import Testing
         #expect(gateway.reports == [.ready(sequence: 1, notices: [])])
         try record(gateway, 2)
         #expect(try gateway.verifyAll().records == 2)
+    }
+
+    /// While the segment that follows has no record, nothing in it says what the closed one was: its checkpoint does.
+    @Test(arguments: ["removed", "emptied", "cut", "torn", "written anew"])
+    func aClosedSegmentIsHeldAgainstItsCheckpointBeforeTheNextHasARecord(_ change: String) throws {
+        let gateway = try Gateway()
+        for number in UInt8(1)...3 { try record(gateway, number) }
+        try gateway.order(.rotate(number: 1))
+        try gateway.turn()
+        #expect(gateway.file("trail.log") == [])
+        #expect(try gateway.checkpoints.last?.checkpoint.position.sequence == 3)
+        let closed = gateway.directory.path + "/trail.log.000000000001"
+        let lines = try #require(gateway.file("trail.log.000000000001")).split(separator: 10).map { $0 + [10] }
+        var forged: [UInt8] = []
+        switch change {
+        case "removed": try FileManager.default.removeItem(atPath: closed)
+        case "cut": forged = Array(lines.dropLast().joined())
+        case "torn": forged = Array(lines.joined().dropLast(7))
+        case "written anew":
+            var chain = Chain(after: .start, digest: sha256)
+            for line in lines {
+                let line = try #require(TrailLine(line.dropLast()))
+                chain.append(.record(refused(.noRule, from: "10.9.9.9")), line.stamp, to: &forged)
+            }
+        default: break
+        }
+        if change != "removed" { try Data(forged).write(to: URL(fileURLWithPath: closed)) }
+        #expect(throws: TrailFault.self) { try gateway.verifyAll() }
+        try gateway.restart()
+        try gateway.turn()
+        guard case .ready(_, let notices)? = gateway.reports.first else {
+            Issue.record("\(gateway.reports)")
+            return
+        }
+        let said =
+            change == "written anew" ? "record 3 is not the one that the last checkpoint covers" : "it ends with record"
+        #expect(notices.count == 1 && notices[0].hasPrefix(said), "\(notices)")
+        try record(gateway, 4)
+        #expect(try gateway.lines.map(\.sequence) == [4, 5], "what there is to say, and no number twice")
+        // Without a line of it the trail begins with what was said of it, as one whose closed segments were taken elsewhere.
+        let first: UInt64? = ["removed", "emptied"].contains(change) ? 4 : nil
+        #expect((try? gateway.verifyAll())?.first == first)
     }
 
     @Test func aNameThatIsTakenIsNotTakenAway() throws {

@@ -8,6 +8,7 @@ import Foundation
 import Linux
 import TestSupport
 import Testing
+import TrailCrypto
 
 @testable import CLI
 

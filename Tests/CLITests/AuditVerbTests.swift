@@ -5,6 +5,7 @@ import Audit
 import Core
 import Foundation
 import Testing
+import TrailCrypto
 
 @testable import CLI
 
@@ -175,7 +176,10 @@ import Testing
     @Test func aWholeTrailVerifies() throws {
         let run = try portcullis("audit", "verify", "--state-directory", state.path)
         #expect(run.status == 0)
-        #expect(run.output == "checked 8 records in 1 segment: whole\nno checkpoint covers a record yet\n")
+        #expect(
+            run.output
+                == "checked 8 records in 1 segment: whole\nno checkpoint covers a record yet: the oldest is of 2026-11-20 22:13:01\n"
+        )
         let json = try #require(
             try portcullis("audit", "verify", "--json", state.path + "/audit/trail.log").json as? [String: Any])
         #expect(json["whole"] as? Bool == true)

@@ -7,6 +7,7 @@ import Crypto
 import Foundation
 import TestSupport
 import Testing
+import TrailCrypto
 
 /// A trail in segments with checkpoints, made here with keys of its own: what the auditor leaves behind.
 private struct CheckedTrail {
@@ -112,12 +113,15 @@ private struct CheckedTrail {
             run.output
                 == """
                 checked 21 records in 3 segments, 5 checkpoints: whole
-                the last 2 records are not covered by a checkpoint yet
+                the last 2 records are not covered by a checkpoint yet: the oldest is of 2026-11-20 22:13:01
 
                 """)
         let json = try trail.json("--checkpoints")
         #expect(json["records"] as? Int == 21 && json["segments"] as? Int == 3 && json["first"] as? Int == 1)
         #expect(json["checkpoints"] as? Int == 5 && json["covered"] as? Int == 19 && json["uncovered"] as? Int == 2)
+        #expect(json["uncoveredSince"] as? String == "2026-11-20T22:13:01.020Z")
+        let whole = try CheckedTrail(sizes: [3], covered: [3]).json()
+        #expect(whole["uncovered"] as? Int == 0 && whole["uncoveredSince"] is NSNull)
         #expect(json["firstKey"] as? String == trail.firstKey.description)
         #expect(json["nextKey"] as? String == trail.notes.last?.checkpoint.next.description)
         let list = try #require(json["list"] as? [[String: Any]])
@@ -130,7 +134,7 @@ private struct CheckedTrail {
                 == "checked 3 records in 1 segment, 1 checkpoint: whole\n")
         #expect(
             try CheckedTrail(sizes: [3], covered: [2]).verify().output.hasSuffix(
-                "the last record is not covered by a checkpoint yet\n"))
+                "the last record is not covered by a checkpoint yet: it is of 2026-11-20 22:13:01\n"))
         // A copy of the directory is a trail, too; and a segment alone is checked alone.
         let copy = try CommandRun(["audit", "verify", trail.directory]).result()
         #expect(copy.output == run.output)
@@ -348,7 +352,7 @@ private struct CheckedTrail {
         let runs = """
             run 1 of keys: checkpoints 1 to 2 cover records 1 to 8; from key \(trail.firstKey)
             run 2 of keys: checkpoints 3 to 5 cover records 1 to 19, alone those from 9 on; from key \(key)
-            the last 2 records are not covered by a checkpoint yet
+            the last 2 records are not covered by a checkpoint yet: the oldest is of 2026-11-20 22:13:01
 
             """
         let run = try trail.verify()
@@ -508,7 +512,9 @@ private struct CheckedTrail {
         let run = try trail.verify()
         #expect(run.status == 1 && run.output.isEmpty, "\(run)")
         try FileManager.default.removeItem(atPath: trail.directory + "/checkpoints")
-        #expect(try trail.verify().output.hasSuffix("no checkpoint covers a record yet\n"))
+        #expect(
+            try trail.verify().output.hasSuffix(
+                "no checkpoint covers a record yet: the oldest is of 2026-11-20 22:13:01\n"))
         #expect(try trail.verify("--key", trail.firstKey.description).status == 1, "it has signed before")
     }
 
@@ -664,12 +670,8 @@ private struct CheckedTrail {
 
     /// The first thing that is wrong with lines and notes, as `verify` looks at them; nil where all is whole.
     private func fault(_ trail: CheckedTrail, _ segments: [[[UInt8]]], notes: [UInt8]? = nil) throws -> (any Error)? {
-        let check: SignatureCheck = { signature, text, key in
-            guard let key = try? Curve25519.Signing.PublicKey(rawRepresentation: key) else { return false }
-            return key.isValidSignature(signature, for: text)
-        }
         var verifier = TrailVerifier(digest: CheckedTrail.digest)
-        var checkpoints = CheckpointVerifier(from: trail.firstKey, digest: CheckedTrail.digest, check: check)
+        var checkpoints = CheckpointVerifier(from: trail.firstKey, digest: CheckedTrail.digest, check: ed25519)
         do {
             if let notes {
                 var cutter = NoteCutter()

@@ -6,6 +6,7 @@ import Core
 import Foundation
 import TestSupport
 import Testing
+import TrailCrypto
 
 @testable import CLI
 

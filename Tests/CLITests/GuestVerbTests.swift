@@ -6,6 +6,7 @@ import Core
 import Foundation
 import PolicyLanguage
 import Testing
+import TrailCrypto
 
 @testable import CLI
 

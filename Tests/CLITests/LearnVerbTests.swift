@@ -5,6 +5,7 @@ import Audit
 import Core
 import Foundation
 import Testing
+import TrailCrypto
 
 @testable import CLI
 

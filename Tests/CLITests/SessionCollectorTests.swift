@@ -5,6 +5,7 @@ import Audit
 import Core
 import TestSupport
 import Testing
+import TrailCrypto
 
 @testable import CLI
 

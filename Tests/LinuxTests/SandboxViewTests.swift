@@ -38,6 +38,20 @@ enum ViewRig {
         }
     }
 
+    /// Mounts something as mount(2) does; false where it cannot be.
+    static func mount(_ source: String, _ target: String, _ flags: UInt, type: String? = nil) -> Bool {
+        // SAFETY: all strings are C strings for the call.
+        unsafe Glibc.mount(source, target, type, flags, nil) == 0
+    }
+
+    /// Makes a directory a mount of the host's, with flags, in a mount namespace of this process's own.
+    static func makeMount(_ path: String, _ flags: UInt) throws {
+        try Namespaces.mounts.unshare()
+        try Mounts.makePrivate()
+        promise(103, mount(path, path, 4_096 /* MS_BIND */))
+        promise(104, mount("none", path, flags))
+    }
+
     static func isThere(_ path: String) -> Bool { (try? File.linkStatus(path)) != nil }
     static func text(_ path: String) -> String? {
         (try? File.open(path, .reading).read(64)).map { String(decoding: $0, as: UTF8.self) }
@@ -197,14 +211,7 @@ enum ViewRig {
         let place = try ViewRig.place()
         await #expect(processExitsWith: .exitCode(0)) { [path = place.path as String] in
             alone {
-                try Namespaces.mounts.unshare()
-                try Mounts.makePrivate()
-                func mount(_ source: String, _ target: String, _ type: String?, _ flags: UInt) -> Bool {
-                    // SAFETY: all strings are C strings for the call.
-                    unsafe Glibc.mount(source, path + target, type, flags, nil) == 0
-                }
-                promise(1, mount(path + "/listed", "/listed", nil, 4_096 /* MS_BIND */))
-                promise(2, mount("none", "/listed", nil, 1 << 20 /* MS_SHARED */))
+                try ViewRig.makeMount(path + "/listed", 1 << 20 /* MS_SHARED */)
                 func table() throws -> [UInt8]? {
                     try File.open("/proc/self/mountinfo", .reading).readAll(limit: 1 << 20)
                 }
@@ -216,7 +223,7 @@ enum ViewRig {
                     sandbox, home: path + "/home",
                     while: { _ in
                         promise(3, try table() == before)
-                        promise(4, mount("late", "/listed/deep", "tmpfs", 0))
+                        promise(4, ViewRig.mount("late", path + "/listed/deep", 0, type: "tmpfs"))
                         try File.makeDirectory(path + "/listed/deep/arrived", mode: 0o755)
                     }
                 ) { gate in
@@ -233,12 +240,8 @@ enum ViewRig {
         let place = try ViewRig.place()
         await #expect(processExitsWith: .exitCode(0)) { [path = place.path as String] in
             alone {
-                try Namespaces.mounts.unshare()
-                try Mounts.makePrivate()
-                let flags: UInt = 4_096 | 1 | 8 | 32  // MS_BIND, and with MS_REMOUNT MS_RDONLY and MS_NOEXEC
-                // SAFETY: all strings are C strings for the call.
-                promise(1, unsafe Glibc.mount(path + "/listed", path + "/listed", nil, 4_096, nil) == 0)
-                promise(2, unsafe Glibc.mount("none", path + "/listed", nil, flags, nil) == 0)
+                // MS_BIND, and with MS_REMOUNT MS_RDONLY and MS_NOEXEC.
+                try ViewRig.makeMount(path + "/listed", 4_096 | 1 | 8 | 32)
                 var sandbox = Sandbox(name: "s")
                 sandbox.write = [.absolute(ByteText(path + "/listed"))]
                 try ViewRig.see(sandbox, home: path + "/home") { _ in

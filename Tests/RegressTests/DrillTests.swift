@@ -65,11 +65,20 @@ struct DrillTests {
 
     /// Runs a gateway whose auditor can be made to fail.
     ///
-    /// - Parameter disk: the bytes of a tmpfs that its trail has for itself; nil for none.
+    /// - Parameters:
+    ///   - audit: what the policy says of the trail, besides `kernel off`; empty for what the gateway says itself.
+    ///   - timeout: the policy's authentication-timeout of rexec; nil for what the gateway says itself.
+    ///   - disk: the bytes of a tmpfs that its trail has for itself; nil for none.
+    ///   - body: given the gateway, what fails, and the first key of its checkpoints.
     private func with(
-        _ setup: Gateway.Setup = Gateway.Setup(Rules.words), disk: Int? = nil,
-        _ body: (Gateway, Faults) throws -> Void
+        audit: [String] = [], timeout: String? = nil, disk: Int? = nil,
+        _ body: (Gateway, Faults, String) throws -> Void
     ) throws {
+        var setup = Gateway.Setup(Rules.words)
+        if !audit.isEmpty { setup.audit = (["kernel off"] + audit).joined(separator: "\n    ") }
+        if let timeout {
+            setup.rexec = "authenticate file \"credentials\"\n    authentication-timeout \(timeout)"
+        }
         try Gateway.with(setup, start: false) { gate throws in
             let folder = gate.state + "/audit"
             if let disk {
@@ -97,7 +106,8 @@ struct DrillTests {
             try #require(made.outcome == .status(0), "\(made)")
             try gate.writeEtc("ld.so.preload", library + "\n")
             try gate.start()
-            try body(gate, Faults(path: control))
+            let key = Files.text(gate.state + "/audit/checkpoints.vkey")
+            try body(gate, Faults(path: control), key.trimmingCharacters(in: .whitespacesAndNewlines))
         }
     }
 
@@ -105,6 +115,11 @@ struct DrillTests {
         gate.wait(within: 30_000) {
             (try? Conversation.rexec(gate, as: Gateway.target, "/bin/echo served").answer())?.isAccepted ?? false
         }
+    }
+
+    /// Whether a command ran.
+    private func runs(_ gate: Gateway) throws -> Bool {
+        try Conversation.rexec(gate, as: Gateway.target, "/bin/echo ran").answer().isAccepted
     }
 
     /// All lines of all segments.
@@ -133,10 +148,6 @@ struct DrillTests {
         #expect(ends.count == Set(ends).count, "a command has two ends")
     }
 
-    private func firstKey(_ gate: Gateway) -> String {
-        Files.text(gate.state + "/audit/checkpoints.vkey").trimmingCharacters(in: .whitespacesAndNewlines)
-    }
-
     /// An I/O error (5), a full disk (28), a read-only file system (30), at write(2) and at fdatasync(2).
     @Test(
         arguments: [
@@ -145,19 +156,16 @@ struct DrillTests {
             (Faults.sync | Faults.lose | Faults.truncate, 5),
         ] as [(UInt8, Int32)])
     func aDiskThatFailsRefusesAndIsWrittenAgainWhenItIsBack(calls: UInt8, code: Int32) throws {
-        var setup = Gateway.Setup(Rules.words)
-        setup.audit = "kernel off\n    checkpoint 300ms"
-        try with(setup) { gate, faults throws in
-            let key = firstKey(gate)
+        try with(audit: ["checkpoint 300ms"]) { gate, faults, key throws in
             var ran = 0
             let running = try Conversation.rexec(gate, as: Gateway.target, "/bin/cat")
             #expect(running.primary.receive(count: 1) == [0])
             ran += 1
             try faults.set(calls, errno: code)
             for _ in 0..<5 {
-                let answer = try Conversation.rexec(gate, as: Gateway.target, "/bin/echo ran").answer()
-                #expect(!answer.isAccepted, "a command ran that could not be recorded")
-                if answer.isAccepted { ran += 1 }
+                let hasRun = try runs(gate)
+                #expect(!hasRun, "a command ran that could not be recorded")
+                if hasRun { ran += 1 }
             }
             #expect(gate.wait { gate.log.contains("the trail cannot be written") })
             // A command that runs meanwhile goes on, and its end is recorded when the disk is back.
@@ -183,18 +191,13 @@ struct DrillTests {
     /// gone with it: the auditor still has it, writes it again, and says so.
     @Test(arguments: ["refuse", "continue"])
     func aBatchThatIsLostOnceIsWrittenAgain(onFailure: String) throws {
-        var setup = Gateway.Setup(Rules.words)
-        setup.audit = "kernel off\n    durability batch\n    on-failure \(onFailure)\n    checkpoint 1h"
-        try with(setup) { gate, faults throws in
-            let key = firstKey(gate)
+        try with(audit: ["durability batch", "on-failure \(onFailure)", "checkpoint 1h"]) { gate, faults, key throws in
             var ran = 0
             for _ in 0..<3 {
                 let before = try wholeTrail(gate).count
                 try faults.set(Faults.sync | Faults.lose, errno: 5, times: 1)
                 for _ in 0..<4 {
-                    if try Conversation.rexec(gate, as: Gateway.target, "/bin/echo ran").answer().isAccepted {
-                        ran += 1
-                    }
+                    if try runs(gate) { ran += 1 }
                 }
                 #expect(gate.wait { try! wholeTrail(gate).dropFirst(before).contains { $0["op"] == "trail-writable" } })
                 #expect(serves(gate))
@@ -212,19 +215,17 @@ struct DrillTests {
     /// A disk that goes on failing while batches are not synchronised: what `on-failure` says holds from then on.
     @Test(arguments: ["refuse", "continue"])
     func batchesOnADiskThatFailsAreRefusedOrGoOn(onFailure: String) throws {
-        var setup = Gateway.Setup(Rules.words)
-        setup.audit = "kernel off\n    durability batch\n    on-failure \(onFailure)\n    checkpoint 300ms"
-        try with(setup) { gate, faults throws in
-            let key = firstKey(gate)
+        try with(audit: ["durability batch", "on-failure \(onFailure)", "checkpoint 300ms"]) {
+            gate, faults, key throws in
             #expect(serves(gate))
             var ran = 1
             try faults.set(Faults.sync | Faults.lose | Faults.truncate, errno: 5)
-            if try Conversation.rexec(gate, as: Gateway.target, "/bin/echo ran").answer().isAccepted { ran += 1 }
+            if try runs(gate) { ran += 1 }
             #expect(gate.wait { gate.log.contains("the trail cannot be written") })
             for _ in 0..<4 {
-                let isAccepted = try Conversation.rexec(gate, as: Gateway.target, "/bin/echo ran").answer().isAccepted
-                #expect(isAccepted == (onFailure == "continue"))
-                if isAccepted { ran += 1 }
+                let hasRun = try runs(gate)
+                #expect(hasRun == (onFailure == "continue"))
+                if hasRun { ran += 1 }
             }
             if onFailure == "continue" { #expect(gate.log.contains("requests go on unrecorded")) }
             Moment.sleep(400)
@@ -238,10 +239,7 @@ struct DrillTests {
 
     /// A small disk that is really full: what cannot be recorded is refused, and goes on by itself when there is room.
     @Test func aFullDiskRefusesAndGoesOnWhenThereIsRoom() throws {
-        var setup = Gateway.Setup(Rules.words)
-        setup.audit = "kernel off\n    checkpoint 200ms"
-        try with(setup, disk: 192 << 10) { gate, _ throws in
-            let key = firstKey(gate)
+        try with(audit: ["checkpoint 200ms"], disk: 192 << 10) { gate, _, key throws in
             var ran = 0
             for round in 0..<3 {
                 let running = try Conversation.rexec(gate, as: Gateway.target, "/bin/cat")
@@ -253,8 +251,7 @@ struct DrillTests {
                 // The last page of the file may have room for some.
                 var refused = 0
                 for _ in 0..<40 where refused < 3 {
-                    let answer = try Conversation.rexec(gate, as: Gateway.target, "/bin/echo ran").answer()
-                    if answer.isAccepted { ran += 1 } else { refused += 1 }
+                    if try runs(gate) { ran += 1 } else { refused += 1 }
                 }
                 #expect(refused == 3)
                 running.primary.shutdownWrites()
@@ -276,10 +273,7 @@ struct DrillTests {
     /// file open for writing there, or by itself after an error (which other drills have): so the auditor is killed, and the
     /// monitor, which would start another, stands still meanwhile.
     @Test func aReadOnlyFileSystemRefusesAndGoesOnWhenItIsWritable() throws {
-        var setup = Gateway.Setup(Rules.words)
-        setup.audit = "kernel off\n    checkpoint 200ms"
-        try with(setup, disk: 4 << 20) { gate, _ throws in
-            let key = firstKey(gate)
+        try with(audit: ["checkpoint 200ms"], disk: 4 << 20) { gate, _, key throws in
             let running = try Conversation.rexec(gate, as: Gateway.target, "/bin/cat")
             #expect(running.primary.receive(count: 1) == [0])
             var ran = 1
@@ -294,7 +288,7 @@ struct DrillTests {
             #expect(gate.wait { (try? remount("ro")) ?? false }, "it is not made read-only")
             kill(monitor, SIGCONT)
             for _ in 0..<4 {
-                #expect(try !Conversation.rexec(gate, as: Gateway.target, "/bin/echo ran").answer().isAccepted)
+                #expect(try !runs(gate))
             }
             #expect(gate.wait { gate.log.contains("Read-only file system") }, "it is not said why")
             running.primary.shutdownWrites()
@@ -310,10 +304,7 @@ struct DrillTests {
     /// The clock is set back by a day, again while the auditor is started anew, and forward again: order is the numbers', and
     /// nothing waits for a time that was before.
     @Test func aClockThatIsSetBackLosesNothing() throws {
-        var setup = Gateway.Setup(Rules.words)
-        setup.audit = "kernel off\n    checkpoint 200ms"
-        try with(setup) { gate, faults throws in
-            let key = firstKey(gate)
+        try with(audit: ["checkpoint 200ms"]) { gate, faults, key throws in
             var ran = 0
             for (round, seconds) in [0, 86_400, 7_200, 172_800, 0].enumerated() {
                 try faults.setClockBack(seconds: seconds)
@@ -345,18 +336,14 @@ struct DrillTests {
     /// The auditor ends, as killed, at one call after the other of those that reach the disk: within a batch, a checkpoint and
     /// the closing of a segment.
     @Test func anAuditorThatIsKilledAtAnyStepLosesNothing() throws {
-        var setup = Gateway.Setup(Rules.words)
-        setup.audit = "kernel off\n    checkpoint 100ms"
-        try with(setup) { gate, faults throws in
-            let key = firstKey(gate)
+        try with(audit: ["checkpoint 100ms"]) { gate, faults, key throws in
             var ran = 0
             for step in UInt8(1)...24 {
                 try faults.set(0, endingAfter: step)
                 var rounds = 0
                 while faults.left > 0, rounds < 40 {
                     rounds += 1
-                    let answer = try Conversation.rexec(gate, as: Gateway.target, "/bin/echo ran").answer()
-                    if answer.isAccepted { ran += 1 }
+                    if try runs(gate) { ran += 1 }
                     if step % 2 == 0 {
                         _ = try Child.run(
                             Host.own("portcullis"), ["audit", "rotate", "--runtime-directory", gate.runtime])
@@ -378,8 +365,7 @@ struct DrillTests {
 
     /// The auditor may open no more files: a session's channel cannot be taken, so it ends and another one does.
     @Test func anAuditorWithoutDescriptorsIsReplaced() throws {
-        try with { gate, faults throws in
-            let key = firstKey(gate)
+        try with { gate, faults, key throws in
             let first = try #require(gate.helper("auditor"))
             try faults.limitNext(descriptors: 13)
             kill(first.pid, SIGKILL)
@@ -396,10 +382,7 @@ struct DrillTests {
 
     /// An auditor that is stopped holds up what needs a record, and nothing is lost when it goes on.
     @Test func anAuditorThatIsStoppedAndGoesOnLosesNothing() throws {
-        var setup = Gateway.Setup(Rules.words)
-        setup.rexec = "authenticate file \"credentials\"\n    authentication-timeout 2s"
-        try with(setup) { gate, _ throws in
-            let key = firstKey(gate)
+        try with(timeout: "2s") { gate, _, key throws in
             let auditor = try #require(gate.helper("auditor"))
             kill(auditor.pid, SIGSTOP)
             let clients = try (0..<5).map { _ in try Conversation.rexec(gate, as: Gateway.target, "/bin/echo ran") }
@@ -413,11 +396,7 @@ struct DrillTests {
     /// The auditor stands still at any of the calls that reach the disk: what needs a record does not run meanwhile, and all
     /// goes on with it.
     @Test func anAuditorThatIsStoppedAtAnyStepHoldsUpWhatNeedsARecord() throws {
-        var setup = Gateway.Setup(Rules.words)
-        setup.rexec = "authenticate file \"credentials\"\n    authentication-timeout 1s"
-        setup.audit = "kernel off\n    checkpoint 100ms"
-        try with(setup) { gate, faults throws in
-            let key = firstKey(gate)
+        try with(audit: ["checkpoint 100ms"], timeout: "1s") { gate, faults, key throws in
             var ran = 0
             for step in UInt8(1)...16 {
                 try faults.hold(at: step)
@@ -449,8 +428,7 @@ struct DrillTests {
 
     /// A second gateway on one state directory does not start, and the first one's trail is as it was.
     @Test func twoGatewaysDoNotShareATrail() throws {
-        try with { gate, _ throws in
-            let key = firstKey(gate)
+        try with { gate, _, key throws in
             let second = try Child.run(
                 Host.own("portcullisd"),
                 [

@@ -4,8 +4,8 @@
 import ArgumentParser
 import Audit
 import Core
-import Crypto
 import Linux
+import TrailCrypto
 
 /// `portcullis audit verify`: whether the trail is whole.
 struct AuditVerify: ParsableCommand {
@@ -183,12 +183,15 @@ struct AuditVerify: ParsableCommand {
             lines.append("it begins with record \(Shown.number(first)): those before are not here")
         }
         if found.fault == nil, verifier.records > 0, directory != nil || !verifier.marks.isEmpty {
+            let since = verifier.uncoveredSince.map { Shown.localTime(seconds: Int64(clamping: $0 / 1_000)) } ?? "?"
             switch (found.covered, found.uncovered) {
             case (_, 0): break
-            case (nil, _): lines.append("no checkpoint covers a record yet")
-            case (_, 1): lines.append("the last record is not covered by a checkpoint yet")
+            case (nil, _): lines.append("no checkpoint covers a record yet: the oldest is of \(since)")
+            case (_, 1): lines.append("the last record is not covered by a checkpoint yet: it is of \(since)")
             case (_, let count):
-                lines.append("the last \(Shown.number(count)) records are not covered by a checkpoint yet")
+                lines.append(
+                    "the last \(Shown.number(count)) records are not covered by a checkpoint yet: "
+                        + "the oldest is of \(since)")
             }
         }
         lines += found.kept.notices
@@ -231,6 +234,10 @@ struct AuditVerify: ParsableCommand {
             ("problem", .optional(found.fault?.fault.description)),
             ("checkpoints", .integer(found.kept.count)),
             ("covered", found.covered.map { .integer($0) } ?? .null), ("uncovered", .integer(found.uncovered)),
+            (
+                "uncoveredSince",
+                verifier.uncoveredSince.map { .string(Shown.universalTime(milliseconds: $0)) } ?? .null
+            ),
             ("firstKey", .optional(found.kept.firstKey?.description)),
             ("nextKey", .optional(found.kept.nextKey?.description)),
             ("badCheckpoint", found.kept.faults.first.map { .integer($0.number) } ?? .null),
@@ -294,9 +301,4 @@ struct AuditVerify: ParsableCommand {
             if isShown, shown > 0 { try? StandardStreams.error.writeAll(Array("\r\u{1B}[K".utf8)) }
         }
     }
-}
-
-/// SHA-256, for the chain.
-@Sendable func sha256(_ bytes: [UInt8]) -> [UInt8] {
-    Array(SHA256.hash(data: bytes))
 }

@@ -3,8 +3,8 @@
 
 import Audit
 import Core
-import Crypto
 import Linux
+import TrailCrypto
 
 /// The checkpoints that lie beside a trail, held against their keys and against what was kept elsewhere.
 struct KeptCheckpoints {
@@ -58,14 +58,13 @@ struct KeptCheckpoints {
         let given = try keys.map { try Self.key($0) }
         var copies = Copies()
         for path in kept { try copies.add(path) }
-        let check = Self.check
-        let vouch = { (key: CheckpointKey, copies: inout Copies) in copies.check(by: key, check) }
+        let vouch = { (key: CheckpointKey, copies: inout Copies) in copies.check(by: key) }
         for key in given { vouch(key, &copies) }
         var isAnyKeyKnown = !given.isEmpty
         if let directory {
             firstKey = try Self.firstKey(in: directory)
             if firstKey == nil { firstKey = given.first }
-            var verifier = CheckpointVerifier(from: firstKey, digest: sha256, check: check)
+            var verifier = CheckpointVerifier(from: firstKey, digest: sha256, check: ed25519)
             // The given keys that have signed, and the runs that they have signed in.
             var signers: Set<CheckpointKey> = []
             var vouchedRuns: Set<Int> = []
@@ -176,11 +175,11 @@ struct KeptCheckpoints {
         }
 
         /// Looks for what a key has signed, and what the keys have that are named there.
-        mutating func check(by key: CheckpointKey, _ check: SignatureCheck) {
+        mutating func check(by key: CheckpointKey) {
             var keys = [key]
             while let key = keys.popLast() {
                 for place in places[key.id] ?? [] where all[place].isSigned != true {
-                    let isSigned = all[place].signed.isSigned(by: key, check)
+                    let isSigned = all[place].signed.isSigned(by: key, ed25519)
                     all[place].isSigned = isSigned
                     if isSigned { keys.append(all[place].signed.checkpoint.next) }
                 }
@@ -190,11 +189,6 @@ struct KeptCheckpoints {
 
     /// Whether everything fits.
     var isWhole: Bool { faults.isEmpty && mismatches.isEmpty }
-
-    private static let check: SignatureCheck = { signature, text, key in
-        guard let key = try? Curve25519.Signing.PublicKey(rawRepresentation: key) else { return false }
-        return key.isValidSignature(signature, for: text)
-    }
 
     private static func firstKey(in directory: String) throws -> CheckpointKey? {
         let path = directory + "/" + CheckpointFile.keyName

@@ -69,7 +69,7 @@ public final class Front {
     private let log: Logger
     private let end: Ending
 
-    private var asks: Outbox
+    private var asks: AskQueue
     private var records: RefusalRecords
     private var isWatchingAsks = false
     private var isWatchingRecords = false
@@ -108,7 +108,7 @@ public final class Front {
         self.bounds = bounds
         self.log = log
         self.end = end
-        asks = Outbox(monitor)
+        asks = AskQueue(monitor)
         records = RefusalRecords(auditor)
     }
 

@@ -19,6 +19,14 @@ public struct OpenSessions: Sendable {
         public var origin: Record.Origin
         /// The account that the command ran as.
         public var account: ByteText
+
+        /// A session.
+        public init(session: SessionID, sender: Sender, origin: Record.Origin, account: ByteText) {
+            self.session = session
+            self.sender = sender
+            self.origin = origin
+            self.account = account
+        }
     }
 
     /// The most sessions that have started a command and no end.

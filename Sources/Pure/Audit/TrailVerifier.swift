@@ -85,6 +85,9 @@ public struct TrailVerifier: Sendable {
     /// How many of the marks were passed, or lie before the first record that is there.
     public private(set) var marksPassed = 0
 
+    /// The time of the first record that is there and behind the last of the marks, in milliseconds since 1970; nil before it.
+    public private(set) var uncoveredSince: UInt64?
+
     /// Whether the first line must continue `position`; otherwise a first line with `prev=` may name any past.
     private var continues: Bool
     private let digest: Digest
@@ -175,6 +178,9 @@ public struct TrailVerifier: Sendable {
         }
         position = ChainPosition(sequence: end.sequence, head: head)
         if marksPassed < marks.count, marks[marksPassed].position.sequence == position.sequence { try passMarks() }
+        if uncoveredSince == nil, end.sequence > marks.last?.position.sequence ?? 0 {
+            uncoveredSince = TrailLine(line)?.stamp.milliseconds
+        }
         lines += 1
         records += 1
     }

@@ -64,7 +64,7 @@ extension Auditor {
         sessions[id] = session
         tokens[token] = id
         // The auditor before this one died between the refusal of a launch and the end of its start.
-        if session.phase.isComplete, let known = trail.sessions.session(id) { lose(known, .unavailable) }
+        if session.phase.isComplete, let known = trail.sessions.session(id) { addLost(known, .unavailable) }
     }
 
     /// Closes a session's channel; what is known of the session stays until its end is known.
@@ -129,11 +129,11 @@ extension Auditor {
             // The auditor before this one wrote it, and died before it answered.
             if let place = session.known.firstIndex(of: record) {
                 sessions[id]?.known.remove(at: place)
-                answer(.session(id, number: number), .record(record), .durable)
+                batch.append(.written(asker: .session(id, number: number)))
                 return true
             }
             if session.wasComplete, record.isLastWord {
-                answer(.session(id, number: number), .record(record), .durable)
+                batch.append(.written(asker: .session(id, number: number)))
                 return true
             }
             guard session.phase.admit(record) else { return false }
@@ -141,7 +141,7 @@ extension Auditor {
                 // The kernel has told of it, and by which call; where some of its messages were lost, that may have been
                 // another process of the session.
                 sessions[id] = session
-                answer(.session(id, number: number), .record(record), trail.failure == nil ? .durable : .failed)
+                batch.append(.counted(asker: .session(id, number: number)))
                 return true
             }
             if let (origin, account) = record.origin {
@@ -174,7 +174,7 @@ extension Auditor {
             // Unknown: it had said its last word here or to another auditor, or never had a channel here.
             guard !past.contains(id), !trail.sessions.isComplete(id) else { return }
             remember(id)
-            if let known = trail.sessions.session(id) { return lose(known, reason) }
+            if let known = trail.sessions.session(id) { return addLost(known, reason) }
             return add(.lostRequest(reason), session: id, sender: gateway, asker: nil)
         }
         remember(id)
@@ -189,13 +189,17 @@ extension Auditor {
 
     private func addLost(_ id: SessionID, _ session: Session, _ reason: Reason) {
         guard let origin = session.origin else { return }
-        let end = Record.End.lost(origin: origin, account: session.account ?? ByteText([]), reason: reason.name)
-        add(.record(.end(end)), session: id, sender: session.sender, asker: nil)
+        addLost(
+            OpenSessions.Session(
+                session: id, sender: session.sender, origin: origin, account: session.account ?? ByteText([])), reason)
     }
 
-    private func lose(_ known: OpenSessions.Session, _ reason: Reason) {
-        let end = Record.End.lost(origin: known.origin, account: known.account, reason: reason.name)
-        add(.record(.end(end)), session: known.session, sender: known.sender, asker: nil)
+    /// Records the end of a command whose session nobody saw end.
+    private func addLost(_ lost: OpenSessions.Session, _ reason: Reason) {
+        let end = Record.End(
+            origin: lost.origin, account: lost.account, outcome: .lost(reason: reason.name), bytesIn: 0, bytesOut: 0,
+            bytesErr: 0, milliseconds: 0, limit: nil, leftovers: nil)
+        add(.record(.end(end)), session: lost.session, sender: lost.sender, asker: nil)
     }
 
     /// Records as lost the sessions that the trail knows to have started, and that nobody has named as running.
@@ -205,7 +209,7 @@ extension Auditor {
         hasRecovered = true
         for known in trail.sessions.sessions where sessions[known.session] == nil && !past.contains(known.session) {
             remember(known.session)
-            lose(known, .unavailable)
+            addLost(known, .unavailable)
         }
     }
 
@@ -245,14 +249,5 @@ extension Record {
         case .denial(let record): (record.origin, record.account)
         case .serviceStart, .serviceStop, .policyLoaded, .policyRejected: nil
         }
-    }
-}
-
-extension Record.End {
-    /// The end of a session that nobody saw end.
-    fileprivate static func lost(origin: Record.Origin, account: ByteText, reason: String) -> Record.End {
-        Record.End(
-            origin: origin, account: account, outcome: .lost(reason: reason), bytesIn: 0, bytesOut: 0, bytesErr: 0,
-            milliseconds: 0, limit: nil, leftovers: nil)
     }
 }

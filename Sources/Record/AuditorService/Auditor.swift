@@ -35,9 +35,21 @@ final class Auditor {
         case session(SessionID, number: UInt64)
     }
 
-    struct Item {
-        var item: Trail.Item
-        var asker: Asker?
+    /// What a turn has to write and to answer, in its order.
+    ///
+    /// ORDER: what a session is told of a record holds for all that it sent before. So no answer is given before those, not
+    /// even where nothing is to be written for it: should this auditor die between, the session would not send them again.
+    enum Item {
+        /// An entry that is to be written, with who waits for it.
+        case entry(Trail.Item, asker: Asker?)
+        /// A record that the trail has.
+        case written(asker: Asker)
+        /// A record for which another one stands, which comes or has come.
+        case counted(asker: Asker)
+
+        var entry: Trail.Item? {
+            if case .entry(let item, _) = self { item } else { nil }
+        }
     }
 
     private static let monitorToken: UInt64 = 0
@@ -157,7 +169,7 @@ final class Auditor {
     private func tend() {
         let now = time.monotonic()
         for (login, stamp) in flood.flush(now: now, all: exitStatus != nil) {
-            batch.append(Item(item: Trail.Item(entry: .record(.login(login)), stamp: stamp)))
+            batch.append(.entry(Trail.Item(entry: .record(.login(login)), stamp: stamp), asker: nil))
         }
         for found in denials.flush(now: now, all: exitStatus != nil) { add(found) }
         let wasFailing = trail.failure
@@ -180,14 +192,18 @@ final class Auditor {
         guard !batch.isEmpty else { return }
         let items = batch
         batch = []
-        let outcome = trail.commit(items.map(\.item), wall: time.wall(), now: time.monotonic())
+        let outcome = trail.commit(items.compactMap(\.entry), wall: time.wall(), now: time.monotonic())
         for item in items {
-            guard let asker = item.asker else { continue }
-            answer(asker, item.item.entry, outcome)
+            switch item {
+            case .entry(let item, let asker?): answer(asker, item.entry, outcome)
+            case .entry(_, nil): break
+            case .written(let asker): answer(asker, nil, .durable)
+            case .counted(let asker): answer(asker, nil, trail.failure == nil ? .durable : .failed)
+            }
         }
     }
 
-    func answer(_ asker: Asker, _ entry: Entry, _ outcome: Trail.Outcome) {
+    private func answer(_ asker: Asker, _ entry: Entry?, _ outcome: Trail.Outcome) {
         switch asker {
         case .monitor(let number):
             tell(outcome == .failed ? .failed(number: number) : .durable(number: number, sequence: trail.sequence))
@@ -420,9 +436,9 @@ final class Auditor {
             !flood.admit(login, stamp, gateway: gateway, now: time.monotonic())
         {
             // It is counted, and its record comes within a second: it need not wait for that.
-            if let asker { answer(asker, entry, trail.failure == nil ? .durable : .failed) }
+            if let asker { batch.append(.counted(asker: asker)) }
             return
         }
-        batch.append(Item(item: Trail.Item(entry: entry, stamp: stamp), asker: asker))
+        batch.append(.entry(Trail.Item(entry: entry, stamp: stamp), asker: asker))
     }
 }

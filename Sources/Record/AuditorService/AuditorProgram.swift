@@ -8,6 +8,7 @@ import Linux
 import Logging
 import Messages
 import Seccomp
+import TrailCrypto
 
 /// The program portcullis-auditor: confines itself, and keeps the trail until the monitor says stop or goes away.
 public enum AuditorProgram {

@@ -4,6 +4,7 @@
 import Audit
 import Core
 import Linux
+import TrailCrypto
 
 /// The checkpoints of a trail, and the keys that sign them.
 ///
@@ -97,7 +98,7 @@ final class CheckpointBook {
         }
         var key = signed.checkpoint.first ?? tail.before?.checkpoint.next
         if key == nil, tail.isAlone { key = try readFirstKey() }
-        if let key, !signed.isSigned(by: key, CheckpointSigner.check) {
+        if let key, !signed.isSigned(by: key, ed25519) {
             found.append(Self.note("the last one is not signed by the key that it has to be signed by"))
             return nil
         }

@@ -27,10 +27,4 @@ struct CheckpointSigner {
     func sign(_ text: [UInt8]) -> [UInt8]? {
         (try? secret.signature(for: text)).map { Array($0) }
     }
-
-    /// Whether a signature fits a text and a public key.
-    static let check: SignatureCheck = { signature, text, key in
-        guard let key = try? Curve25519.Signing.PublicKey(rawRepresentation: key) else { return false }
-        return key.isValidSignature(signature, for: text)
-    }
 }

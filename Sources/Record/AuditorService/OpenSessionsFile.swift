@@ -74,7 +74,7 @@ enum OpenSessionsFile {
     }
 
     private static func kept(in directory: Descriptor, digest: Digest) -> (OpenSessions, TrailPlace)? {
-        guard let file = try? File.open(name, below: directory, [.reading, .noFollow, .nonBlocking]),
+        guard let file = try? open(name, in: directory),
             let status = try? File.status(file), status.kind == .regular, status.uid == Process.userID,
             status.size <= Int64(limit), let text = try? File.read(file, at: 0, limit: Int(status.size))
         else { return nil }
@@ -86,7 +86,7 @@ enum OpenSessionsFile {
     /// Whether a segment has the line of a place there.
     private static func holds(_ place: TrailPlace, _ segment: TrailSegment, in directory: Descriptor) -> Bool {
         guard segment.first ?? place.segment == place.segment,
-            let file = try? File.open(segment.name, below: directory, [.reading, .noFollow, .nonBlocking])
+            let file = try? open(segment.name, in: directory)
         else { return false }
         let start = max(0, place.offset - Int64(TrailFormat.lineLimit))
         let length = Int(place.offset - start)
@@ -97,10 +97,15 @@ enum OpenSessionsFile {
         return ChainPosition(saidBy: line) == place.position
     }
 
-    /// The bytes of all of them that can be read.
+    private static func open(_ name: String, in directory: Descriptor) throws(SystemError) -> Descriptor {
+        try File.open(name, below: directory, [.reading, .noFollow, .nonBlocking])
+    }
+
+    /// The bytes of all of them that can be read. Each is opened for that and once more to be read: there can be more of them
+    /// than a process may have open at once.
     private static func size(of segments: ArraySlice<TrailSegment>, in directory: Descriptor) -> Int64 {
         segments.reduce(0) { sum, segment in
-            let file = try? File.open(segment.name, below: directory, [.reading, .noFollow, .nonBlocking])
+            let file = try? open(segment.name, in: directory)
             return sum + (file.flatMap { try? File.status($0).size } ?? 0)
         }
     }
@@ -127,7 +132,7 @@ enum OpenSessionsFile {
     private static func read(
         _ segment: TrailSegment, from offset: Int64, in directory: Descriptor, _ found: inout Found
     ) throws(SystemError) {
-        let file = try File.open(segment.name, below: directory, [.reading, .noFollow, .nonBlocking])
+        let file = try open(segment.name, in: directory)
         var place = offset
         var rest: [UInt8] = []
         while true {

@@ -178,7 +178,7 @@ public final class TrailFile {
             case .broken(let fault, let last):
                 var position = known.written ?? last ?? .start
                 if known.written == nil, last == nil, let closed = try file.closedEnd(&opening, digest: digest) {
-                    position = closed
+                    position = closed.position
                 }
                 if known.written == nil, let covered = known.covered, covered.sequence > position.sequence {
                     position = covered
@@ -203,29 +203,36 @@ public final class TrailFile {
                     detail: "the trail was removed or emptied while it was written; a new segment is started"))
             return
         }
-        if let closed = try closedEnd(&opening, digest: digest) { opening.position = closed }
+        if let (closed, window) = try closedEnd(&opening, digest: digest) {
+            opening.position = closed
+            // No record of this segment says yet what the one before it was.
+            if let covered = known.covered { Self.compare(covered, window, &opening) }
+        }
         if let covered = known.covered, covered.sequence > opening.position.sequence {
             noteShort(covered, &opening)
         }
         opening.startsSegment = opening.position != .start
     }
 
-    /// The last record of the last segment that was closed; nil where there is none to be read.
-    private func closedEnd(_ opening: inout Opening, digest: @escaping Digest) throws(SystemError) -> ChainPosition? {
+    /// The last record of the last segment that was closed, with what stands before it; nil where there is none to be read.
+    private func closedEnd(
+        _ opening: inout Opening, digest: @escaping Digest
+    ) throws(SystemError) -> (position: ChainPosition, window: [UInt8])? {
         let segments = TrailSegment.segments(among: try Directory.names(directory))
         guard let last = segments.last(where: { $0.first != nil }) else { return nil }
         let closed = try File.open(last.name, below: directory, [.reading, .noFollow, .nonBlocking])
         let size = try File.status(closed).size
-        let tail = try Self.read(closed, from: max(0, size - Int64(TailCheck.window)), to: size)
+        let window = try Self.read(closed, from: max(0, size - Self.checkpointWindow), to: size)
+        let tail = Array(window.suffix(TailCheck.window))
         switch TailCheck(tail: tail, isWhole: tail.count == Int(size), digest: digest) {
         case .empty:
             return nil
         case .whole(let position), .torn(let position, _):
-            return position
+            return (position, window)
         case .broken(let fault, let position):
             opening.notes.append(
                 Entry.Note(subject: .brokenChain, detail: ByteText("\(last.name), near its end: \(fault)")))
-            return position
+            return position.map { ($0, window) }
         }
     }
 
@@ -246,7 +253,13 @@ public final class TrailFile {
             opening.startsSegment = true
             return false
         }
-        // What lies before the window is for `verify`.
+        Self.compare(covered, window, &opening)
+        return true
+    }
+
+    /// Holds the last record that a checkpoint covers against the one that a segment has in its place. What lies before the
+    /// window is for `verify`.
+    private static func compare(_ covered: ChainPosition, _ window: [UInt8], _ opening: inout Opening) {
         for line in window.split(separator: UInt8(ascii: "\n")).reversed() {
             guard let place = ChainPosition(saidBy: line), place.sequence >= covered.sequence else { break }
             guard place.sequence == covered.sequence, place.head != covered.head else { continue }
@@ -255,7 +268,6 @@ public final class TrailFile {
                     subject: .brokenCheckpoints,
                     detail: ByteText("record \(place.sequence) is not the one that the last checkpoint covers")))
         }
-        return true
     }
 
     private func noteShort(_ covered: ChainPosition, _ opening: inout Opening) {

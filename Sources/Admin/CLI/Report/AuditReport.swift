@@ -4,10 +4,10 @@
 import ArgumentParser
 import Audit
 import Core
-import Crypto
 import Linux
 import Policy
 import PolicyLanguage
+import TrailCrypto
 
 /// `portcullis audit report`: a page that a security officer reads.
 struct AuditReport: ParsableCommand {

@@ -6,53 +6,6 @@ import Core
 import Linux
 import Messages
 
-/// Frames for a channel, in order; those for which there is no room yet wait here. Front never waits for a reader.
-struct Outbox {
-    private let channel: Linux.Channel
-    private var waiting: [(frame: [UInt8], descriptors: [Descriptor])] = []
-
-    init(_ channel: Linux.Channel) {
-        self.channel = channel
-    }
-
-    /// The channel's end.
-    var descriptor: Descriptor { channel.descriptor }
-
-    /// Whether frames wait for room.
-    var isBlocked: Bool { !waiting.isEmpty }
-
-    /// How many frames wait for room.
-    var count: Int { waiting.count }
-
-    /// Sends a frame, or keeps it until there is room.
-    ///
-    /// - Throws: where the other end is gone.
-    mutating func send(_ frame: [UInt8], _ descriptors: [Descriptor] = []) throws(SystemError) {
-        guard waiting.isEmpty else { return waiting.append((frame, descriptors)) }
-        guard try !attempt(frame, descriptors) else { return }
-        waiting.append((frame, descriptors))
-    }
-
-    /// Sends what waits, as far as there is room.
-    mutating func flush() throws(SystemError) {
-        var sent = 0
-        defer { waiting.removeFirst(sent) }
-        for (frame, descriptors) in waiting {
-            guard try attempt(frame, descriptors) else { return }
-            sent += 1
-        }
-    }
-
-    private func attempt(_ frame: [UInt8], _ descriptors: [Descriptor]) throws(SystemError) -> Bool {
-        do {
-            try channel.send(frame, descriptors: descriptors, waiting: false)
-            return true
-        } catch  where error.wouldBlock {
-            return false
-        }
-    }
-}
-
 /// Front's refusals on their way to the auditor, which answers none of them.
 ///
 /// A flood of refusals while the auditor is slow, or gone and not yet replaced, costs no more than `limit` records:
