@@ -95,22 +95,27 @@ public struct Credentials: Sendable, Hashable {
         guard after.uids.allSatisfy({ $0 == uid }), after.gids.allSatisfy({ $0 == gid }),
             after.groups == Self.canonical(groups)
         else { throw ConfinementError(.verification, EPERM) }
-        if uid != 0, !capable { try verifyDropped(formerly: Set(before.uids), Set(before.gids)) }
+        if uid != 0, !capable { try verifyDropped(formerly: before.uids, before.gids) }
+    }
+
+    /// Each once. No set: its type would be looked up anew in each process that becomes a command.
+    private static func rootAnd(_ ids: [UInt32]) -> [UInt32] {
+        ids.reduce(into: [0]) { all, id in if !all.contains(id) { all.append(id) } }
     }
 
     /// Tries to become root, and each of the former ids; throws step `verification` where one attempt succeeds.
     ///
     /// For a process that is not uid 0 and holds neither CAP_SETUID nor CAP_SETGID.
     public func verifyDropped(
-        formerly uids: Set<UInt32> = [0], _ gids: Set<UInt32> = [0]
+        formerly uids: [UInt32] = [], _ gids: [UInt32] = []
     ) throws(ConfinementError) {
-        for former in uids.union([0]) where former != uid {
+        for former in Self.rootAnd(uids) where former != uid {
             guard portcullis_users_set(former, former, former) != 0, setuid(former) != 0, seteuid(former) != 0 else {
                 throw ConfinementError(.verification, EPERM)
             }
             portcullis_fsuser_try(former)
         }
-        for former in gids.union([0]) where former != gid {
+        for former in Self.rootAnd(gids) where former != gid {
             guard portcullis_groups_set(former, former, former) != 0, setgid(former) != 0, setegid(former) != 0 else {
                 throw ConfinementError(.verification, EPERM)
             }

@@ -80,7 +80,7 @@ struct PrivateDevices {
         return copies
     }
 
-    /// Mounts it over /dev. Comes after `Mounts.makePrivate`, and before the sandbox's places below it are opened.
+    /// Mounts it over /dev, in the session's own mount namespace, before the sandbox's places below it are opened.
     func mount(_ copies: Copies) throws(ConfinementError) {
         if let common = copies.common { return try Mounts.attach(common, over: Mounts.opened("/dev")) }
         try Mounts.names(at: "/dev")
