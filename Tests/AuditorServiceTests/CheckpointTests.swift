@@ -28,8 +28,8 @@ import TrailCrypto
         let signature = "x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM="
         let bytes = Array(try #require(Data(base64Encoded: signature)))
         #expect(Array(bytes.prefix(4)) == key.id)
-        #expect(ed25519(Array(bytes.dropFirst(4)), Array(note.utf8), key.bytes))
-        #expect(!ed25519(Array(bytes.dropFirst(4)), Array((note + "x").utf8), key.bytes))
+        #expect(isEd25519Signature(Array(bytes.dropFirst(4)), Array(note.utf8), key.bytes))
+        #expect(!isEd25519Signature(Array(bytes.dropFirst(4)), Array((note + "x").utf8), key.bytes))
     }
 
     @Test(
@@ -70,8 +70,8 @@ import TrailCrypto
         #expect(lines[5].hasPrefix("\u{2014} gate.example/portcullis "))
         #expect(lines[6] == "")
         #expect(SignedCheckpoint(note: signed.note, digest: sha256) == signed)
-        #expect(signed.isSigned(by: signer.key, ed25519))
-        #expect(!signed.isSigned(by: signed.checkpoint.next, ed25519))
+        #expect(signed.isSigned(by: signer.key, isEd25519Signature))
+        #expect(!signed.isSigned(by: signed.checkpoint.next, isEd25519Signature))
     }
 
     /// Whatever byte of a note is changed, it is none, or not signed.
@@ -82,7 +82,7 @@ import TrailCrypto
             var changed = signed.note
             changed[place] ^= UInt8.random(in: 1...255, using: &random)
             let read = SignedCheckpoint(note: changed, digest: sha256)
-            #expect(read.map { $0.isSigned(by: signer.key, ed25519) } != true, "byte \(place)")
+            #expect(read.map { $0.isSigned(by: signer.key, isEd25519Signature) } != true, "byte \(place)")
         }
     }
 
@@ -414,7 +414,7 @@ import TrailCrypto
         try changed.restart()
         for _ in 0..<2 { try changed.turn(after: 60_000) }
         #expect(try subjects(changed) == [.brokenCheckpoints, .brokenCheckpoints], "what is wrong, and what follows")
-        var verifier = CheckpointVerifier(from: try changed.firstKey, digest: sha256, check: ed25519)
+        var verifier = CheckpointVerifier(from: try changed.firstKey, digest: sha256, check: isEd25519Signature)
         var cutter = NoteCutter()
         var faults: [CheckpointFault] = []
         for byte in try #require(changed.file("checkpoints")) {

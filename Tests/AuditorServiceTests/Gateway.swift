@@ -164,7 +164,7 @@ final class Gateway {
 
     /// The checkpoints, and the runs of keys that they belong to.
     func checkedCheckpoints() throws -> (notes: [SignedCheckpoint], runs: [CheckpointRun]) {
-        var verifier = CheckpointVerifier(from: try firstKey, digest: sha256, check: ed25519)
+        var verifier = CheckpointVerifier(from: try firstKey, digest: sha256, check: isEd25519Signature)
         var cutter = NoteCutter()
         var found: [SignedCheckpoint] = []
         for byte in file("checkpoints") ?? [] {

@@ -671,7 +671,8 @@ private struct CheckedTrail {
     /// The first thing that is wrong with lines and notes, as `verify` looks at them; nil where all is whole.
     private func fault(_ trail: CheckedTrail, _ segments: [[[UInt8]]], notes: [UInt8]? = nil) throws -> (any Error)? {
         var verifier = TrailVerifier(digest: CheckedTrail.digest)
-        var checkpoints = CheckpointVerifier(from: trail.firstKey, digest: CheckedTrail.digest, check: ed25519)
+        var checkpoints = CheckpointVerifier(
+            from: trail.firstKey, digest: CheckedTrail.digest, check: isEd25519Signature)
         do {
             if let notes {
                 var cutter = NoteCutter()

@@ -58,13 +58,12 @@ struct KeptCheckpoints {
         let given = try keys.map { try Self.key($0) }
         var copies = Copies()
         for path in kept { try copies.add(path) }
-        let vouch = { (key: CheckpointKey, copies: inout Copies) in copies.check(by: key) }
-        for key in given { vouch(key, &copies) }
+        for key in given { copies.check(by: key) }
         var isAnyKeyKnown = !given.isEmpty
         if let directory {
             firstKey = try Self.firstKey(in: directory)
             if firstKey == nil { firstKey = given.first }
-            var verifier = CheckpointVerifier(from: firstKey, digest: sha256, check: ed25519)
+            var verifier = CheckpointVerifier(from: firstKey, digest: sha256, check: isEd25519Signature)
             // The given keys that have signed, and the runs that they have signed in.
             var signers: Set<CheckpointKey> = []
             var vouchedRuns: Set<Int> = []
@@ -79,7 +78,7 @@ struct KeptCheckpoints {
                         return add(error)
                     }
                     if let signer {
-                        vouch(signer, &copies)
+                        copies.check(by: signer)
                         isAnyKeyKnown = true
                         if given.contains(signer) {
                             signers.insert(signer)
@@ -103,7 +102,7 @@ struct KeptCheckpoints {
             }
             faults.sort { $0.number < $1.number }
             nextKey = verifier.key
-            if count > 0, let next = verifier.key { vouch(next, &copies) }
+            if count > 0, let next = verifier.key { copies.check(by: next) }
             if firstKey == nil, count > 0 {
                 notices.append(
                     "\(CheckpointFile.keyName) is not here: the first checkpoint's signature was not checked")
@@ -179,7 +178,7 @@ struct KeptCheckpoints {
             var keys = [key]
             while let key = keys.popLast() {
                 for place in places[key.id] ?? [] where all[place].isSigned != true {
-                    let isSigned = all[place].signed.isSigned(by: key, ed25519)
+                    let isSigned = all[place].signed.isSigned(by: key, isEd25519Signature)
                     all[place].isSigned = isSigned
                     if isSigned { keys.append(all[place].signed.checkpoint.next) }
                 }

@@ -85,7 +85,7 @@ public struct TrailVerifier: Sendable {
     /// How many of the marks were passed, or lie before the first record that is there.
     public private(set) var marksPassed = 0
 
-    /// The time of the first record that is there and behind the last of the marks, in milliseconds since 1970; nil before it.
+    /// When the first record that no mark covers was written, in milliseconds since 1970; nil while there is none.
     public private(set) var uncoveredSince: UInt64?
 
     /// Whether the first line must continue `position`; otherwise a first line with `prev=` may name any past.

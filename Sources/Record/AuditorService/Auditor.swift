@@ -37,14 +37,14 @@ final class Auditor {
 
     /// What a turn has to write and to answer, in its order.
     ///
-    /// ORDER: what a session is told of a record holds for all that it sent before. So no answer is given before those, not
-    /// even where nothing is to be written for it: should this auditor die between, the session would not send them again.
-    enum Item {
+    /// ORDER: an answer says that all that its session sent before is on disk. So answers leave in the batch's order, those to
+    /// what is not written too: were this auditor killed in between, the session would not send the rest again.
+    enum Due {
         /// An entry that is to be written, with who waits for it.
         case entry(Trail.Item, asker: Asker?)
         /// A record that the trail has.
         case written(asker: Asker)
-        /// A record for which another one stands, which comes or has come.
+        /// A record that is not written, because another says it.
         case counted(asker: Asker)
 
         var entry: Trail.Item? {
@@ -77,7 +77,7 @@ final class Auditor {
     private var flood = RefusalFlood()
     var denials: DenialWatch
     var lostDenialsAt: Int64?
-    var batch: [Item] = []
+    var batch: [Due] = []
     private var outbox: [[UInt8]] = []
     private var isWatchingForRoom = false
     var hasRecovered = false
@@ -190,11 +190,11 @@ final class Auditor {
 
     func commit() {
         guard !batch.isEmpty else { return }
-        let items = batch
+        let dues = batch
         batch = []
-        let outcome = trail.commit(items.compactMap(\.entry), wall: time.wall(), now: time.monotonic())
-        for item in items {
-            switch item {
+        let outcome = trail.commit(dues.compactMap(\.entry), wall: time.wall(), now: time.monotonic())
+        for due in dues {
+            switch due {
             case .entry(let item, let asker?): answer(asker, item.entry, outcome)
             case .entry(_, nil): break
             case .written(let asker): answer(asker, nil, .durable)

@@ -98,7 +98,7 @@ final class CheckpointBook {
         }
         var key = signed.checkpoint.first ?? tail.before?.checkpoint.next
         if key == nil, tail.isAlone { key = try readFirstKey() }
-        if let key, !signed.isSigned(by: key, ed25519) {
+        if let key, !signed.isSigned(by: key, isEd25519Signature) {
             found.append(Self.note("the last one is not signed by the key that it has to be signed by"))
             return nil
         }

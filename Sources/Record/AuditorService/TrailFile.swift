@@ -206,7 +206,7 @@ public final class TrailFile {
         if let (closed, window) = try closedEnd(&opening, digest: digest) {
             opening.position = closed
             // No record of this segment says yet what the one before it was.
-            if let covered = known.covered { Self.compare(covered, window, &opening) }
+            if let covered = known.covered { Self.noteDifference(from: covered, in: window, &opening) }
         }
         if let covered = known.covered, covered.sequence > opening.position.sequence {
             noteShort(covered, &opening)
@@ -214,7 +214,7 @@ public final class TrailFile {
         opening.startsSegment = opening.position != .start
     }
 
-    /// The last record of the last segment that was closed, with what stands before it; nil where there is none to be read.
+    /// The last record of the last segment that was closed, with the segment's last bytes, it included; nil where there is none to be read.
     private func closedEnd(
         _ opening: inout Opening, digest: @escaping Digest
     ) throws(SystemError) -> (position: ChainPosition, window: [UInt8])? {
@@ -253,13 +253,15 @@ public final class TrailFile {
             opening.startsSegment = true
             return false
         }
-        Self.compare(covered, window, &opening)
+        Self.noteDifference(from: covered, in: window, &opening)
         return true
     }
 
     /// Holds the last record that a checkpoint covers against the one that a segment has in its place. What lies before the
     /// window is for `verify`.
-    private static func compare(_ covered: ChainPosition, _ window: [UInt8], _ opening: inout Opening) {
+    private static func noteDifference(
+        from covered: ChainPosition, in window: [UInt8], _ opening: inout Opening
+    ) {
         for line in window.split(separator: UInt8(ascii: "\n")).reversed() {
             guard let place = ChainPosition(saidBy: line), place.sequence >= covered.sequence else { break }
             guard place.sequence == covered.sequence, place.head != covered.head else { continue }

@@ -12,7 +12,7 @@ internal import Crypto
 
 /// Whether a signature of Ed25519 (RFC 8032) fits a text and a public key, in the order of `SignatureCheck`; false, too, where
 /// one of them has another length than it has to have.
-@Sendable public func ed25519(_ signature: [UInt8], _ text: [UInt8], _ key: [UInt8]) -> Bool {
+@Sendable public func isEd25519Signature(_ signature: [UInt8], _ text: [UInt8], _ key: [UInt8]) -> Bool {
     guard let key = try? Curve25519.Signing.PublicKey(rawRepresentation: key) else { return false }
     return key.isValidSignature(signature, for: text)
 }
