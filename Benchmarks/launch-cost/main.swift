@@ -26,6 +26,7 @@ let closed = [
 ]
 let network = try EmptyNetwork.make()
 let mounts = try EmptyMounts.make()
+try CommandConfinement.rehearse()
 let common = CommonDevices.make()
 let cgroup = try GatewayCgroup.make()
 let boundsProcesses = ProcessNumbers.canBeBounded()
@@ -63,7 +64,7 @@ func confined(_ name: String) throws -> Start {
                 try Process.dieWithParent()
                 try Namespaces.hideGroups()
                 try confinement.leaveNetwork(for: network)
-                let rules = try confinement.mount(in: mounts, devices: devices)
+                let ruleset = try confinement.mount(in: mounts, devices: devices)
                 try Process.dieWithParent()
                 try Process.becomeUndumpable()
                 _ = try Process.startSharing {
@@ -72,7 +73,7 @@ func confined(_ name: String) throws -> Start {
                         _ = try confinement.limit()
                         Process.setUmask(sandbox.umask)
                         try confinement.drop()
-                        try confinement.restrict(rules)
+                        try confinement.restrict(ruleset)
                         try confinement.load()
                     } catch {
                         StandardError("launch-cost").say("\(name): \(error)")

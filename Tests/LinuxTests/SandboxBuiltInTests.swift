@@ -28,6 +28,7 @@ enum BuiltInRig {
             Children.reap(outside)
         }
         var sandbox = try builtIn(name)
+        sandbox.requiredLandlock = 1
         // It counts all threads of the account, and as a plain user the test runner's are among them.
         if uid == nil { sandbox.limits.processes = nil }
         let compiled = CompiledSandbox(sandbox: sandbox, filter: try SystemCallFilter.compile(sandbox))
@@ -41,10 +42,11 @@ enum BuiltInRig {
             guard case .parent(let child) = try Linux.Process.fork() else {
                 if confined {
                     let target = try uid.map { Credentials(uid: $0, gid: $0, groups: []) } ?? Credentials.current()
-                    let confinement = try CommandConfinement(compiled, credentials: target, home: ByteText(home))
+                    let confinement = try CommandConfinement(
+                        compiled, credentials: target, home: ByteText(home), hasMounts: false)
                     _ = try confinement.limit()
                     try confinement.drop()
-                    try confinement.restrict()
+                    try confinement.restrict(nil)
                     try confinement.load()
                 } else if let uid {
                     try Credentials(uid: uid, gid: uid, groups: []).drop()

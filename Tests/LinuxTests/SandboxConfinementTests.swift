@@ -76,14 +76,16 @@ enum CommandRig {
         _ script: String, in directory: String, as uid: UInt32?, outside: Int32, filtered: Bool, ruled: Bool
     ) throws -> Bool {
         guard case .parent(let child) = try Linux.Process.fork() else {
-            let sandbox = shellSandbox(writing: directory + "/writable")
+            var sandbox = shellSandbox(writing: directory + "/writable")
+            sandbox.requiredLandlock = 1
             let wasRoot = geteuidIsRoot()
             let target = try uid.map { Credentials(uid: $0, gid: $0, groups: []) } ?? Credentials.current()
             let compiled = CompiledSandbox(sandbox: sandbox, filter: try SystemCallFilter.compile(sandbox))
-            let confinement = try CommandConfinement(compiled, credentials: target, home: "/nonexistent")
+            let confinement = try CommandConfinement(
+                compiled, credentials: target, home: "/nonexistent", hasMounts: false)
             _ = try confinement.limit()
             try confinement.drop()
-            if ruled { try confinement.restrict() } else { try NoNewPrivileges.promise() }
+            if ruled { try confinement.restrict(nil) } else { try NoNewPrivileges.promise() }
             if filtered { try confinement.load() }
             becomeShell(
                 "exec >/dev/null 2>&1; D=\(directory)/open; W=\(directory)/writable; P=\(outside); ROOT=\(wasRoot); \(script)"
@@ -202,16 +204,24 @@ enum CommandRig {
         let raw = step.rawValue
         await #expect(processExitsWith: .exitCode(0)) { [name = name as String, raw = raw as UInt8] in
             alone {
-                let sandbox = shellSandbox(writing: "/tmp")
+                var sandbox = shellSandbox(writing: "/tmp")
+                sandbox.requiredLandlock = 1
                 let compiled = CompiledSandbox(sandbox: sandbox, filter: try SystemCallFilter.compile(sandbox))
                 let target = Credentials(uid: nobody, gid: nobody, groups: [7])
                 // A filter without the one call stands in for a kernel that refuses it.
                 var without = Sandbox(name: "without")
                 without.systemCalls = SystemCallGroups.knownSystemCalls.filter { $0 != name }
-                let confinement = try CommandConfinement(compiled, credentials: target, home: "/nonexistent")
+                let confinement = try CommandConfinement(
+                    compiled, credentials: target, home: "/nonexistent", hasMounts: false)
                 try NoNewPrivileges.promise()
                 try SeccompProgram(bytes: try SystemCallFilter.compile(without)).load()
-                promise(1, failure { try confinement.apply() }?.step.rawValue == raw)
+                let failed = failure {
+                    _ = try confinement.limit()
+                    try confinement.drop()
+                    try confinement.restrict(nil)
+                    try confinement.load()
+                }
+                promise(1, failed?.step.rawValue == raw)
             }
         }
     }

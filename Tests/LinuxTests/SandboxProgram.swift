@@ -73,7 +73,6 @@ struct SandboxProgram {
             case 0x54: accumulator &= operand
             case 0x05: at += Int(operand)
             case 0x15: at += accumulator == operand ? yes : no
-            case 0x25: at += accumulator > operand ? yes : no
             case 0x35: at += accumulator >= operand ? yes : no
             case 0x45: at += accumulator & operand != 0 ? yes : no
             case 0x06:

@@ -276,6 +276,7 @@ enum ViewRig {
                 let at = { (name: String) in Sandbox.Path.absolute(ByteText(path + "/" + name)) }
                 func confinement(_ change: (inout Sandbox) -> Void) throws -> CommandConfinement {
                     var sandbox = Sandbox(name: "s")
+                    sandbox.requiredLandlock = 1
                     change(&sandbox)
                     return try CommandConfinement(
                         CompiledSandbox(sandbox: sandbox, filter: try SystemCallFilter.compile(sandbox)),
@@ -305,10 +306,10 @@ enum ViewRig {
                 // And a plain user's, who has no view.
                 try confinement(within).drop()
                 for (number, one) in try refused().enumerated() {
-                    let found = failure { try one.restrict() }
+                    let found = failure { try one.restrict(nil) }
                     promise(Int32(20 + number), found == ConfinementError(.landlock, ELOOP))
                 }
-                promise(30, failure { try confinement(within).restrict() } == nil)
+                promise(30, failure { try confinement(within).restrict(nil) } == nil)
             }
         }
         _ = place

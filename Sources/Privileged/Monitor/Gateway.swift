@@ -145,6 +145,7 @@ public final class Gateway {
         _ = try? Accounts.named(.root)
         _ = Accounts.groups(of: .root, primary: 0)
         Clock.warm()
+        if Process.isRoot { try? CommandConfinement.rehearse() }
         if !Process.isRoot {
             log.say(
                 "not root: serving uid \(Process.userID) alone; no RSH from reserved ports, no stderr channel for it, "
@@ -153,7 +154,7 @@ public final class Gateway {
             if version < Landlock.scopeVersion {
                 log.say(
                     "this kernel's Landlock has ABI \(version), and without root a confined sandbox needs "
-                        + "\(Landlock.scopeVersion): only one that says 'require landlock \(max(version, 1))' or less can be had"
+                        + "\(Landlock.scopeVersion), unless it says in words that less will do: 'require landlock \(version)'"
                 )
             }
         }

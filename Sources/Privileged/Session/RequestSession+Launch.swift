@@ -6,7 +6,7 @@ import Core
 import Linux
 import Messages
 
-/// What a session's init has open while it sets the command's process up, at fixed numbers: its own two first.
+/// What a session's init has open while it sets the command's process up, from 3 on without a gap: its own two first.
 private struct SupervisorDescriptors {
     /// The first number that is not the init's own.
     static let own: Int32 = 5
@@ -17,6 +17,7 @@ private struct SupervisorDescriptors {
     let gate: Descriptor
     let primary: Descriptor
     let errors: Descriptor?
+    /// Of a confined command where there are mounts.
     let ruleset: Descriptor?
 
     /// Moves them to their numbers, from 3 on, and closes everything else that this process has open.
@@ -229,17 +230,17 @@ extension RequestSession {
         errors: Descriptor?, group: SessionCgroup?, devices: Descriptor?
     ) -> Never {
         var report = report
-        var rules: PlaceRules?
         do {
             // In a namespace the command ends with its init. Without one it would be left over, so there the end of the
             // session's channel tells the init, and it ends the command first.
+            var ruleset: ViewRuleset?
             if Process.isRoot {
                 try Process.dieWithParent()
                 // ORDER: in its group, before that becomes the root of what it sees.
                 try group?.enter()
                 try Namespaces.hideGroups()
                 try plan.confinement.leaveNetwork(for: parts.network)
-                rules = try plan.confinement.mount(in: parts.mounts, devices: devices)
+                ruleset = try plan.confinement.mount(in: parts.mounts, devices: devices)
                 // It looked at the target's paths with the target's ids, which clears both.
                 try Process.dieWithParent()
                 try Process.becomeUndumpable()
@@ -251,11 +252,10 @@ extension RequestSession {
             // it stands still, nobody waits for an end that it holds.
             let kept = try SupervisorDescriptors(
                 session: session.descriptor, signals: signals.descriptor, report: report, gate: gate,
-                primary: parts.primary, errors: errors, ruleset: rules?.descriptor
+                primary: parts.primary, errors: errors, ruleset: ruleset?.descriptor
             ).placed()
             report = kept.report
-            rules = kept.ruleset.flatMap { rules?.moved(to: $0) }
-            let pid = try startCommand { [self, rules] in runChild(plan, environment, kept, rules) }
+            let pid = try startCommand { [self, ruleset] in runChild(plan, environment, kept, ruleset) }
             // INVARIANT: the init holds no copy of the client's sockets or of any channel but its own.
             Descriptor.closeAll(from: SupervisorDescriptors.own)
             if Process.isRoot {
@@ -289,11 +289,11 @@ extension RequestSession {
     ///
     /// - Parameters:
     ///   - kept: what the init has open for it.
-    ///   - rules: what the init's mounts have made; nil where it mounted nothing, or the command is unconfined.
+    ///   - made: what the init's mounts have made, open where `kept` says; nil where it mounted nothing, or the command is
+    ///     unconfined.
     private func runChild(
-        _ plan: LaunchPlan, _ environment: [[UInt8]], _ kept: SupervisorDescriptors, _ rules: PlaceRules?
+        _ plan: LaunchPlan, _ environment: [[UInt8]], _ kept: SupervisorDescriptors, _ made: ViewRuleset?
     ) -> Never {
-        var rules = rules
         do {
             Signals.reset()
             try Process.startSession()
@@ -309,10 +309,7 @@ extension RequestSession {
             Process.exitNow(125)
         }
         guard let report = Descriptor.inherited(3), let gate = Descriptor.inherited(4) else { Process.exitNow(125) }
-        if let made = rules {
-            guard let ruleset = Descriptor.inherited(5) else { Process.exitNow(125) }
-            rules = made.moved(to: ruleset)
-        }
+        let ruleset = kept.ruleset == nil ? nil : Descriptor.inherited(5).flatMap { made?.moved(to: $0) }
         var ready = ChildReport.ready
         do throws(ConfinementError) {
             // What PAM's modules set (pam_limits) comes first: the sandbox lowers hard limits and raises none.
@@ -328,7 +325,7 @@ extension RequestSession {
                 ready = ChildReport.readyWithoutHome
                 try? Process.changeDirectory(Array("/".utf8))
             }
-            try plan.confinement.restrict(rules)
+            try plan.confinement.restrict(ruleset)
             try plan.confinement.load(logged: settings.audit.kernel != .off)
         } catch {
             say(report, [ChildReport.failed, error.step.rawValue, UInt8(truncatingIfNeeded: error.code)])

@@ -10,8 +10,8 @@ import Linux
 /// is its child. It forwards signals only while the command was not waited for, reports how it ended, and ends; the
 /// kernel then ends what is left in the namespace.
 struct Supervisor {
-    /// A message to the session (one from it is a signal for the command's process group): how the command ended, how many processes it left, and whether those were all that
-    /// its limit allows.
+    /// What it tells the session: how the command ended, how many processes it left, and whether those were all that its
+    /// limit allows. The session sends one byte, a signal for the command's process group.
     enum Report {
         static let size = 7
 

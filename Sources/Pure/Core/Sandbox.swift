@@ -74,7 +74,7 @@ public struct Sandbox: Sendable, Hashable {
     public var environment: [EnvironmentVariable]
     /// What a refused system call does.
     public var onViolation: OnViolation
-    /// The least Landlock ABI, or 0.
+    /// The least ABI of Landlock that the policy names, from 1; 0 where it names none: then what the gateway needs counts.
     public var requiredLandlock: Int
 
     /// A variable of the environment.

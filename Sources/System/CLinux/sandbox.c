@@ -294,7 +294,7 @@ int portcullis_tree_attach(int tree, int place) {
     return syscall(NUMBER_MOVE_MOUNT, tree, "", place, "", FROM_EMPTY_PATH | TO_EMPTY_PATH) < 0 ? errno : 0;
 }
 
-// A number's digits, at the end of a buffer. Not snprintf: each session's init would have to fault its code in.
+// A number's digits, at the end of a buffer. (In a fork: no snprintf.)
 static const char *digits(unsigned long long number, unsigned base, char text[static 24]) {
     char *at = text + 23;
     *at = 0;

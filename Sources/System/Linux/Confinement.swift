@@ -41,6 +41,13 @@ public struct ConfinementError: Error, Sendable, Hashable, CustomStringConvertib
         self.code = code
     }
 
+    /// What somebody else has thrown, as a failed step.
+    ///
+    /// - Parameter code: the errno where the error has none.
+    init(_ step: Step, of error: any Error, else code: Int32 = EINVAL) {
+        self = error as? ConfinementError ?? ConfinementError(step, (error as? SystemError)?.code ?? code)
+    }
+
     /// Whether the kernel has no such call, or something hides it, as seccomp profiles of containers do in several ways.
     public var isMissingCall: Bool { code == ENOSYS || code == EPERM || code == EOPNOTSUPP }
 
@@ -100,21 +107,18 @@ public enum Confinement {
 
     // MARK: Before a launch
 
-    /// Whether the running kernel can apply a sandbox; where it cannot, a session is refused, never run with less.
+    /// The least ABI of Landlock that a sandbox needs: 0 for an unconfined one that asks for none. Where the kernel has less,
+    /// a session is refused, never run with less.
     ///
-    /// - Parameter isRoot: whether this is root's gateway, which has namespaces and mounts besides.
-    public static func canApply(_ sandbox: Sandbox, isRoot: Bool = Process.isRoot) -> Bool {
-        Landlock.version() >= requiredLandlock(sandbox, isRoot: isRoot)
-    }
-
-    /// The least ABI that a sandbox needs: 0 for an unconfined one that asks for none.
+    /// What root's gateway holds by namespaces and read-only mounts a plain user's holds by Landlock alone: that no signal
+    /// leaves the session (ABI 6), ioctl(2) on devices (5), truncate(2) (3). All of it is needed there, unless the sandbox
+    /// says in words that less will do.
     ///
-    /// What root's gateway holds by namespaces and read-only mounts (signals, abstract sockets, truncate(2), devices) a plain
-    /// user's holds by Landlock alone: all of it is needed, unless the sandbox says in words that less will do.
-    static func requiredLandlock(_ sandbox: Sandbox, isRoot: Bool = Process.isRoot) -> Int {
+    /// - Parameter hasMounts: whether the session has namespaces and mounts, as root's has.
+    static func requiredLandlock(_ sandbox: Sandbox, hasMounts: Bool) -> Int {
         guard sandbox.isConfined else { return max(sandbox.requiredLandlock, 0) }
         var least = max(sandbox.requiredLandlock, 1)
-        if sandbox.requiredLandlock <= 0, !isRoot { least = Landlock.scopeVersion }
+        if sandbox.requiredLandlock <= 0, !hasMounts { least = Landlock.scopeVersion }
         if case .tcpConnect = sandbox.network { least = max(least, Landlock.networkVersion) }
         return least
     }
@@ -210,6 +214,8 @@ public struct CommandConfinement: Sendable {
     private let boundsProcesses: Bool
     private let groupBounds: SessionCgroups.Bounds
     private let devices: PrivateDevices?
+    private let hasMounts: Bool
+    private let requiredLandlock: Int
 
     /// A confinement, checked as far as can be before anything is forked.
     ///
@@ -226,14 +232,17 @@ public struct CommandConfinement: Sendable {
     ///     `ProcessNumbers.canBeBounded` says that it can.
     ///   - groupBounds: what the session's control group holds, into which the caller starts the init. Where neither it nor
     ///     `mount` holds the limit of processes, `limit` holds it by RLIMIT_NPROC.
+    ///   - hasMounts: whether `mount` comes first, in a session's init, as it does with root's gateway; tests alone say it.
     /// - Throws: step `landlock` where the kernel has less than the sandbox needs, step `filter` where the filter is
     ///   none, step `mounts` where a private home cannot be had: all are `sandbox-unavailable`.
     public init(
         _ compiled: CompiledSandbox, credentials: Credentials, home: ByteText, sparesHome: Bool = false,
         closed: [ClosedDirectory] = [], hasPrivateHome: Bool = false, boundsProcesses: Bool = false,
-        groupBounds: SessionCgroups.Bounds = []
+        groupBounds: SessionCgroups.Bounds = [], hasMounts: Bool = Process.isRoot
     ) throws(ConfinementError) {
-        guard Confinement.canApply(compiled.sandbox) else { throw ConfinementError(.landlock, EOPNOTSUPP) }
+        requiredLandlock = Confinement.requiredLandlock(compiled.sandbox, hasMounts: hasMounts)
+        guard Landlock.version() >= requiredLandlock else { throw ConfinementError(.landlock, EOPNOTSUPP) }
+        self.hasMounts = hasMounts
         sandbox = compiled.sandbox
         filter = try SeccompProgram(bytes: compiled.filter)
         self.credentials = credentials
@@ -306,31 +315,32 @@ public struct CommandConfinement: Sendable {
     /// - Returns: what `restrict` holds a confined command to; nil for an unconfined one.
     /// - Throws: step `mounts` in a confined sandbox where there is no such place: it does not run in the host's tree.
     @discardableResult
-    public func mount(in empty: EmptyMounts?, devices common: Descriptor? = nil) throws(ConfinementError) -> PlaceRules?
-    {
+    public func mount(
+        in empty: EmptyMounts?, devices common: Descriptor? = nil
+    ) throws(ConfinementError) -> ViewRuleset? {
         guard sandbox.isConfined else {
             try Mounts.makePrivate()
             try mountOwn()
             return nil
         }
+        guard let empty else { throw ConfinementError(.mounts, EOPNOTSUPP) }
         // Names are everybody's to see.
         Process.setUmask(0o022)
         let prepared = try prepare(common)
-        guard let empty else { throw ConfinementError(.mounts, EOPNOTSUPP) }
         try prepared.view.enter(empty)
         try mountOwn()
         if let copies = prepared.devices {
             try devices?.mount(copies)
-            if !copies.isCommon { try freezeDevices() }
+            if !copies.isCommon { try freezeDevices(but: prepared.ruleset) }
         }
         try prepared.view.close()
-        return prepared.rules
+        return prepared.ruleset
     }
 
     /// What is made in the host's tree, before the session leaves it.
     private struct Prepared {
         let view: SessionView.Made
-        let rules: PlaceRules
+        let ruleset: ViewRuleset
         /// What is to be seen of the host's devices; nil where there is no /dev of the session's own.
         let devices: PrivateDevices.Copies?
     }
@@ -340,15 +350,15 @@ public struct CommandConfinement: Sendable {
         do {
             opened = try credentials.borrowed { try view() }
         } catch {
-            throw error as? ConfinementError ?? ConfinementError(.mounts, EINVAL)
+            throw ConfinementError(.mounts, of: error)
         }
         if hasPrivateHome {
             let (place, copy) = try makeHome()
             try opened.view.cover(place, by: copy)
         }
-        var rules = PlaceRules(ruleset: try ruleset())
-        for entry in opened.places.entries { try rules.allow(entry, in: opened.view) }
-        return Prepared(view: try opened.view.make(), rules: rules, devices: try devices?.copies(common))
+        var ruleset = ViewRuleset(try ruleset())
+        for entry in opened.places.entries { try ruleset.allow(entry, in: opened.view) }
+        return Prepared(view: try opened.view.make(), ruleset: ruleset, devices: try devices?.copies(common))
     }
 
     /// The session's own /tmp and /proc.
@@ -360,21 +370,20 @@ public struct CommandConfinement: Sendable {
     }
 
     /// Makes the session's own /dev read-only but for what the sandbox writes there, opened with the target's rights.
-    private func freezeDevices() throws(ConfinementError) {
+    private func freezeDevices(but ruleset: ViewRuleset) throws(ConfinementError) {
         let places: [Descriptor]
         do {
             places = try credentials.borrowed {
-                try sandbox.write.compactMap { path in
-                    let name = Confinement.resolve(path, home: home)
-                    guard SecureOpen.isBelow(name.bytes, Array("/dev".utf8)),
-                        case .open(let place) = try SecureOpen.place(name)
+                try ruleset.own.compactMap { own in
+                    guard own.rights == .writing, SecureOpen.isBelow(own.path.bytes, Array("/dev".utf8)),
+                        case .open(let place) = try SecureOpen.place(own.path)
                     else { return nil }
-                    // A read-only mount does not hold devices.
+                    // A device is written through a read-only mount all the same.
                     return [.directory, .regular].contains(try File.status(place).kind) ? place : nil
                 }
             }
         } catch {
-            throw error as? ConfinementError ?? ConfinementError(.mounts, (error as? SystemError)?.code ?? EINVAL)
+            throw ConfinementError(.mounts, of: error)
         }
         try Mounts.freeze("/dev", except: places)
     }
@@ -388,7 +397,7 @@ public struct CommandConfinement: Sendable {
         do {
             opened = try credentials.borrowed { try SecureOpen.home(home, of: credentials.uid) }
         } catch {
-            throw error as? ConfinementError ?? ConfinementError(.mounts, EACCES)
+            throw ConfinementError(.mounts, of: error, else: EACCES)
         }
         guard opened.owner == credentials.uid, credentials.uid != 0 else { throw ConfinementError(.mounts, EACCES) }
         return (opened.descriptor, try Mounts.home(uid: credentials.uid, gid: credentials.gid))
@@ -414,9 +423,9 @@ public struct CommandConfinement: Sendable {
         return (view, places)
     }
 
-    /// Does once what each session does in its init, so that those who are forked later find it done: types looked up, and
-    /// symbols of libraries bound.
-    static func rehearse() throws(ConfinementError) {
+    /// Does once, as root, what each session does in its init, so that those who are forked later find it done: types looked
+    /// up, and symbols of libraries bound.
+    public static func rehearse() throws(ConfinementError) {
         var sandbox = Sandbox(name: "rehearsal")
         sandbox.write = [.home(""), .absolute("/tmp")]
         sandbox.execute = [.absolute("/usr"), .absolute("/bin")]
@@ -424,17 +433,6 @@ public struct CommandConfinement: Sendable {
         // A filter that permits everything, and is not loaded: one instruction.
         let compiled = CompiledSandbox(sandbox: sandbox, filter: [6, 0, 0, 0, 0, 0, 0xFF, 0x7F])
         _ = try CommandConfinement(compiled, credentials: .current(), home: "/var").prepare(nil)
-    }
-
-    /// All steps in their order, for a child that has nothing to do between them.
-    ///
-    /// - Returns: limits that could not be had.
-    public func apply() throws(ConfinementError) -> [ResourceLimits.Shortfall] {
-        let shortfalls = try limit()
-        try drop()
-        try restrict()
-        try load()
-        return shortfalls
     }
 
     /// First: the sandbox's limits and no core files.
@@ -464,14 +462,17 @@ public struct CommandConfinement: Sendable {
 
     /// Third: no_new_privs, and Landlock over the sandbox's paths and ports.
     ///
-    /// Comes after the drop, so that paths are opened with the target's rights: one that the target cannot reach is
-    /// left out. What lies below the home is not followed out of it.
+    /// Comes after the drop: what is opened here, all of it where nothing was mounted, else the session's own places, is
+    /// opened with the target's rights; what the target cannot reach is left out. What lies below the home is not followed
+    /// out of it.
     ///
-    /// - Parameter rules: what `mount` has made; nil where it was not called: then the places are opened here.
-    public func restrict(_ rules: PlaceRules? = nil) throws(ConfinementError) {
+    /// - Parameter made: what `mount` has made; nil where nothing was mounted, or the sandbox is unconfined.
+    /// - Throws: step `landlock`, EINVAL where what was made is lost.
+    public func restrict(_ made: ViewRuleset?) throws(ConfinementError) {
         try NoNewPrivileges.promise()
         guard sandbox.isConfined else { return }
-        guard let rules else {
+        guard (made != nil) == hasMounts else { throw ConfinementError(.landlock, EINVAL) }
+        guard let made else {
             let ruleset = try ruleset()
             let places = try places()
             for entry in places.entries {
@@ -480,8 +481,8 @@ public struct CommandConfinement: Sendable {
             try spareHome(places.written.map(\.place))
             return try ruleset.restrict()
         }
-        for place in rules.own { _ = try rules.ruleset.allow(place.rights, at: place.path) }
-        try rules.ruleset.restrict()
+        for own in made.own { _ = try made.landlock.allow(own.rights, at: own.path) }
+        try made.landlock.restrict()
     }
 
     /// A ruleset of the sandbox's ports, without a path.
@@ -492,7 +493,7 @@ public struct CommandConfinement: Sendable {
             case .tcpConnect(let ports): .tcpConnect(ports)
             case .on: .open
             }
-        return try LandlockRuleset(network: network, required: Confinement.requiredLandlock(sandbox))
+        return try LandlockRuleset(network: network, required: requiredLandlock)
     }
 
     /// Last: the system-call filter.

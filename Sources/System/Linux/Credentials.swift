@@ -98,7 +98,7 @@ public struct Credentials: Sendable, Hashable {
         if uid != 0, !capable { try verifyDropped(formerly: before.uids, before.gids) }
     }
 
-    /// Each once. No set: its type would be looked up anew in each process that becomes a command.
+    /// 0 and these, each once. (In a fork: no set.)
     private static func rootAnd(_ ids: [UInt32]) -> [UInt32] {
         ids.reduce(into: [0]) { all, id in if !all.contains(id) { all.append(id) } }
     }

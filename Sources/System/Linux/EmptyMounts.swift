@@ -23,7 +23,6 @@ public struct EmptyMounts: Sendable {
     /// - Throws: step `namespaces` or `mounts` where the kernel has less than it takes, or this root may not.
     public static func make() throws(ConfinementError) -> EmptyMounts {
         do {
-            try? CommandConfinement.rehearse()
             let report: Descriptor
             var told: Descriptor?
             do {
@@ -40,7 +39,7 @@ public struct EmptyMounts: Sendable {
                     // Until it is ended.
                     while true { pause() }
                 } catch {
-                    let code = (error as? ConfinementError)?.code ?? (error as? SystemError)?.code ?? EINVAL
+                    let code = ConfinementError(.mounts, of: error).code
                     try? told?.writeAll([UInt8(truncatingIfNeeded: code)])
                 }
                 Process.exitNow(125)
@@ -57,7 +56,7 @@ public struct EmptyMounts: Sendable {
                 return EmptyMounts(taking: try File.open("/proc/\(child.pid)/ns/mnt", .reading))
             }
         } catch {
-            throw error as? ConfinementError ?? ConfinementError(.mounts, (error as? SystemError)?.code ?? EINVAL)
+            throw ConfinementError(.mounts, of: error)
         }
     }
 
@@ -79,7 +78,7 @@ public struct EmptyMounts: Sendable {
                 throw ConfinementError(.mounts, EINVAL)
             }
         } catch {
-            throw error as? ConfinementError ?? ConfinementError(.mounts, (error as? SystemError)?.code ?? EINVAL)
+            throw ConfinementError(.mounts, of: error)
         }
     }
 

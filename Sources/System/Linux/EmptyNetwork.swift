@@ -34,7 +34,7 @@ public struct EmptyNetwork: Sendable {
         do {
             return EmptyNetwork(taking: try made.get())
         } catch {
-            throw error as? ConfinementError ?? ConfinementError(.namespaces, EINVAL)
+            throw ConfinementError(.namespaces, of: error)
         }
     }
 

@@ -118,7 +118,8 @@ public struct LandlockRuleset: Sendable {
 
     /// The ABI in use.
     public let version: Int
-    let descriptor: Descriptor
+    /// What it is open at.
+    var descriptor: Descriptor
     private let handled: LandlockRights
 
     /// Makes a ruleset for the running kernel.
@@ -160,17 +161,6 @@ public struct LandlockRuleset: Sendable {
         }
     }
 
-    private init(_ other: LandlockRuleset, at descriptor: Descriptor) {
-        version = other.version
-        handled = other.handled
-        self.descriptor = descriptor
-    }
-
-    /// The same ruleset, open at another descriptor of the same open file.
-    func moved(to descriptor: Descriptor) -> LandlockRuleset {
-        LandlockRuleset(self, at: descriptor)
-    }
-
     /// Allows rights at and below an open file or directory.
     ///
     /// Rights that the object cannot have (a file), or that the ABI does not know, are left out.
@@ -187,21 +177,7 @@ public struct LandlockRuleset: Sendable {
 
     /// Allows rights at and below an absolute path, links followed; a path that is not there is left out.
     public func allow(_ rights: LandlockRights, at path: ByteText) throws(ConfinementError) -> Outcome {
-        try allow(rights, opened: SecureOpen.place(path))
-    }
-
-    /// Allows rights at and below what lies in an open directory; nothing that leads out of it is followed.
-    ///
-    /// The directory is the target's own, who can plant links there: one that leads elsewhere is left out, as a path
-    /// that does not exist is.
-    public func allow(
-        _ rights: LandlockRights, at path: ByteText, beneath directory: Descriptor
-    ) throws(ConfinementError) -> Outcome {
-        try allow(rights, opened: SecureOpen.place(path, beneath: directory))
-    }
-
-    private func allow(_ rights: LandlockRights, opened: SecureOpen.Place) throws(ConfinementError) -> Outcome {
-        switch opened {
+        switch try SecureOpen.place(path) {
         case .missing(let code):
             return .missing(code)
         case .open(let place):

@@ -24,8 +24,8 @@ public enum Mounts {
     ///
     /// - Parameters:
     ///   - place: the directory, `/tmp` mostly; a path of our own, not a stranger's.
-    ///   - options: its mode, and how many bytes and names it holds: 256 MiB and 65,536, unless a test wants less. Written out,
-    ///     as what puts text together each session's init would have to fault in.
+    ///   - options: the tmpfs's, as mount(8) has them: 256 MiB and 65,536 names, but in tests. A literal: in a fork nothing puts
+    ///     text together.
     public static func temporary(
         at place: StaticString = "/tmp", options: StaticString = "mode=1777,size=268435456,nr_inodes=65536"
     ) throws(ConfinementError) {

@@ -47,7 +47,7 @@ struct PrivateDevices {
         self.hasTerminals = hasTerminals
         isCommon =
             !hasSharedMemory && !hasTerminals
-            && !sandbox.write.contains { $0 == .absolute("/") || $0 == .absolute("/dev") }
+            && !sandbox.write.contains { $0 == .absolute("/dev") }
     }
 
     /// What is taken from the host's /dev.
@@ -98,7 +98,7 @@ struct PrivateDevices {
                 try File.makeLink("ptmx", to: "pts/ptmx", below: directory)
             }
         } catch {
-            throw error as? ConfinementError ?? ConfinementError(.mounts, (error as? SystemError)?.code ?? EINVAL)
+            throw ConfinementError(.mounts, of: error)
         }
         if hasSharedMemory { try Mounts.temporary(at: "/dev/shm") }
         if hasTerminals { try Mounts.terminals(at: "/dev/pts") }

@@ -94,7 +94,7 @@ public enum Process {
     static func withPointers<Result>(
         _ strings: [[UInt8]], _ body: (UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> Result
     ) -> Result {
-        // No array: its type would be looked up anew in each forked process, which takes as long as ten system calls.
+        // (In a fork: no array of a type that is used nowhere else.)
         let pointers = UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>.allocate(capacity: strings.count + 1)
         for (index, string) in strings.enumerated() {
             // SAFETY: the string is NUL-terminated; its copy is freed below, or replaced with the whole program.

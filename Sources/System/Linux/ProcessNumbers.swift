@@ -56,7 +56,7 @@ public enum ProcessNumbers {
         guard line(of: highest) == wanted else { throw ConfinementError(.limits, EPERM) }
     }
 
-    /// A number in decimal. Not by way of text, whose code each session's init would have to fault in.
+    /// A number in decimal. (In a fork: no text is put together.)
     private static func digits(_ number: UInt64) -> [UInt8] {
         var digits: [UInt8] = []
         var rest = number

@@ -38,8 +38,8 @@ struct SandboxPlaces {
 
     /// The target's home; nil where there is none. The root is nobody's home: it would be the whole host.
     private(set) var home: SecureOpen.Followed?
-    /// What is written, executed and read, in this order. What lies in the home by its name is without links on the way to
-    /// the home; what is not there, or out of the target's reach, is left out.
+    /// What is written, executed and read, in this order. The name of what lies in the home begins with where the home is,
+    /// without links; what is not there, or out of the target's reach, is left out.
     private(set) var entries: [Entry] = []
 
     /// Opens them.
@@ -103,6 +103,7 @@ struct SandboxPlaces {
 
 /// Where links may lead.
 private struct LinkRules {
+    /// (In a fork: no set.)
     let owners: [UInt32]
     let written: [[UInt8]]
     let closed: [ClosedDirectory]

@@ -126,7 +126,7 @@ struct SessionView {
                 made.trees.append((home.place.path, home.copy, expected))
             }
         } catch {
-            throw error as? ConfinementError ?? ConfinementError(.mounts, (error as? SystemError)?.code ?? EINVAL)
+            throw ConfinementError(.mounts, of: error)
         }
         return made
     }

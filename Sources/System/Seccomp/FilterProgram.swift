@@ -3,8 +3,8 @@
 
 /// A filter as a classic BPF program: what it answers to each call, found by halving the numbers.
 ///
-/// Neighbours with one answer are one step of the search, so that a filter for a command has some 150 instructions where one
-/// comparison for each call takes three times as many: the kernel translates them anew at each start of a command.
+/// Neighbours with one answer are one step of the search, so that a filter for a command has some 170 instructions where one
+/// comparison for each call takes 440: the kernel translates them anew at each start of a command.
 ///
 /// Arguments are compared as the kernel compares them. Of many it looks at the low 32 bits alone, and a filter that compares
 /// all 64 lets a request by that has anything in the upper half (CVE-2019-7303).
@@ -119,7 +119,8 @@ struct FilterProgram {
 
     /// Instructions in reverse: where a jump leads is there before the jump is, as jumps lead forward alone.
     private struct Assembly {
-        /// The most instructions that a conditional jump is made over; it can be made over 255, and there may be two.
+        /// How many instructions may lie between a conditional jump and a place when that is chosen. It can pass 255, and a
+        /// skip may still come between.
         private static let reach = 250
 
         private(set) var reversed: [Instruction] = []
@@ -152,9 +153,8 @@ struct FilterProgram {
 
         /// A place from which the answers of some steps are given.
         mutating func search(_ steps: ArraySlice<(from: UInt32, answer: Answer)>) -> Int {
-            guard steps.count > 1 else {
-                return steps.first.map { place(of: $0.answer) } ?? place(of: .always(.killProcess))
-            }
+            // INVARIANT: there is one at least.
+            guard steps.count > 1 else { return place(of: steps.first?.answer ?? .always(.killProcess)) }
             let middle = steps.startIndex + steps.count / 2
             let above = search(steps[middle...])
             let below = near(search(steps[..<middle]))

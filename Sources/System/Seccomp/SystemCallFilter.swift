@@ -73,21 +73,11 @@ public enum SystemCallFilter {
     /// - Returns: the program, at most `CompiledSandbox.filterLimit` bytes.
     public static func compile(_ sandbox: Sandbox) throws(SystemCallFilterError) -> [UInt8] {
         let refusal: FilterProgram.Action = sandbox.onViolation == .kill ? .killProcess : .refuse
-        let denied = Set(deniedNames(sandbox))
-        var answers: Answers
-        if sandbox.isConfined {
-            var list = sandbox.systemCalls + floor
-            switch sandbox.network {
-            case .off: break
-            case .tcpConnect: list += ["socket", "connect"] + using
-            case .on: list += opening + using
-            }
-            list.removeAll(where: denied.contains)
-            answers = Answers(otherwise: refusal, answered: list, with: .allow)
-        } else {
-            answers = Answers(otherwise: .allow, answered: Array(denied), with: refusal)
-        }
-        hold(sandbox, &answers, refusal: refusal)
+        var answers =
+            sandbox.isConfined
+            ? Answers(otherwise: refusal, answered: allowedNames(sandbox), with: .allow)
+            : Answers(otherwise: .allow, answered: deniedNames(sandbox), with: refusal)
+        holdArguments(of: sandbox, &answers, refusal: refusal)
         return try answers.compiled()
     }
 
@@ -150,7 +140,9 @@ public enum SystemCallFilter {
     }
 
     /// What the arguments of a command's calls are held to.
-    private static func hold(_ sandbox: Sandbox, _ answers: inout Answers, refusal: FilterProgram.Action) {
+    private static func holdArguments(
+        of sandbox: Sandbox, _ answers: inout Answers, refusal: FilterProgram.Action
+    ) {
         func hold(_ name: String, _ checks: FilterProgram.Check...) {
             answers.hold(name, to: checks, else: refusal)
         }
@@ -258,12 +250,13 @@ public enum SystemCallFilter {
             answers[Int(number)] = .always(action)
         }
 
-        /// Holds a call that is allowed to checks, all of which must pass, besides those that it is held to already.
+        /// Holds to checks a call that is allowed; all must pass, with those that it is held to already.
         mutating func hold(_ name: String, to checks: [FilterProgram.Check], else action: FilterProgram.Action) {
             guard let number = number(of: name), answers.indices.contains(Int(number)) else { return }
             let further = checks.map { FilterProgram.Refusal(check: $0, action: action) }
             switch answers[Int(number)] {
             case .always(.allow): answers[Int(number)] = .checked(further)
+            // Refused anyway.
             case .always: break
             case .checked(let before): answers[Int(number)] = .checked(before + further)
             }

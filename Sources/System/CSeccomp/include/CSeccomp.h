@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the Portcullis authors
 //
-// libseccomp's tables of system calls. In C because this machine's architecture, and what it stands for, are macros.
+// libseccomp's tables of system calls. In C because the architecture is a macro.
 #pragma once
 
 #include <stddef.h>
