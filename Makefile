@@ -18,7 +18,7 @@ demo: ## build, start the gateway on loopback, let real clients be permitted, re
 test: ## check, build, and every test, the real daemon's among them (under 20 minutes on 2 cores)
 	@scripts/test
 
-check: ## the walls between the trust zones: imports, unsafe, settings, format, linkage
+check: ## the walls between the trust zones: imports, unsafe, settings, format, linkage, benchmarks' types
 	@scripts/check
 
 bench: ## the policy engine against its targets, then permitted rsh beside netkit's under xinetd

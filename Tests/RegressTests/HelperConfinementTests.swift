@@ -32,6 +32,25 @@ struct HelperConfinementTests {
         }
     }
 
+    /// Those of a process's sockets that listen, by the kernel's tables of TCP.
+    private static func listening(_ member: Gateway.Member) throws -> [String] {
+        let open = Set(try open(member))
+        return ["tcp", "tcp6"].flatMap { table in
+            Files.text("/proc/\(member.pid)/net/" + table).split(separator: "\n").dropFirst().compactMap { line in
+                let fields = line.split(separator: " ")
+                // State 0A is TCP_LISTEN; the tenth field is the inode.
+                guard fields.count > 9, fields[3] == "0A" else { return nil }
+                return open.contains("socket:[\(fields[9])]") ? String(fields[1]) : nil
+            }
+        }
+    }
+
+    private static let namespaces = ["mnt", "pid", "ipc", "uts", "net"]
+
+    private static func namespace(_ name: String, of pid: some Any) -> String? {
+        try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(pid)/ns/" + name)
+    }
+
     @Test(arguments: ["front", "engine", "auditor"])
     func aHelperHasLeftWhatTheDocumentSays(name: String) throws {
         try Gateway.with(Rules.words) { gate throws in
@@ -77,6 +96,13 @@ struct HelperConfinementTests {
                 #expect(status["Uid"] == "0 0 0 0")
                 #expect(status["CapEff"] != Self.none)
                 #expect(status["NoNewPrivs"] == "0")
+                #expect(status["Seccomp"] == "0")
+            }
+            let monitor = try find("portcullisd: monitor")
+            let session = try find("portcullisd: session")
+            #expect(try Self.listening(session) == [])
+            for name in Self.namespaces {
+                #expect(Self.namespace(name, of: session.pid) == Self.namespace(name, of: monitor.pid), "\(name)")
             }
             #expect(gate.wait { (try? find("portcullisd: init")) != nil })
             let initial = try find("portcullisd: init")
@@ -88,6 +114,10 @@ struct HelperConfinementTests {
             // Its session's channel and its signals.
             #expect(try Self.open(initial).allSatisfy { $0.hasPrefix("socket:") || $0.hasPrefix("anon_inode:") })
             #expect(try Self.open(initial).count == 2)
+            for name in Self.namespaces {
+                let own = try #require(Self.namespace(name, of: initial.pid))
+                #expect(own != Self.namespace(name, of: monitor.pid), "\(name)")
+            }
             client.primary.reset()
         }
     }

@@ -33,11 +33,9 @@ struct HelpersTests {
                 let status = Files.text("/proc/\(helper.pid)/status")
                 #expect(status.contains("NoNewPrivs:\t1"), "\(helper.arguments)")
                 #expect(status.contains("Seccomp:\t2"), "\(helper.arguments)")
-                // The auditor may keep CAP_AUDIT_WRITE, number 29, and nothing else.
                 let line = status.split(separator: "\n").first { $0.hasPrefix("CapEff:") } ?? ""
                 let bits = line.split(separator: "\t").last.flatMap { UInt64($0, radix: 16) } ?? .max
-                let allowed: UInt64 = helper.arguments.hasPrefix("portcullis-auditor") ? 1 << 29 : 0
-                #expect(bits & ~allowed == 0, "\(helper.arguments) has capabilities \(line)")
+                #expect(bits == 0, "\(helper.arguments) has capabilities \(line)")
             }
         }
     }

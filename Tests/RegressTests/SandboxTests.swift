@@ -136,9 +136,7 @@ struct SandboxTests {
             """
         try Gateway.with(Gateway.Setup(rules), start: false) { gate throws in
             try gate.launch()
-            let decided = gate.wait { gate.log.contains("ready:") || gate.daemon?.wait(within: 0) != .stillRunning }
-            #expect(decided)
-            guard gate.log.contains("ready:") else { return }
+            #expect(gate.wait { gate.log.contains("ready:") }, "\(gate.log)")
             let answer = try Conversation.rexec(gate, as: Gateway.target, "id").answer()
             #expect(!answer.isAccepted)
             #expect(try gate.lastReason() == "sandbox-unavailable")
@@ -158,7 +156,23 @@ struct SandboxTests {
             #expect(rows.contains { $0.starts(with: ["Max", "open", "files", "32"]) }, "\(limits)")
             let spin = try Conversation.rexec(gate, as: Gateway.target, "/usr/bin/perl -e '1 while 1'").answer()
             #expect(spin.primaryEnd == .endOfFile)
-            #expect(try gate.record("USER_END") { $0["signal"] != nil }["signal"] != nil)
+            #expect(try gate.record("USER_END") { $0["signal"] != nil }["limit"] == "cpu")
+        }
+    }
+
+    @Test func whatWritesTooMuchEndsByName() throws {
+        let rules = """
+            sandbox quiet extends strict {
+                limit output 64K
+            }
+            permit any: rexec from 127.0.0.0/8 as \(Gateway.target) run any sandbox quiet
+            """
+        try Gateway.with(rules) { gate throws in
+            let answer = try Conversation.rexec(
+                gate, as: Gateway.target, "/usr/bin/perl -e 'print \"x\" x 1024 while 1'"
+            ).answer()
+            #expect(answer.isAccepted && answer.primaryEnd == .endOfFile && answer.output.utf8.count >= 65_536)
+            #expect(try gate.record("USER_END") { $0["limit"] != nil }["limit"] == "output")
         }
     }
 
