@@ -4,9 +4,10 @@
 import Core
 import Foundation
 import Glibc
-import Linux
 import Seccomp
 import Testing
+
+@testable import Linux
 
 /// A session in its view, as root's gateway makes it; what it finds is said in an exit test.
 enum ViewRig {
@@ -310,6 +311,50 @@ enum ViewRig {
                     promise(Int32(20 + number), found == ConfinementError(.landlock, ELOOP))
                 }
                 promise(30, failure { try confinement(within).restrict(nil) } == nil)
+            }
+        }
+        _ = place
+    }
+
+    /// From `..` the kernel goes up from where a directory is now: who renames it meanwhile led it past what the text says.
+    @Test func isNotWidenedByADirectoryThatIsRenamedWhileALinkGoesUp() async throws {
+        let place = try ViewRig.place()
+        try place.directory("listed/s", owner: nobody)
+        try place.directory("listed/s/t", owner: nobody)
+        // In the text this is listed/other, which there is not; by way of a renamed directory it is the other.
+        try place.link("listed/in", to: "s/t" + String(repeating: "/.", count: 1_500) + "/../../other")
+        await #expect(processExitsWith: .exitCode(0)) { [path = place.path as String] in
+            alone {
+                guard case .parent(let renamer) = try Linux.Process.fork() else {
+                    try Linux.Process.dieWithParent()
+                    // Until it is ended.
+                    while true {
+                        try? File.rename(path + "/listed/s/t", to: path + "/listed/t")
+                        try? File.rename(path + "/listed/t", to: path + "/listed/s/t")
+                    }
+                }
+                defer {
+                    kill(renamer, SIGKILL)
+                    Children.reap(renamer)
+                }
+                let outside = try SecureOpen.identity(of: File.open(path + "/other", .directory))
+                var sandbox = Sandbox(name: "s")
+                sandbox.write = [.absolute(ByteText(path + "/listed"))]
+                sandbox.read = [.absolute(ByteText(path + "/listed/in"))]
+                var refused = 0
+                for _ in 0..<4_000 {
+                    do {
+                        let places = try SandboxPlaces(
+                            sandbox, home: ByteText(path + "/home"), uid: nobody, closed: [])
+                        for entry in places.entries where entry.rights == .reading {
+                            guard let found = entry.place else { continue }
+                            promise(1, SecureOpen.identity(of: found.place) != outside)
+                        }
+                    } catch {
+                        refused += 1
+                    }
+                }
+                promise(2, refused < 4_000)
             }
         }
         _ = place

@@ -414,11 +414,11 @@ public struct CommandConfinement: Sendable {
     private func view() throws(ConfinementError) -> (view: SessionView, places: SandboxPlaces) {
         var view = SessionView(hasDevices: devices != nil)
         let places = try places { [view] name in view.isOwn(name.bytes) }
-        if let home = places.home { try view.add(home, isWritten: false) }
+        if let home = places.home { view.add(home, isWritten: false) }
         for entry in places.entries {
-            if let place = entry.place { try view.add(place, isWritten: entry.rights == .writing) }
+            if let place = entry.place { view.add(place, isWritten: entry.rights == .writing) }
         }
-        if devices == nil, let found = try SecureOpen.follow("/dev") { try view.add(found, isWritten: false) }
+        if devices == nil, let found = try SecureOpen.follow("/dev") { view.add(found, isWritten: false) }
         try spareHome(places.written.map(\.place))
         return (view, places)
     }
@@ -476,7 +476,7 @@ public struct CommandConfinement: Sendable {
             let ruleset = try ruleset()
             let places = try places()
             for entry in places.entries {
-                if let place = entry.place { try ruleset.allow(entry.rights, below: place.place) }
+                if let place = entry.place { try ruleset.allow(entry.rights, below: place) }
             }
             try spareHome(places.written.map(\.place))
             return try ruleset.restrict()

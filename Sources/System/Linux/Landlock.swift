@@ -168,8 +168,19 @@ public struct LandlockRuleset: Sendable {
         var status = stat()
         // SAFETY: `status` lives for the call.
         guard unsafe fstat(parent.number, &status) == 0 else { throw ConfinementError(.landlock, errno) }
+        try allow(rights, below: parent, isDirectory: status.st_mode & S_IFMT == S_IFDIR)
+    }
+
+    /// The same for what somebody has looked at already, perhaps with more rights over it than this process has.
+    func allow(_ rights: LandlockRights, below place: SecureOpen.Followed) throws(ConfinementError) {
+        try allow(rights, below: place.place, isDirectory: place.status.kind == .directory)
+    }
+
+    private func allow(
+        _ rights: LandlockRights, below parent: Descriptor, isDirectory: Bool
+    ) throws(ConfinementError) {
         var wanted = rights.intersection(handled)
-        if status.st_mode & S_IFMT != S_IFDIR { wanted.formIntersection(.ofFiles) }
+        if !isDirectory { wanted.formIntersection(.ofFiles) }
         guard !wanted.isEmpty else { return }
         let code = portcullis_landlock_allow_path(descriptor.number, parent.number, wanted.rawValue)
         guard code == 0 else { throw ConfinementError(.landlock, code) }

@@ -61,7 +61,9 @@ struct SandboxPlaces {
         for path in sandbox.execute { try add(path, .executing, isSkipped) }
         // What executing gives anyway is not opened twice.
         for path in sandbox.read where !sandbox.execute.contains(path) { try add(path, .reading, isSkipped) }
-        let rules = LinkRules(owners: [0, uid], written: written.map(\.path), closed: closed)
+        // By their names too: a place that somebody has taken away for a moment loosens nothing.
+        let names = sandbox.write.map { SecureOpen.canonical(Confinement.resolve($0, home: path).bytes) }
+        let rules = LinkRules(owners: [0, uid], written: written.map(\.path) + names, closed: closed)
         for entry in entries {
             if let place = entry.place { try rules.check(place, isWritten: entry.rights == .writing) }
         }

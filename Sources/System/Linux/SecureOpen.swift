@@ -337,12 +337,6 @@ public enum SecureOpen {
         return try place(ByteText(name), in: directory, resolve: 0x08 | 0x02)
     }
 
-    /// Opens an absolute path, O_PATH, in which there is no link; one with a link is missing, with ELOOP.
-    static func plainPlace(_ path: ByteText) throws(ConfinementError) -> Place {
-        // RESOLVE_NO_SYMLINKS.
-        try place(path, in: nil, resolve: 0x04)
-    }
-
     /// A link that was followed.
     struct FollowedLink {
         /// Where it is, without a link in it.
@@ -357,29 +351,49 @@ public enum SecureOpen {
     struct Followed {
         /// What is at its end, O_PATH.
         let place: Descriptor
+        /// What that is, asked with the rights that it was opened with.
+        let status: FileStatus
         /// Where that is, without a link in it.
         let path: [UInt8]
         /// The links on the way, in their order.
         let links: [FollowedLink]
     }
 
+    /// The most looks that `follow` takes: at each link, at each way without its `..`, and again where something was changed
+    /// meanwhile.
+    private static let lookLimit = 4 * linkLimit
+
     /// Follows an absolute path link by link; nil where it leads to nothing.
     ///
-    /// What is at the end was reached without a link by the path that is returned: whatever somebody changes on the way
-    /// meanwhile, these two belong together.
+    /// TRUST: what is at the end was reached by the path that is returned, without a link and without going up: whatever
+    /// somebody changes on the way meanwhile, these two belong together. (From `..` the kernel goes where a directory's parent
+    /// is now. Whoever renames the directory while it is there leads it past what the text says, so with `..` in it a path is
+    /// only asked whether it has links.)
     static func follow(_ name: ByteText) throws(ConfinementError) -> Followed? {
         guard name.bytes.first == slash, !name.bytes.contains(0) else { throw ConfinementError(.landlock, EINVAL) }
         var path = name.bytes
         var links: [FollowedLink] = []
-        for _ in 0...linkLimit {
-            switch try plainPlace(ByteText(path)) {
-            case .open(let place):
-                return Followed(place: place, path: canonical(path), links: links)
+        for _ in 0..<lookLimit {
+            switch try look(at: path) {
+            case .open(let found):
+                let plain = canonical(path)
+                guard plain == path else {
+                    path = plain
+                    continue
+                }
+                guard let raw = try? status(of: found, shown: name) else { throw ConfinementError(.landlock, EIO) }
+                guard raw.st_mode & S_IFMT == S_IFLNK else {
+                    return Followed(place: found, status: FileStatus(raw), path: path, links: links)
+                }
+                guard links.count < linkLimit else { return nil }
+                guard let target = try? target(of: found, shown: name) else { continue }
+                links.append(FollowedLink(path: path, target: target, owner: raw.st_uid))
+                path = joined(path, target)
             case .missing(ELOOP):
-                // Most have none.
-                guard let (link, next) = firstLink(in: path) else { return nil }
+                guard links.count < linkLimit else { return nil }
+                guard let (link, rest) = try firstLink(in: path) else { continue }
                 links.append(link)
-                path = next
+                path = joined(link.path, link.target) + rest
             case .missing:
                 return nil
             }
@@ -387,27 +401,40 @@ public enum SecureOpen {
         return nil
     }
 
-    /// The first link in a path, and the path with what that leads to in its place; nil where there is none any more.
-    private static func firstLink(in path: [UInt8]) -> (link: FollowedLink, next: [UInt8])? {
+    /// Opens an absolute path, O_PATH, in which there is no link but at its end, which is opened itself; with another one it is
+    /// missing, with ELOOP.
+    private static func look(at path: [UInt8]) throws(ConfinementError) -> Place {
+        // RESOLVE_NO_SYMLINKS.
+        try place(ByteText(path), in: nil, resolve: 0x04, flags: O_NOFOLLOW)
+    }
+
+    /// The first link in a path, and what comes behind it; nil where there is none any more.
+    private static func firstLink(
+        in path: [UInt8]
+    ) throws(ConfinementError) -> (link: FollowedLink, rest: ArraySlice<UInt8>)? {
         var here: [UInt8] = []
         var rest = path[...]
         while let start = rest.firstIndex(where: { $0 != slash }) {
             let end = rest[start...].firstIndex(of: slash) ?? rest.endIndex
-            let name = here + [slash] + rest[start..<end]
+            let name = canonical(here + [slash] + rest[start..<end])
             rest = rest[end...]
-            // No link is behind: a directory's parent is the one before it. With none before the last it is that one.
-            if rest.allSatisfy({ $0 == slash }) || File.link(name) != nil {
+            if File.link(name) != nil {
                 let shown = ByteText(name)
-                // Target and owner of one object.
-                guard let file = try? open(name[...], in: nil, flags: openPath | O_NOFOLLOW, shown: shown),
-                    let target = try? target(of: file, shown: shown), let found = try? status(of: file, shown: shown)
+                // Target and owner of one object, to which no other link leads.
+                guard case .open(let file) = try look(at: name), let target = try? target(of: file, shown: shown),
+                    let found = try? status(of: file, shown: shown)
                 else { return nil }
-                let link = FollowedLink(path: canonical(name), target: target, owner: found.st_uid)
-                return (link, (target.first == slash ? [] : here + [slash]) + target + rest)
+                return (FollowedLink(path: name, target: target, owner: found.st_uid), rest)
             }
-            here = name
+            here = name == rootPath ? [] : name
         }
         return nil
+    }
+
+    /// The path that a link at a path without links leads to.
+    private static func joined(_ link: [UInt8], _ target: [UInt8]) -> [UInt8] {
+        guard target.first != slash, let last = link.lastIndex(of: slash) else { return target }
+        return link[...last] + target
     }
 
     /// A path in which there is no link, without empty components, `.` and `..`.
@@ -441,14 +468,20 @@ public enum SecureOpen {
         try place(path, in: directory, resolve: 0x08 | 0x04)
     }
 
+    /// The most times that openat2(2) is asked again where something was renamed or mounted while it went up (EAGAIN).
+    private static let attempts = 16
+
     private static func place(
-        _ path: ByteText, in directory: Descriptor?, resolve: UInt64
+        _ path: ByteText, in directory: Descriptor?, resolve: UInt64, flags: Int32 = 0
     ) throws(ConfinementError) -> Place {
         var opened: Int32 = -1
         let name = terminated(path.bytes[...])
-        // SAFETY: `name` ends in NUL and lives, with `opened`, for the call.
-        let code = unsafe portcullis_path_open(
-            directory?.number ?? AT_FDCWD, name, UInt64(SecureOpen.openPath | O_CLOEXEC), resolve, &opened)
+        let flags = UInt64(SecureOpen.openPath | O_CLOEXEC | flags)
+        var code = EAGAIN
+        for _ in 0..<attempts where code == EAGAIN {
+            // SAFETY: `name` ends in NUL and lives, with `opened`, for the call.
+            code = unsafe portcullis_path_open(directory?.number ?? AT_FDCWD, name, flags, resolve, &opened)
+        }
         switch code {
         case 0: return .open(Descriptor(owning: opened))
         case ENOENT, ENOTDIR, EACCES, ELOOP, EXDEV, ENAMETOOLONG: return .missing(code)

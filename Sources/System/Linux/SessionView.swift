@@ -14,6 +14,7 @@ struct SessionView {
     /// Something that the session sees.
     private struct Place {
         let descriptor: Descriptor
+        let isDirectory: Bool
         /// Its path, without a link in it.
         let path: [UInt8]
         var isWritten: Bool
@@ -49,19 +50,17 @@ struct SessionView {
     /// Adds what is open at a path of the host's, and the links on the way to it.
     ///
     /// - Parameter isWritten: whether the session writes it: a read-only mount does not hold devices and sockets anyway.
-    mutating func add(_ found: SecureOpen.Followed, isWritten: Bool) throws(ConfinementError) {
+    mutating func add(_ found: SecureOpen.Followed, isWritten: Bool) {
         for link in found.links where !links.contains(where: { $0.path == link.path }) { links.append(link) }
         if isOwn(found.path) { return }
-        var isMounted = false
-        if isWritten {
-            guard let kind = (try? File.status(found.place))?.kind else { throw ConfinementError(.mounts, EIO) }
-            isMounted = kind == .directory || kind == .regular
-        }
+        let isDirectory = found.status.kind == .directory
+        let isMounted = isWritten && (isDirectory || found.status.kind == .regular)
         if let index = places.firstIndex(where: { $0.path == found.path }) {
             if isMounted { places[index].isWritten = true }
             return
         }
-        places.append(Place(descriptor: found.place, path: found.path, isWritten: isMounted))
+        places.append(
+            Place(descriptor: found.place, isDirectory: isDirectory, path: found.path, isWritten: isMounted))
     }
 
     /// Puts a home of the session's own over an open one of the host's: nothing of that is seen, nor of what lies in it.
@@ -71,7 +70,7 @@ struct SessionView {
         places.removeAll { SecureOpen.isBelow($0.path, path) }
         guard !isOwn(path) else { return }
         if !isWritten { try Mounts.restrict(copy, [.readOnly]) }
-        home = (copy, Place(descriptor: opened, path: path, isWritten: isWritten))
+        home = (copy, Place(descriptor: opened, isDirectory: true, path: path, isWritten: isWritten))
     }
 
     /// The path of something open, as the kernel has it.
@@ -142,7 +141,7 @@ struct SessionView {
 
     /// Makes what a place is mounted on.
     private static func makePoint(for place: Place, below root: Descriptor, _ names: inout [[UInt8]]) throws {
-        if try File.status(place.descriptor).kind == .directory {
+        if place.isDirectory {
             try makeDirectory(place.path, below: root, &names)
         } else {
             try makeWay(to: place.path, below: root, &names)

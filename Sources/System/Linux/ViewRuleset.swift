@@ -30,7 +30,7 @@ public struct ViewRuleset: Sendable {
     /// Allows what a sandbox gives at one of its places.
     mutating func allow(_ entry: SandboxPlaces.Entry, in view: SessionView) throws(ConfinementError) {
         if let place = entry.place, !view.isOwn(place.path) {
-            try landlock.allow(entry.rights, below: place.place)
+            try landlock.allow(entry.rights, below: place)
         } else {
             own.append((entry.place.map { ByteText($0.path) } ?? entry.name, entry.rights))
         }

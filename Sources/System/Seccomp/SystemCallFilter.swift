@@ -169,8 +169,8 @@ public enum SystemCallFilter {
     /// Compiles the filter of a helper: the names listed and nothing else.
     ///
     /// With `threads`, clone makes threads and never a process. Memory never becomes executable, a socket pair is
-    /// AF_UNIX, nothing connects by MSG_FASTOPEN, and ioctl is for blocking, close-on-exec and counting alone: these
-    /// are answered with EPERM always.
+    /// AF_UNIX, nothing connects by MSG_FASTOPEN, and ioctl is for blocking, close-on-exec and counting alone: of a call
+    /// that is listed these are answered with EPERM always.
     ///
     /// - Parameters:
     ///   - names: system calls; those that this architecture lacks are left out.
