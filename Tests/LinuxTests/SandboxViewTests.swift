@@ -276,6 +276,8 @@ enum ViewRig {
                 let at = { (name: String) in Sandbox.Path.absolute(ByteText(path + "/" + name)) }
                 func confinement(_ change: (inout Sandbox) -> Void) throws -> CommandConfinement {
                     var sandbox = Sandbox(name: "s")
+                    // It is asked for by a plain user, too.
+                    sandbox.requiredLandlock = 1
                     change(&sandbox)
                     return try CommandConfinement(
                         CompiledSandbox(sandbox: sandbox, filter: try SystemCallFilter.compile(sandbox)),

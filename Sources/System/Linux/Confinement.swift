@@ -100,17 +100,13 @@ public enum Confinement {
 
     // MARK: Before a launch
 
-    /// Whether the running kernel can apply a sandbox; where it cannot, a session is refused, never run with less.
-    ///
-    /// - Parameter isRoot: whether this is root's gateway, which has namespaces and mounts besides.
-    public static func canApply(_ sandbox: Sandbox, isRoot: Bool = Process.isRoot) -> Bool {
-        Landlock.version() >= requiredLandlock(sandbox, isRoot: isRoot)
-    }
-
-    /// The least ABI that a sandbox needs: 0 for an unconfined one that asks for none.
+    /// The least ABI that a sandbox needs: 0 for an unconfined one that asks for none. Where the kernel has less, a session
+    /// is refused, never run with less.
     ///
     /// What root's gateway holds by namespaces and read-only mounts (signals, abstract sockets, truncate(2), devices) a plain
     /// user's holds by Landlock alone: all of it is needed, unless the sandbox says in words that less will do.
+    ///
+    /// - Parameter isRoot: whether this is root's gateway.
     static func requiredLandlock(_ sandbox: Sandbox, isRoot: Bool = Process.isRoot) -> Int {
         guard sandbox.isConfined else { return max(sandbox.requiredLandlock, 0) }
         var least = max(sandbox.requiredLandlock, 1)
@@ -201,6 +197,8 @@ struct HomeWay {
 /// `filter` it may call read, write, close, execve, exit and exit_group, and nothing else for certain.
 public struct CommandConfinement: Sendable {
     private let sandbox: Sandbox
+    /// The least ABI of Landlock that it needs: whose gateway this is, and not who the process has become meanwhile.
+    private let requiredLandlock: Int
     private let filter: SeccompProgram
     private let credentials: Credentials
     private let home: ByteText
@@ -233,8 +231,9 @@ public struct CommandConfinement: Sendable {
         closed: [ClosedDirectory] = [], hasPrivateHome: Bool = false, boundsProcesses: Bool = false,
         groupBounds: SessionCgroups.Bounds = []
     ) throws(ConfinementError) {
-        guard Confinement.canApply(compiled.sandbox) else { throw ConfinementError(.landlock, EOPNOTSUPP) }
         sandbox = compiled.sandbox
+        requiredLandlock = Confinement.requiredLandlock(sandbox)
+        guard Landlock.version() >= requiredLandlock else { throw ConfinementError(.landlock, EOPNOTSUPP) }
         filter = try SeccompProgram(bytes: compiled.filter)
         self.credentials = credentials
         self.home = home
@@ -492,7 +491,7 @@ public struct CommandConfinement: Sendable {
             case .tcpConnect(let ports): .tcpConnect(ports)
             case .on: .open
             }
-        return try LandlockRuleset(network: network, required: Confinement.requiredLandlock(sandbox))
+        return try LandlockRuleset(network: network, required: requiredLandlock)
     }
 
     /// Last: the system-call filter.
