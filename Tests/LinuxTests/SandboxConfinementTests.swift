@@ -160,7 +160,7 @@ enum CommandRig {
                 let withoutRuleset = try CommandRig.check(
                     CommandRig.refused, expecting: false, filtered: true, ruled: false, uid: CommandRig.target)
                 promise(1, withoutFilter.count >= 8)
-                promise(2, withoutRuleset.count >= 12)
+                promise(2, withoutRuleset.count >= 11 + CommandRig.signalling.count)
                 promise(3, Set(withoutFilter).isDisjoint(with: withoutRuleset))
             }
         }
