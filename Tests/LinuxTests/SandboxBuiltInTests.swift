@@ -71,13 +71,13 @@ enum BuiltInRig {
         "perl -e 'my $p=\"'$H'/file\"; my ($n,$v)=(\"user.x\",\"y\"); syscall(188,$p,$n,$v,1,0)==0||$!==95 or exit 1'",
     ]
     /// Reaching anything outside.
-    static let reaching = [
-        "perl -e 'socket(S,2,1,0) or exit 1'", "perl -e 'socket(S,2,2,0) or exit 1'",
-        "perl -e 'socket(S,10,1,0) or exit 1'", "perl -e 'socket(S,1,1,0) or exit 1'",
-        "perl -e 'socket(S,1,2,0) or exit 1'", "perl -e 'socket(S,16,3,0) or exit 1'",
-        "perl -e 'use Socket; socketpair(A,B,AF_UNIX,SOCK_DGRAM,0) or exit 1'", "kill -0 $P",
-    ]
-
+    static let reaching =
+        [
+            "perl -e 'socket(S,2,1,0) or exit 1'", "perl -e 'socket(S,2,2,0) or exit 1'",
+            "perl -e 'socket(S,10,1,0) or exit 1'", "perl -e 'socket(S,1,1,0) or exit 1'",
+            "perl -e 'socket(S,1,2,0) or exit 1'", "perl -e 'socket(S,16,3,0) or exit 1'",
+            "perl -e 'use Socket; socketpair(A,B,AF_UNIX,SOCK_DGRAM,0) or exit 1'",
+        ] + CommandRig.signalling
 }
 
 /// What a command finds in the sandboxes that every policy has.

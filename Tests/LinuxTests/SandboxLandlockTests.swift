@@ -238,5 +238,7 @@ struct `Under a ruleset` {
         #expect(Confinement.requiredLandlock(sandbox, hasMounts: true) == Landlock.networkVersion)
         sandbox.isConfined = false
         #expect(Confinement.requiredLandlock(sandbox, hasMounts: false) == 0)
+        sandbox.requiredLandlock = 7
+        #expect(Confinement.requiredLandlock(sandbox, hasMounts: true) == 7)
     }
 }

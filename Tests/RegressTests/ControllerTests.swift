@@ -31,7 +31,7 @@ struct ControllerTests {
         try Gateway.with(Rules.shell(sandbox)) { gate throws in
             let answer = try Conversation.rsh(gate, as: "alice", "echo on; cat /proc/self/cgroup").answer()
             #expect(answer.output.hasPrefix("on\n"), "\(answer)")
-            let keepers = try gate.record("USER_CMD")["limits"]?.split(separator: ",").map(String.init) ?? []
+            let keepers = try gate.record("USER_CMD")["limits"]?.split(separator: "+").map(String.init) ?? []
             #expect(keepers.first == "rlimit" && keepers.contains("cgroup") == isLimited, "\(keepers)")
             let end = try gate.record("USER_END")
             #expect(end["limit"] == nil && end["status"] == "0", "\(end.text)")

@@ -125,6 +125,12 @@ struct LearnTests {
             try gate.writePolicy(rules: text + "\n" + Rules.shell("learned-work"))
             try gate.start()
             let answer = try Conversation.rexec(gate, as: Gateway.target, "/usr/bin/bash -c '\(script)'").answer()
+            // Ports are Landlock's from ABI 4 on.
+            guard Host.landlock >= 4 else {
+                #expect(!answer.isAccepted, "\(answer)")
+                #expect(try gate.lastReason() == "sandbox-unavailable")
+                return
+            }
             #expect(answer.output.contains("connected"), "\(answer)\n\(text)")
             // Another port is not learned.
             let other = "exec 3<>/dev/tcp/\(end.address)/1 && echo connected"

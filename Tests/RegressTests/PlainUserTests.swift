@@ -17,7 +17,9 @@ struct PlainUserTests {
     }
 
     private var all: String { "permit all: any from 127.0.0.0/8 by any as any run any sandbox strict" }
-    private var own: String { "permit own: any from 127.0.0.0/8 by any as \(user) run any sandbox strict" }
+    private var own: String {
+        Rules.asPlainUser("permit own: any from 127.0.0.0/8 by any as \(user) run any sandbox strict")
+    }
 
     @Test func bothServicesWorkForThatUser() throws {
         try Gateway.with(setup(own)) { gate throws in

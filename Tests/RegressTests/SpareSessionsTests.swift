@@ -15,7 +15,8 @@ struct SpareSessionsTests {
 
     private func setup(asNobody: Bool) -> Gateway.Setup {
         let target = target(asNobody: asNobody)
-        var setup = Gateway.Setup("permit own: any from 127.0.0.0/8 by any as \(target) run any sandbox strict")
+        let rules = "permit own: any from 127.0.0.0/8 by any as \(target) run any sandbox strict"
+        var setup = Gateway.Setup(asNobody || !Host.isRoot ? Rules.asPlainUser(rules) : rules)
         setup.asNobody = asNobody
         return setup
     }
@@ -168,8 +169,9 @@ struct SpareSessionsTests {
         try Gateway.with(setup(asNobody: asNobody)) { gate throws in
             let target = target(asNobody: asNobody)
             let former = try allSpares(gate)
-            try gate.writePolicy(
-                rules: "permit own: any from 127.0.0.0/8 by any as \(target) run \"/usr/bin/echo new\" sandbox strict")
+            let rules =
+                "permit own: any from 127.0.0.0/8 by any as \(target) run \"/usr/bin/echo new\" sandbox strict"
+            try gate.writePolicy(rules: gate.isRoot ? rules : Rules.asPlainUser(rules))
             let reload = try Child.run(Host.own("portcullis"), ["reload", "--runtime-directory", gate.runtime])
             #expect(reload.outcome == .status(0), "\(reload)")
             // At once, while the new ones are being made.

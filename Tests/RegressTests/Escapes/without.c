@@ -165,8 +165,10 @@ long syscall(long number, ...) {
         if (is_lacking("Landlock", ENOSYS))
             return -1;
         // LANDLOCK_CREATE_RULESET_VERSION: asks for the ABI.
-        if (c == 1 && is_lacking("the scopes of Landlock", 0))
-            return 5;
+        if (c == 1 && is_lacking("the scopes of Landlock", 0)) {
+            long abi = direct(number, a, b, c, d, e, f);
+            return abi > 5 ? 5 : abi;
+        }
         break;
     case LANDLOCK_ADD:
         if (is_lacking("a rule of Landlock", ENOSYS))

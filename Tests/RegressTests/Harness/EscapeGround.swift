@@ -91,12 +91,10 @@ struct EscapeGround {
     private static let privileged = "/usr/local/games"
 
     private func setup(_ folder: String) -> Gateway.Setup {
-        // A plain user's gateway runs with less of Landlock where the policy says so.
-        let isLess = mode == .user && Host.landlock < 6 && sandbox != "unconfined"
-        var setup = Gateway.Setup(
-            (isLess ? "sandbox less extends \(sandbox) {\n    require landlock 1\n}\n" : "")
-                + "permit escape: any from 127.0.0.0/8 by any as \(target) run \"/usr/bin/perl *\" "
-                + "sandbox \(isLess ? "less" : sandbox)")
+        let rules =
+            "permit escape: any from 127.0.0.0/8 by any as \(target) run \"/usr/bin/perl *\" sandbox \(sandbox)"
+        let isPlain = mode == .user && sandbox != "unconfined"
+        var setup = Gateway.Setup(isPlain ? Rules.asPlainUser(rules, sandbox) : rules)
         setup.rexec = "authenticate file \"credentials\"\n    command-length 131071"
         setup.asNobody = mode == .user && Host.isRoot
         setup.nobody = ownUID
