@@ -13,8 +13,12 @@ public func writeLease(on path: String) throws -> Descriptor {
     let setLease: Int32 = 1_024
     let file = try File.open(path, [.writing])
     // Somebody's open is told by a signal, which is to be one that does nothing.
-    guard fcntl(file.number, setSignal, SIGURG) == 0, fcntl(file.number, setLease, Int32(F_WRLCK)) == 0 else {
-        throw SystemError(errno, "fcntl")
+    guard fcntl(file.number, setSignal, SIGURG) == 0 else { throw SystemError(errno, "fcntl") }
+    // A program that another test is about to start may still hold what this one has just written and closed.
+    for _ in 0..<1_000 {
+        if fcntl(file.number, setLease, Int32(F_WRLCK)) == 0 { return file }
+        guard errno == EAGAIN else { break }
+        usleep(10_000)
     }
-    return file
+    throw SystemError(errno, "fcntl")
 }

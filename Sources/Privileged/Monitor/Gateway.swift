@@ -151,7 +151,7 @@ public final class Gateway {
                 "not root: serving uid \(Process.userID) alone; no RSH from reserved ports, no stderr channel for it, "
                     + "no private namespaces, and the trail is this user's to edit")
             let version = Landlock.version()
-            if version < Landlock.scopeVersion {
+            if (1..<Landlock.scopeVersion).contains(version) {
                 log.say(
                     "this kernel's Landlock has ABI \(version), and without root a confined sandbox needs "
                         + "\(Landlock.scopeVersion), unless it says in words that less will do: 'require landlock \(version)'"

@@ -62,7 +62,8 @@ struct SandboxPlaces {
         // What executing gives anyway is not opened twice.
         for path in sandbox.read where !sandbox.execute.contains(path) { try add(path, .reading, isSkipped) }
         // By their names too: a place that somebody has taken away for a moment loosens nothing.
-        let names = sandbox.write.map { SecureOpen.canonical(Confinement.resolve($0, home: path).bytes) }
+        let base = home.map { ByteText($0.path) } ?? path
+        let names = sandbox.write.map { SecureOpen.canonical(Confinement.resolve($0, home: base).bytes) }
         let rules = LinkRules(owners: [0, uid], written: written.map(\.path) + names, closed: closed)
         for entry in entries {
             if let place = entry.place { try rules.check(place, isWritten: entry.rights == .writing) }

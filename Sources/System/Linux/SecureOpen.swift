@@ -381,7 +381,8 @@ public enum SecureOpen {
                     path = plain
                     continue
                 }
-                guard let raw = try? status(of: found, shown: name) else { throw ConfinementError(.landlock, EIO) }
+                // What somebody else has mounted for himself alone (FUSE) is not there for others.
+                guard let raw = try? status(of: found, shown: name) else { return nil }
                 guard raw.st_mode & S_IFMT == S_IFLNK else {
                     return Followed(place: found, status: FileStatus(raw), path: path, links: links)
                 }

@@ -151,9 +151,13 @@ struct EscapeGround {
     }
 
     /// Has the host give out process numbers above any that a session's own processes have: a number of the gateway's or of
-    /// the victim's that is one of theirs, too, would be signalled in their place.
+    /// the victim's that is one of theirs, too, would be signalled in their place. And not so high that other tests bring the
+    /// numbers round before these two have theirs.
     private func passLowNumbers() throws {
-        let loop = "while (1) { my $p = fork // die; exit 0 unless $p; waitpid $p, 0; exit 0 if $p > 2047 }"
+        let loop = """
+            open(my $f, "<", "/proc/sys/kernel/pid_max") or die; my $end = <$f> - 8192;
+            while (1) { my $p = fork // die; exit 0 unless $p; waitpid $p, 0; exit 0 if $p > 2047 && $p < $end }
+            """
         let passing = try Child("/usr/bin/perl", ["-e", loop])
         guard passing.wait(within: 60_000) == .status(0) else {
             throw HarnessError(description: "no higher process number can be had: \(passing.errSoFar)")
