@@ -145,8 +145,9 @@ public final class Gateway {
         _ = try? Accounts.named(.root)
         _ = Accounts.groups(of: .root, primary: 0)
         Clock.warm()
-        if Process.isRoot { try? CommandConfinement.rehearse() }
-        if !Process.isRoot {
+        if Process.isRoot {
+            try? CommandConfinement.rehearse()
+        } else {
             log.say(
                 "not root: serving uid \(Process.userID) alone; no RSH from reserved ports, no stderr channel for it, "
                     + "no private namespaces, and the trail is this user's to edit")

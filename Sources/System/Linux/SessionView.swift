@@ -80,7 +80,7 @@ struct SessionView {
             guard path.first == SecureOpen.rootPath.first else { throw SystemError(ENOENT, "readlink") }
             return path
         } catch {
-            throw ConfinementError(.mounts, (error as? SystemError)?.code ?? EINVAL)
+            throw ConfinementError(.mounts, of: error)
         }
     }
 
